@@ -1,0 +1,162 @@
+"""`Capture`: what was filmed. V views x T times on disk, read lazily."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from fourfold.errors import FourfoldError
+from fourfold.files import write_json
+from fourfold.geometry.camera import Camera
+
+CameraSource = Literal["given", "estimated", "rotation", "fixed", "unknown"]
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Capture:
+    """V views x T times of undistorted images with their cameras.
+
+    One casual clip is V = 1; a fixed rig has the same pose at every T; nothing else asks which it is.
+
+    Attributes:
+        root: directory with `capture.json`, `cameras.safetensors` and per view v the memory-mapped arrays
+            `frames_VVV.npy` (T, H, W, 3) uint8 and, where known, `alpha_VVV.npy` (T, H, W) uint8,
+            `masks_VVV.npy` (T, H, W) int8 (+1 object, -1 background, 0 ignore) and `depth_VVV.npy` (T, H, W) float32
+            (along the optical axis, 0 unknown).
+        K: (V, T, 3, 3) float64 intrinsics in pixels of the stored images, pixel centres at +0.5; NaN where unknown.
+        world_to_camera: (V, T, 4, 4) float64, OpenCV axes; NaN where unknown.
+        timestamps: (T,) float64 seconds, increasing, the first is 0.
+        sizes: (V, 2) int width and height of the stored images of each view.
+        present: (V, T) bool, an image exists.
+        train: (V, T) bool, may be trained on.
+        heldout: (V, T) bool, is never trained on and measures the result.
+        cameras: where the cameras come from: "given" with the data, "estimated" by structure from motion, "rotation" (the camera
+            only turned, depth cannot be known), "fixed" (it stood still), or "unknown" (not estimated yet).
+        metric: True if one scene unit is one metre.
+        name: what to call it in reports.
+        view_names: (V,) names.
+        facts: anything else worth reporting (source path, frame rate, rotation flag, ...), JSON-able.
+    """
+
+    root: Path
+    K: NDArray[np.float64]
+    world_to_camera: NDArray[np.float64]
+    timestamps: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    train: NDArray[np.bool_]
+    heldout: NDArray[np.bool_]
+    cameras: CameraSource
+    metric: bool
+    name: str
+    view_names: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def views(self) -> int:
+        """V, the number of cameras."""
+        return self.present.shape[0]
+
+    @property
+    def times(self) -> int:
+        """T, the number of moments."""
+        return self.present.shape[1]
+
+    def image(self, view: int, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB of `view` at time index `index`, a view into the file on disk."""
+        return self._array("frames", view, required=True)[index]
+
+    def alpha(self, view: int, index: int) -> NDArray[np.uint8] | None:
+        """(H, W) opacity given with the image, or None."""
+        return self._maybe("alpha", view, index)
+
+    def mask(self, view: int, index: int) -> NDArray[np.int8] | None:
+        """(H, W) given object mask: +1 object, -1 background, 0 ignore; None if the capture brought none."""
+        return self._maybe("masks", view, index)
+
+    def depth(self, view: int, index: int) -> NDArray[np.float32] | None:
+        """(H, W) given depth along the optical axis, scene units, 0 unknown; None if the capture brought none."""
+        return self._maybe("depth", view, index)
+
+    def has(self, kind: Literal["alpha", "masks", "depth"], view: int = 0) -> bool:
+        """Whether the capture brought this kind of image for `view`."""
+        return self._array(kind, view) is not None
+
+    def camera_at(self, view: int, index: int) -> Camera:
+        """The camera of `view` at time index `index`, float32 on the CPU. FourfoldError if it is not known."""
+        K, pose = self.K[view, index], self.world_to_camera[view, index]
+        if not (np.isfinite(K).all() and np.isfinite(pose).all()):
+            raise FourfoldError(f"the camera of view {self.view_names[view]!r} at time index {index} is not known; estimate it with `fourfold prepare` first")
+        width, height = (int(n) for n in self.sizes[view])
+        return Camera(torch.tensor(K, dtype=torch.float32), torch.tensor(pose, dtype=torch.float32), width, height)
+
+    def camera(self, view: int = 0, time: float = 0.0) -> Camera:
+        """The camera of `view` at the recorded moment nearest to `time`, seconds."""
+        known = np.isfinite(self.world_to_camera[view]).all(axis=(1, 2))
+        if not known.any():
+            return self.camera_at(view, 0)
+        distance = np.where(known, np.abs(self.timestamps - time), np.inf)
+        return self.camera_at(view, int(distance.argmin()))
+
+    def train_frames(self) -> list[tuple[int, int]]:
+        """(view, time index) of every training image, by time and then by view."""
+        return [(int(v), int(t)) for t, v in np.argwhere(self.train.T)]
+
+    def heldout_frames(self) -> list[tuple[int, int]]:
+        """(view, time index) of every held-out image, by time and then by view."""
+        return [(int(v), int(t)) for t, v in np.argwhere(self.heldout.T)]
+
+    def with_cameras(self, K: NDArray[np.float64], world_to_camera: NDArray[np.float64], source: CameraSource) -> Capture:
+        """The same capture with other cameras; images stay where they are."""
+        return replace(self, K=K, world_to_camera=world_to_camera, cameras=source)
+
+    def save(self) -> None:
+        """Write `capture.json` and `cameras.safetensors` into `root`; the images are there already."""
+        arrays = {k: np.ascontiguousarray(getattr(self, k)) for k in ("K", "world_to_camera", "timestamps", "sizes")}
+        arrays |= {k: np.ascontiguousarray(getattr(self, k).astype(np.uint8)) for k in ("present", "train", "heldout")}
+        self.root.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, self.root / "cameras.safetensors")
+        write_json(
+            self.root / "capture.json",
+            {"schema": SCHEMA, "name": self.name, "cameras": self.cameras, "metric": self.metric, "view_names": list(self.view_names), "facts": self.facts},
+        )
+
+    @staticmethod
+    def load(root: Path) -> Capture:
+        """Read a capture that `save` wrote. FourfoldError if there is none or it is of another schema."""
+        root = Path(root)
+        try:
+            header = json.loads((root / "capture.json").read_text())
+            arrays = load_file(root / "cameras.safetensors")
+        except FileNotFoundError as error:
+            raise FourfoldError(f"{root} holds no prepared capture: run `fourfold prepare` or `fourfold reconstruct` first") from error
+        if header.get("schema") != SCHEMA:
+            raise FourfoldError(f"{root}/capture.json has schema {header.get('schema')}, this version reads {SCHEMA}: prepare the capture again")
+        flags = {k: arrays[k].astype(bool) for k in ("present", "train", "heldout")}
+        numbers = {k: arrays[k] for k in ("K", "world_to_camera", "timestamps", "sizes")}
+        return Capture(root=root, **numbers, **flags, **{k: header[k] for k in ("cameras", "metric", "name", "facts")}, view_names=tuple(header["view_names"]))
+
+    def _array(self, kind: str, view: int, required: bool = False) -> NDArray[Any] | None:
+        return _open_array(self.root / f"{kind}_{view:03d}.npy", required)
+
+    def _maybe(self, kind: str, view: int, index: int) -> NDArray[Any] | None:
+        array = self._array(kind, view)
+        return None if array is None else array[index]
+
+
+@cache
+def _open_array(path: Path, required: bool) -> NDArray[Any] | None:
+    if not path.exists():
+        if required:
+            raise FourfoldError(f"{path} is missing: prepare the capture again")
+        return None
+    return np.load(path, mmap_mode="r", allow_pickle=False)

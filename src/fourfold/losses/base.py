@@ -1,0 +1,101 @@
+"""What a loss sees of a training step, and what a loss is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from fourfold.geometry.camera import Camera
+from fourfold.geometry.gaussians import Gaussians
+from fourfold.render.api import Render
+from fourfold.scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class TrackTargets:
+    """Where pixels of this image are at other times.
+
+    Attributes:
+        pixels: (P, 2) query positions in this image, pixels.
+        times: (K,) target times in seconds; cameras: the K target cameras.
+        xy: (P, K, 2) target positions in pixels of the target images.
+        depth: (P, K) target depth along the target camera's axis, 0 unknown.
+        visible: (P, K) 1.0 where the target is visible.
+        weight: (P, K) confidence.
+    """
+
+    pixels: Tensor
+    times: Tensor
+    cameras: tuple[Camera, ...]
+    xy: Tensor
+    depth: Tensor
+    visible: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image and what is known about it, at the resolution of this step.
+
+    Attributes:
+        view, index: which image; time: seconds.
+        image: (H, W, 3) RGB in [0, 1].
+        valid: (H, W) 1.0 where the pixel may supervise, or None for everywhere.
+        mask: (H, W) 1.0 moving object, 0.0 background, or None; mask_valid: (H, W) 1.0 where the mask may be trusted, or None.
+        depth: (H, W) prior depth, 0 unknown, or None; depth_confidence: (H, W) or None.
+        tracks: track supervision, or None.
+    """
+
+    view: int
+    index: int
+    time: float
+    camera: Camera
+    image: Tensor
+    valid: Tensor | None = None
+    mask: Tensor | None = None
+    mask_valid: Tensor | None = None
+    depth: Tensor | None = None
+    depth_confidence: Tensor | None = None
+    tracks: TrackTargets | None = None
+
+
+@dataclass
+class Step:
+    """One optimisation step: the scene, the batch, and after rasterization the renders.
+
+    Attributes:
+        scene: the scene being trained.
+        samples: the batch of B images.
+        gaussians: the scene at each sample's time, B of them.
+        renders: B renders; empty while `Loss.channels` is asked.
+        extra: per sample, the rendered extra channels by name (H, W, C).
+        index: step number in the stage; progress: 0..1 through the stage.
+        extent: size of the scene, scene units (half the largest side of the 5-95 % box of the Gaussians at the stage's start).
+    """
+
+    scene: Scene
+    samples: list[Sample]
+    gaussians: list[Gaussians]
+    renders: list[Render]
+    extra: list[dict[str, Tensor]]
+    index: int
+    progress: float
+    extent: float
+
+
+class Loss(Protocol):
+    """A loss: a frozen dataclass of numbers with two functions over a `Step`."""
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """Extra per-Gaussian channels, name -> (N, C), that sample `item` must be rendered with; usually none.
+
+        Losses that ask for the same name share the channel.
+        """
+        ...
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the batch."""
+        ...

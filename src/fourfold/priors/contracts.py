@@ -1,0 +1,187 @@
+"""What was estimated from the images: one output contract per prior, whoever provides it.
+
+All pixel positions have pixel centres at +0.5; all depths run along the optical axis, 0 is unknown; confidence lies in [0, 1].
+Images of view v are those the capture stores (its working resolution).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from fourfold.errors import FourfoldError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who made a prior: `provider`, whether it needed learned weights, sentences for the report, and its own figures (JSON-able)."""
+
+    provider: str
+    needs_weights: bool = False
+    notes: tuple[str, ...] = ()
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Base of all priors: a set of arrays with a provenance, kept as safetensors. Array fields may be tuples (one array per view)."""
+
+    name: ClassVar[str]
+    provenance: Provenance
+
+    def save(self, directory: Path) -> Path:
+        """Write `directory/<name>.safetensors`."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "provenance" or value is None:
+                continue
+            parts = {f"{f.name}.{i:03d}": a for i, a in enumerate(value)} if isinstance(value, tuple) else {f.name: value}
+            arrays |= {k: np.ascontiguousarray(a) for k, a in parts.items()}
+        header = {"schema": str(SCHEMA), "prior": self.name, "provenance": json.dumps(_plain(self.provenance))}
+        path = directory / f"{self.name}.safetensors"
+        save_file(arrays, path, metadata=header)
+        return path
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what `save` wrote. FourfoldError if it is missing, damaged or of another schema."""
+        path = directory / f"{cls.name}.safetensors"
+        try:
+            with safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+                arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
+        except (OSError, ValueError) as error:
+            raise FourfoldError(f"the prior {path} cannot be read ({error}): delete it and run `fourfold prepare` again") from error
+        if header.get("schema") != str(SCHEMA):
+            raise FourfoldError(f"the prior {path} has schema {header.get('schema')}, this version reads {SCHEMA}: delete it and prepare again")
+        return cls(provenance=_provenance(json.loads(header["provenance"])), **_gather(arrays))
+
+
+@dataclass(frozen=True)
+class Cameras(Prior):
+    """Estimated cameras.
+
+    K (V, T, 3, 3) and world_to_camera (V, T, 4, 4) float64, NaN where a frame was not registered. points (P, 3) sparse cloud in the
+    same world with points_error (P,) mean reprojection error in pixels and points_length (P,) number of images, all possibly empty.
+    `provenance.figures["source"]` is the capture's `cameras` value: "estimated", "rotation" or "fixed".
+    """
+
+    name: ClassVar[str] = "cameras"
+    K: NDArray[np.float64]
+    world_to_camera: NDArray[np.float64]
+    points: NDArray[np.float32]
+    points_error: NDArray[np.float32]
+    points_length: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Masks(Prior):
+    """Moving-object masks: per view (T, H, W) int8, +1 moving object, -1 background, 0 do not use."""
+
+    name: ClassVar[str] = "masks"
+    mask: tuple[NDArray[np.int8], ...]
+
+
+@dataclass(frozen=True)
+class Depth(Prior):
+    """Depth: per view depth (T, H, W) float16/float32 along the optical axis in scene units, 0 unknown, and confidence (T, H, W) float16."""
+
+    name: ClassVar[str] = "depth"
+    depth: tuple[NDArray[np.floating[Any]], ...]
+    confidence: tuple[NDArray[np.floating[Any]], ...]
+
+
+@dataclass(frozen=True)
+class Flow(Prior):
+    """Optical flow between neighbouring present frames of each view.
+
+    Per view: forward (T, H, W, 2) float16, pixels (dx, dy) from frame t to the next present frame (zeros for the last), backward the
+    same to the previous one, and forward_confidence, backward_confidence (T, H, W) float16 from the forward-backward check.
+    """
+
+    name: ClassVar[str] = "flow"
+    forward: tuple[NDArray[np.floating[Any]], ...]
+    backward: tuple[NDArray[np.floating[Any]], ...]
+    forward_confidence: tuple[NDArray[np.floating[Any]], ...]
+    backward_confidence: tuple[NDArray[np.floating[Any]], ...]
+
+
+@dataclass(frozen=True)
+class Tracks2D(Prior):
+    """P image tracks: xy (P, T, 2) float32 pixels, visibility (P, T) and confidence (P, T) float16, view (P,) int32, query_time (P,)
+    int32 time index where the track was started. Where visibility is 0, xy is only a guess."""
+
+    name: ClassVar[str] = "tracks2d"
+    xy: NDArray[np.float32]
+    visibility: NDArray[np.floating[Any]]
+    confidence: NDArray[np.floating[Any]]
+    view: NDArray[np.int32]
+    query_time: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Tracks3D(Prior):
+    """P tracks of moving points in the world.
+
+    xyz (P, T, 3) float32 at every time index; visibility (P, T) float16 and confidence (P, T) float16; color (P, 3) float32 RGB;
+    spacing (P,) float32 distance to the neighbouring points, scene units; group (P,) int32 number of the moving object (0, 1, ...);
+    native (P,) uint8, 1 where xyz is a valid estimate also while hidden (a 3D tracker, a rigid object), 0 where it was lifted from 2D
+    and must be filled in between visible moments.
+    """
+
+    name: ClassVar[str] = "tracks3d"
+    xyz: NDArray[np.float32]
+    visibility: NDArray[np.floating[Any]]
+    confidence: NDArray[np.floating[Any]]
+    color: NDArray[np.float32]
+    spacing: NDArray[np.float32]
+    group: NDArray[np.int32]
+    native: NDArray[np.uint8]
+
+
+@dataclass
+class Priors:
+    """All priors of one capture; None where the recipe asked for none. `advice` are plain sentences for the report."""
+
+    masks: Masks | None = None
+    depth: Depth | None = None
+    flow: Flow | None = None
+    tracks2d: Tracks2D | None = None
+    tracks3d: Tracks3D | None = None
+    cameras: Cameras | None = None
+    advice: list[str] = field(default_factory=list)
+
+    def require(self, *names: str) -> None:
+        """FourfoldError naming the first prior of `names` that is missing."""
+        for name in names:
+            if getattr(self, name) is None:
+                raise FourfoldError(f"this recipe needs the prior {name!r}, and no provider could make it for this capture")
+
+
+def _plain(provenance: Provenance) -> dict[str, Any]:
+    return {f.name: getattr(provenance, f.name) for f in fields(provenance)}
+
+
+def _provenance(value: dict[str, Any]) -> Provenance:
+    return Provenance(value["provider"], value["needs_weights"], tuple(value["notes"]), value["figures"])
+
+
+def _gather(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key in sorted(arrays):
+        stem, _, part = key.partition(".")
+        if part:
+            result.setdefault(stem, []).append(arrays[key])
+        else:
+            result[stem] = arrays[key]
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in result.items()}

@@ -1,0 +1,141 @@
+"""A recipe: a published system as data, composed of parts. Nothing here runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from fourfold.capture.capture import Capture
+from fourfold.density.base import DensityControl
+from fourfold.losses.base import Loss
+from fourfold.priors.contracts import Priors
+from fourfold.scene.scene import Scene
+
+QualityName = Literal["draft", "normal", "best"]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How much work to do.
+
+    Attributes:
+        pixels: images are stored at 1/n of their size, n the smallest whole number that leaves at most this many pixels.
+        steps: factor on the optimisation steps of every stage.
+        gaussians: factor on the number of Gaussians.
+    """
+
+    pixels: int
+    steps: float
+    gaussians: float
+
+
+QUALITIES: Mapping[QualityName, Quality] = {
+    "draft": Quality(pixels=45_000, steps=0.4, gaussians=0.4),
+    "normal": Quality(pixels=150_000, steps=1.0, gaussians=1.0),
+    "best": Quality(pixels=600_000, steps=3.0, gaussians=2.5),
+}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A learning rate per step that goes exponentially from `start` to `start * final` at the fraction `until` of the stage, then stays.
+
+    `per_extent` multiplies it by the scene's extent (for lengths).
+    """
+
+    start: float
+    final: float = 1.0
+    until: float = 1.0
+    per_extent: bool = False
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss with its weight, switched on between the fractions `begin` and `end` of the stage."""
+
+    name: str
+    loss: Loss
+    weight: float
+    begin: float = 0.0
+    end: float = 1.0
+
+
+class Sampler(Protocol):
+    """Which images make the batch of a step: depends on its arguments alone."""
+
+    def __call__(self, capture: Capture, step: int, random: np.random.Generator) -> list[tuple[int, int]]:
+        """(view, time index) of each image of the batch of `step`; `random` is seeded by (seed, stage, step)."""
+        ...
+
+
+class SceneEdit(Protocol):
+    """Something done to the scene when a stage begins: adding a layer, filling holes, splitting bases."""
+
+    def __call__(self, scene: Scene, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
+        """The changed scene."""
+        ...
+
+
+class Initializer(Protocol):
+    """Priors become a scene."""
+
+    def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
+        """The initial scene, in the capture's world coordinates."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the optimisation.
+
+    Attributes:
+        steps: optimisation steps at quality "normal"; with `per_frame` more are taken for long clips (steps = max(steps, per_frame * frames)).
+        terms: the losses.
+        rates: "layer.parameter" patterns (fnmatch) -> rate; the first match counts, what matches nothing stays frozen.
+        sampler: what a batch is.
+        density: layer name pattern -> density control.
+        resolution: (fraction of the stage, divisor of the image size) pairs, coarse to fine, first fraction 0.
+        enter: edits of the scene when the stage begins.
+        track_targets: how many target times a sample's tracks have; 0 for none.
+    """
+
+    name: str
+    steps: int
+    terms: tuple[Term, ...]
+    rates: Mapping[str, Rate]
+    sampler: Sampler
+    per_frame: float = 0.0
+    density: Mapping[str, DensityControl] = field(default_factory=dict)
+    resolution: tuple[tuple[float, int], ...] = ((0.0, 1),)
+    enter: tuple[SceneEdit, ...] = ()
+    track_targets: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A system. `replace(recipe, ...)` makes an ablation.
+
+    Attributes:
+        name: what `--recipe` calls it; the module in `recipes/` has the same name and holds it as `RECIPE`.
+        summary: one line for `--help`; source: where its numbers come from.
+        priors: names of the priors it needs, fields of `Priors`.
+        initialize: priors -> scene.
+        stages: the optimisation, in order.
+        min_views: how many cameras it needs at least.
+        background: RGB behind everything.
+    """
+
+    name: str
+    summary: str
+    source: str
+    priors: tuple[str, ...]
+    initialize: Initializer
+    stages: tuple[Stage, ...]
+    min_views: int = 1
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+__all__ = ["QUALITIES", "Initializer", "Quality", "QualityName", "Rate", "Recipe", "Sampler", "SceneEdit", "Stage", "Term", "replace"]

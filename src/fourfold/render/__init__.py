@@ -1,0 +1,5 @@
+"""Rendering: one call, three backends."""
+
+from fourfold.render.api import RasterOptions, Render, ScreenStatistics, rasterize
+
+__all__ = ["RasterOptions", "Render", "ScreenStatistics", "rasterize"]

@@ -1,0 +1,95 @@
+"""The rasterizer's contract: `rasterize(gaussians, camera) -> Render`, the same on every backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from fourfold.geometry.camera import Camera
+from fourfold.geometry.gaussians import Gaussians
+
+Backend = Literal["auto", "cpu", "cuda", "reference"]
+DepthMode = Literal["expected", "median", "first"]
+
+
+@dataclass
+class ScreenStatistics:
+    """What density control reads of one rendering.
+
+    Attributes:
+        radius: (N,) screen extent of each Gaussian in pixels (3 sigma of its major axis), 0 where it was not drawn.
+        gradient: (N, 2) d loss / d pixel position of the centre, filled in by the backward pass.
+        absolute_gradient: (N, 2) the sum over pixels of the absolute value of the same (AbsGS), filled in by the backward pass.
+    """
+
+    radius: Tensor
+    gradient: Tensor | None = None
+    absolute_gradient: Tensor | None = None
+
+
+@dataclass
+class Render:
+    """One rendered image.
+
+    Attributes:
+        color: (H, W, 3) RGB over the background, not clamped.
+        alpha: (H, W) accumulated opacity.
+        depth: (H, W) depth along the optical axis in scene units, 0 where alpha is 0: the alpha-normalised expected depth
+            (differentiable), or the median or first-hit depth (not differentiable) when asked.
+        channels: (H, W, C) extra channels blended over 0, not divided by alpha, or None.
+        top: (H, W) int32 row of the Gaussian with the largest blending weight, -1 where there is none; None unless asked.
+        screen: per-Gaussian screen statistics.
+    """
+
+    color: Tensor
+    alpha: Tensor
+    depth: Tensor
+    channels: Tensor | None
+    top: Tensor | None = None
+    screen: ScreenStatistics = field(repr=False, default=None)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class RasterOptions:
+    """How to rasterize; the defaults are those of gsplat.
+
+    Attributes:
+        depth: which depth `Render.depth` holds.
+        antialias: compensate the opacity for the screen-space dilation (Mip-Splatting).
+        top_contributor: also return the row of the strongest Gaussian per pixel.
+        dilation: variance in square pixels added to every screen-space covariance (eps2d).
+    """
+
+    depth: DepthMode = "expected"
+    antialias: bool = False
+    top_contributor: bool = False
+    dilation: float = 0.3
+
+
+def rasterize(
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    channels: Tensor | None = None,
+    background: Tensor | None = None,
+    backend: Backend = "auto",
+    options: RasterOptions = RasterOptions(),
+) -> Render:
+    """Render `gaussians` through `camera`.
+
+    Args:
+        channels: (N, C) extra per-Gaussian values to blend, C <= 64.
+        background: (3,) RGB behind everything; black if None.
+        backend: "auto" takes gsplat for CUDA tensors and the compiled kernel for CPU tensors, and says so once when it has to
+            fall back to the slow reference.
+
+    Differentiable in every tensor of `gaussians`, `channels`, `background` and the camera's `world_to_camera`.
+
+    Raises:
+        FourfoldError: shapes do not match, or the asked backend is not there.
+    """
+    from fourfold.render.backends import choose
+
+    return choose(backend, gaussians.means)(gaussians, camera, channels, background, options)

@@ -1,0 +1,113 @@
+"""A moving scene: named layers of Gaussians, each with a motion model, answering `scene.at(time)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from fourfold.geometry.gaussians import Gaussians
+
+STATIC, DYNAMIC = "static", "dynamic"
+
+
+class Motion(Protocol):
+    """A motion model: a frozen dataclass of numbers that turns a layer's parameters into Gaussians at given times.
+
+    `kind` names it in scene files. A new model is a new file in `scene/motion/`; nothing else learns its name.
+    """
+
+    kind: ClassVar[str]
+
+    def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
+        """Gaussians of `layer` at each of `times` (K,), seconds. Differentiable in `layer.splats` and `layer.shared`.
+
+        Always all N Gaussians of the layer, in order: invisible ones get `visibility` 0.
+        """
+        ...
+
+
+@dataclass
+class Layer:
+    """Gaussians that share a motion model.
+
+    Attributes:
+        name: unique within the scene, for instance "static", "object", "free".
+        role: "static" or "dynamic": what the foreground indicator, the masks and the statistics go by.
+        motion: the motion model (numbers only).
+        splats: per-Gaussian parameters, each (N, ...): always `means` (N, 3), `quat_wxyz` (N, 4), `log_scale` (N, 3),
+            `opacity_logit` (N,), `color_logit` (N, 3); optionally `sh_rest`, and what the motion model needs
+            (`motion_logits`, `velocity`, ...). Density control duplicates and removes rows of all of them alike.
+        shared: trained parameters that are not per Gaussian (motion bases, network weights).
+        fixed: untrained tensors that the motion model reads (knot times in seconds, pivots).
+    """
+
+    name: str
+    role: str
+    motion: Motion
+    splats: dict[str, Tensor]
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    fixed: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.splats["means"].shape[0]
+
+    def canonical(self) -> Gaussians:
+        """The layer's own Gaussians, unmoved: what a static layer shows at any time."""
+        s = self.splats
+        return Gaussians(s["means"], s["quat_wxyz"], s["log_scale"], s["opacity_logit"], torch.sigmoid(s["color_logit"]), s.get("sh_rest"))
+
+
+@dataclass
+class Scene:
+    """Layers over a time range; everything downstream only calls `at`.
+
+    Attributes:
+        layers: in drawing-independent order; rows of `at(time)` follow it.
+        time_range: first and last second of the capture.
+        scale: size of one scene unit in metres, or None where it is unknown.
+        background: (3,) RGB behind everything.
+        up: (3,) unit vector that points up in the scene.
+        near: depth before which nothing is drawn, scene units.
+    """
+
+    layers: list[Layer]
+    time_range: tuple[float, float]
+    scale: float | None = None
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    up: tuple[float, float, float] = (0.0, -1.0, 0.0)
+    near: float = 0.01
+
+    def at(self, time: float) -> Gaussians:
+        """All Gaussians at `time`, seconds."""
+        return self.at_times([time])[0]
+
+    def at_times(self, times: Sequence[float] | Tensor) -> list[Gaussians]:
+        """Gaussians at each of several times, computed together."""
+        first = self.layers[0].splats["means"]
+        moments = torch.as_tensor(times, dtype=first.dtype, device=first.device)
+        per_layer = [layer.motion.at(layer, moments) for layer in self.layers]
+        return [Gaussians.concatenate([moved[i] for moved in per_layer]) for i in range(len(moments))]
+
+    def slices(self) -> dict[str, slice]:
+        """Rows of each layer in what `at` returns."""
+        result, start = {}, 0
+        for layer in self.layers:
+            result[layer.name] = slice(start, start + len(layer))
+            start += len(layer)
+        return result
+
+    def layer(self, name: str) -> Layer:
+        """The layer called `name`; KeyError if there is none."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"the scene has no layer {name!r}; it has {[layer.name for layer in self.layers]}")
+
+    def dynamic_rows(self) -> Tensor:
+        """(N,) 1.0 for Gaussians of dynamic layers, 0.0 for the rest: the foreground indicator."""
+        like = self.layers[0].splats["means"]
+        return torch.cat([like.new_full((len(layer),), float(layer.role == DYNAMIC)) for layer in self.layers])
