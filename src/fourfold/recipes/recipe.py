@@ -115,6 +115,25 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Suits:
+    """Which captures `--recipe auto` gives to a recipe: the suiting recipe of the highest rank wins.
+
+    Attributes:
+        views: smallest and largest number of training cameras.
+        moving: True if the cameras must move, False if they must stand still, None for either.
+        arc: smallest angle in degrees that the cameras must go round the scene.
+        rank: 0 is never chosen.
+        because: how the choice is explained, following "N cameras ...: ".
+    """
+
+    views: tuple[int, int] = (1, 1_000_000)
+    moving: bool | None = None
+    arc: float = 0.0
+    rank: int = 0
+    because: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A system. `replace(recipe, ...)` makes an ablation.
 
@@ -124,7 +143,7 @@ class Recipe:
         priors: names of the priors it needs, fields of `Priors`.
         initialize: priors -> scene.
         stages: the optimisation, in order.
-        min_views: how many cameras it needs at least.
+        suits: which captures it is chosen for.
         background: RGB behind everything.
     """
 
@@ -134,8 +153,8 @@ class Recipe:
     priors: tuple[str, ...]
     initialize: Initializer
     stages: tuple[Stage, ...]
-    min_views: int = 1
+    suits: Suits = Suits()
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-__all__ = ["QUALITIES", "Initializer", "Quality", "QualityName", "Rate", "Recipe", "Sampler", "SceneEdit", "Stage", "Term", "replace"]
+__all__ = ["QUALITIES", "Initializer", "Quality", "QualityName", "Rate", "Recipe", "Sampler", "SceneEdit", "Stage", "Suits", "Term", "replace"]

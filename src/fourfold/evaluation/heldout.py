@@ -1,0 +1,138 @@
+"""Held-out frames: render them, keep them beside the truth, and score them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from fourfold.capture.capture import Capture
+from fourfold.evaluation import metrics
+from fourfold.render.api import rasterize
+from fourfold.scene.scene import Scene
+
+RenderFrame = Callable[[int, int], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a set of held-out frames: `mean` over frames and one row per frame (view, index, time and the metrics)."""
+
+    mean: dict[str, float | None]
+    frames: list[dict[str, Any]]
+
+
+def scene_renderer(scene: Scene, capture: Capture) -> RenderFrame:
+    """A function (view, time index) -> (H, W, 3) float32 in [0, 1] that renders `scene` through the capture's own camera."""
+    background = torch.tensor(scene.background)
+
+    def render(view: int, index: int) -> NDArray[np.float32]:
+        camera = capture.camera_at(view, index)
+        with torch.no_grad():
+            image = rasterize(scene.at(float(capture.timestamps[index])), camera, background=background).color
+        return image.clamp(0, 1).cpu().numpy()
+
+    return render
+
+
+def nearest_frame(capture: Capture) -> RenderFrame:
+    """The baseline that copies the training image nearest in time, among those the one whose camera centre is nearest."""
+    import cv2
+
+    centers = _centers(capture)
+    train = np.array(capture.train_frames())
+
+    def copy(view: int, index: int) -> NDArray[np.float32]:
+        gap = np.abs(capture.timestamps[train[:, 1]] - capture.timestamps[index])
+        distance = np.linalg.norm(centers[train[:, 0], train[:, 1]] - centers[view, index], axis=-1)
+        v, t = train[np.lexsort((np.nan_to_num(distance), train[:, 0] != view, gap))[0]]
+        width, height = (int(n) for n in capture.sizes[view])
+        image = cv2.resize(capture.image(int(v), int(t)), (width, height), interpolation=cv2.INTER_AREA)
+        return image.astype(np.float32) / 255
+
+    return copy
+
+
+def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int], NDArray[np.bool_]], keep: Path | None = None) -> Scores:
+    """Score `render` on all held-out frames.
+
+    Args:
+        masks: (view, time index) -> (H, W) True where something moves; frames without one get no regional figures.
+        keep: directory that receives `VIEW_TIME.png` renders and `truth/VIEW_TIME.png`, 8 bit; the scores are those of the unrounded render.
+    """
+    rows: list[dict[str, Any]] = []
+    for view, index in capture.heldout_frames():
+        image = render(view, index)
+        truth = capture.image(view, index).astype(np.float32) / 255
+        moving = masks.get((view, index))
+        rows.append(
+            {
+                "view": view,
+                "index": index,
+                "time": float(capture.timestamps[index]),
+                "psnr": metrics.psnr(image, truth),
+                "ssim": metrics.ssim(image, truth) if min(image.shape[:2]) >= 11 else None,
+                "psnr_dynamic": None if moving is None else metrics.psnr(image, truth, moving),
+                "psnr_static": None if moving is None else metrics.psnr(image, truth, ~moving),
+                "lpips": None,
+            }
+        )
+        if keep is not None:
+            save_png(keep / f"{view:03d}_{index:05d}.png", image)
+            save_png(keep / "truth" / f"{view:03d}_{index:05d}.png", truth)
+    names = ("psnr", "ssim", "psnr_dynamic", "psnr_static", "lpips")
+    return Scores({name: metrics.mean_of([row[name] for row in rows]) for name in names}, rows)
+
+
+def moving_regions(capture: Capture, estimated: Mapping[int, NDArray[np.int8]]) -> dict[tuple[int, int], NDArray[np.bool_]]:
+    """Where held-out images show something moving, found without any scene.
+
+    The capture's own masks; else the estimated masks of that view (T, H, W); else, for a camera that stands still, what differs from
+    the temporal median of the held-out images. Views where none applies are missing.
+    """
+    regions: dict[tuple[int, int], NDArray[np.bool_]] = {}
+    by_median: dict[int, dict[int, NDArray[np.bool_]]] = {}
+    for view, index in capture.heldout_frames():
+        given = capture.mask(view, index)
+        if given is not None:
+            regions[view, index] = given > 0
+        elif view in estimated:
+            regions[view, index] = estimated[view][index] > 0
+        else:
+            if view not in by_median:
+                by_median[view] = _median_difference(capture, view)
+            if index in by_median[view]:
+                regions[view, index] = by_median[view][index]
+    return {key: region for key, region in regions.items() if region.any()}
+
+
+def save_png(path: Path, image: NDArray[np.float32]) -> None:
+    """Write a float image in [0, 1] as an 8-bit PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)).save(path)
+
+
+def _centers(capture: Capture) -> NDArray[np.float64]:
+    pose = capture.world_to_camera
+    return -np.einsum("vtji,vtj->vti", pose[..., :3, :3], pose[..., :3, 3])
+
+
+def _median_difference(capture: Capture, view: int) -> dict[int, NDArray[np.bool_]]:
+    """Pixels of a standing camera's held-out images that differ from their temporal median by more than 0.1, cleaned."""
+    import cv2
+
+    indices = [t for v, t in capture.heldout_frames() if v == view]
+    poses = capture.world_to_camera[view, indices]
+    if len(indices) < 5 or not np.allclose(poses, poses[:1], atol=1e-6):
+        return {}
+    images = np.stack([capture.image(view, t) for t in indices]).astype(np.float32) / 255
+    difference = np.abs(images - np.median(images, axis=0)).max(axis=-1)
+    kernel = np.ones((5, 5), np.uint8)
+    clean = [cv2.dilate(cv2.morphologyEx((d > 0.1).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), kernel) > 0 for d in difference]
+    return dict(zip(indices, clean, strict=True))

@@ -1,0 +1,104 @@
+"""`report.json`: what was made of what, how well, how long it took and what was weak."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fourfold.capture.capture import Capture
+from fourfold.evaluation.heldout import Scores
+from fourfold.files import write_json
+from fourfold.scene.scene import DYNAMIC, STATIC, Scene
+
+SCHEMA = 1
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident memory of this process, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def capture_facts(capture: Capture) -> dict[str, Any]:
+    """The report's `capture` object."""
+    width, height = (int(n) for n in capture.sizes[0])
+    return {
+        "name": capture.name,
+        "views": capture.views,
+        "times": capture.times,
+        "width": width,
+        "height": height,
+        "cameras": capture.cameras if capture.cameras in ("given", "fixed") else "fixed" if capture.cameras == "rotation" else "estimated",
+        "camera_model": capture.cameras,
+        "train_images": int(capture.train.sum()),
+        "heldout_images": int(capture.heldout.sum()),
+        "seconds": float(capture.timestamps[-1]),
+        "metric": capture.metric,
+        **{k: v for k, v in capture.facts.items() if isinstance(v, str | int | float | bool)},
+    }
+
+
+def scene_facts(scene: Scene, path: Path) -> dict[str, Any]:
+    """The report's `scene` object; `path` is the scene file."""
+    layers = [{"name": layer.name, "role": layer.role, "motion": layer.motion.kind, "gaussians": len(layer)} for layer in scene.layers]
+    return {
+        "gaussians_static": sum(len(layer) for layer in scene.layers if layer.role == STATIC),
+        "gaussians_dynamic": sum(len(layer) for layer in scene.layers if layer.role == DYNAMIC),
+        "bytes": path.stat().st_size if path.exists() else 0,
+        "layers": layers,
+    }
+
+
+def advice(report: dict[str, Any], from_priors: Sequence[str]) -> list[str]:
+    """Plain sentences about what is weak, from the report's own figures and from the priors."""
+    said = list(dict.fromkeys(from_priors))
+    capture, heldout = report["capture"], report["metrics"]["heldout"]
+    baselines = report["baselines"]
+    if capture["camera_model"] == "rotation":
+        said.append("The camera only turned and hardly moved sideways, so distances cannot be known: the scene plays well near the filmed path and nowhere else.")
+    if capture["camera_model"] == "fixed":
+        said.append("The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path and nowhere else.")
+    if capture["train_images"] < 20:
+        said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")
+    if report["scene"]["gaussians_dynamic"] == 0:
+        said.append("Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images.")
+    ours, copied = heldout.get("psnr"), (baselines.get("nearest_frame") or {}).get("psnr")
+    if ours is not None and copied is not None and ours < copied:
+        said.append(
+            f"Copying the nearest filmed frame scores {copied:.1f} dB and this scene {ours:.1f} dB on the held-out frames: "
+            "the cameras or the depth are probably wrong; look at the camera path and at the side views below."
+        )
+    static = (baselines.get("static3d") or {}).get("psnr")
+    if ours is not None and static is not None and ours < static:
+        said.append(f"A static scene scores {static:.1f} dB and this one {ours:.1f} dB: the motion that was found does not explain the held-out frames.")
+    return said
+
+
+def write_report(path: Path, parts: dict[str, Any]) -> dict[str, Any]:
+    """Complete `parts` with the schema and write `report.json`; numbers that are not finite become null."""
+    report = _finite({"schema": SCHEMA, **parts})
+    write_json(path, report)
+    return report
+
+
+def scores_object(scores: Scores | None) -> dict[str, float | None]:
+    """The metrics object of a set of scores, all null if there is none."""
+    names = ("psnr", "ssim", "psnr_dynamic", "psnr_static", "lpips")
+    return dict.fromkeys(names) if scores is None else dict(scores.mean)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, np.generic):
+        return _finite(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,127 @@
+"""Who can estimate what: providers found in the folders, chosen by rank, each run once and kept."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
+from fourfold.files import key_of, run_stage
+from fourfold.notices import fallback
+from fourfold.priors import contracts
+from fourfold.priors.contracts import Prior, Priors
+
+CONTRACTS: dict[str, type[Prior]] = {c.name: c for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D)}
+_FOLDERS = ("given", "classical", "foundation")
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One way to obtain one or more priors.
+
+    Attributes:
+        name: how the report calls it, for instance "dis" or "raft-small".
+        makes: names of the priors it returns, fields of `Priors`.
+        needs: names of the priors it reads; they are made first.
+        rank: the available provider of the highest rank serves.
+        missing: (capture) -> why it cannot serve this capture on this machine (one sentence), or None if it can.
+        make: (capture with cameras, priors so far) -> the priors it makes, in the order of `makes`.
+        version: raised when its results change, so that kept results are made anew.
+    """
+
+    name: str
+    makes: tuple[str, ...]
+    needs: tuple[str, ...]
+    rank: int
+    missing: Callable[[Capture], str | None]
+    make: Callable[[Capture, Priors], Sequence[Prior]]
+    version: int = 1
+
+
+@dataclass
+class Preparation:
+    """The result of `prepare_priors`: the capture with its cameras, the priors, and seconds per prior."""
+
+    capture: Capture
+    priors: Priors
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@cache
+def all_providers() -> tuple[Provider, ...]:
+    """Every provider: the `PROVIDERS` of all modules below `priors/`, highest rank first."""
+    package = importlib.import_module("fourfold.priors")
+    found: list[Provider] = []
+    for folder in _FOLDERS:
+        module = importlib.import_module(f"{package.__name__}.{folder}")
+        found += getattr(module, "PROVIDERS", ())
+        for item in pkgutil.iter_modules(getattr(module, "__path__", [])):
+            found += getattr(importlib.import_module(f"{module.__name__}.{item.name}"), "PROVIDERS", ())
+    return tuple(sorted(found, key=lambda p: -p.rank))
+
+
+def choose(prior: str, capture: Capture) -> Provider:
+    """The provider of the highest rank that can make `prior` for this capture. FourfoldError if there is none."""
+    name, _, wanted = prior.partition(":")
+    reasons: list[str] = []
+    for provider in all_providers():
+        if name not in provider.makes or (wanted and provider.name != wanted):
+            continue
+        reason = provider.missing(capture)
+        if reason is None:
+            for sentence in reasons:
+                fallback(sentence)
+            return provider
+        if provider.name != "given":
+            reasons.append(f"{name} from {provider.name} is not available ({reason}), the next provider serves")
+    raise FourfoldError(f"nothing can provide the prior {prior!r} for this capture: {'; '.join(reasons) or 'no provider knows it'}")
+
+
+def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Callable[[str], None] = lambda _: None) -> Preparation:
+    """Make the priors `names` and everything they need, each kept in `out/PROVIDER/PRIOR.safetensors` and reused while its inputs stay.
+
+    Args:
+        names: prior names, in any order; "name:provider" insists on a provider. Cameras are always known afterwards.
+        say: is told what is being made.
+    """
+    done = Preparation(capture, Priors())
+    base = key_of(capture.facts.get("key", str(capture.root)), capture.train, capture.heldout)
+    for name in ("cameras", *names):
+        _make(name, done, base, out, say)
+    return done
+
+
+def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[str], None]) -> None:
+    if getattr(done.priors, prior.partition(":")[0]) is not None:
+        return
+    provider = choose(prior, done.capture)
+    for need in provider.needs:
+        _make(need, done, base, out, say)
+    upstream = [getattr(done.priors, need).provenance for need in provider.needs]
+    key = key_of(base, provider.name, provider.version, provider.makes, upstream)
+    started = time.perf_counter()
+
+    def write(directory: Path) -> None:
+        say(f"{' and '.join(provider.makes)} ({provider.name})")
+        for result in provider.make(done.capture, done.priors):
+            result.save(directory)
+
+    run_stage(out / provider.name, key, write)
+    for made in provider.makes:
+        if getattr(done.priors, made) is None:
+            _accept(done, made, CONTRACTS[made].load(out / provider.name))
+    done.seconds["+".join(provider.makes)] = time.perf_counter() - started
+
+
+def _accept(done: Preparation, name: str, result: Prior) -> None:
+    done.priors = replace(done.priors, **{name: result})
+    done.priors.advice += [n for n in result.provenance.notes if n not in done.priors.advice]
+    if isinstance(result, contracts.Cameras):
+        source = result.provenance.figures["source"]
+        done.capture = done.capture.with_cameras(result.K, result.world_to_camera, source)
