@@ -1,4 +1,4 @@
-"""Cameras, rotations, projection, triangulation and alignment."""
+"""Cameras, rotations, rigid motions, projection, triangulation, alignment and interpolation."""
 
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians

@@ -29,7 +29,9 @@ class Camera:
 
     def __post_init__(self) -> None:
         if tuple(self.K.shape) != (3, 3) or tuple(self.world_to_camera.shape) != (4, 4):
-            raise FourfoldError(f"Camera got K {tuple(self.K.shape)} and world_to_camera {tuple(self.world_to_camera.shape)}, expected (3, 3) and (4, 4)")
+            raise FourfoldError(
+                f"Camera got K {tuple(self.K.shape)} and world_to_camera {tuple(self.world_to_camera.shape)}, expected (3, 3) and (4, 4)"
+            )
 
     @property
     def center(self) -> Tensor:
