@@ -1,0 +1,241 @@
+"""Static depth by plane sweep: any capture with cameras, movers cut out. Source: spec calibration.md sections A and E."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.capture import Capture
+from fourfold.notices import fallback
+from fourfold.priors.classical.fill import pull_push, splat_nearest
+from fourfold.priors.classical.sweep_cost import UNSEEN, SweepConfig, cost_volume, smooth_volume, winner
+from fourfold.priors.classical.sweep_views import (
+    Frame,
+    Source,
+    camera_spread,
+    choose_neighbours,
+    gather_sources,
+    range_from_points,
+    search_range,
+    usable_frames,
+)
+from fourfold.priors.contracts import Cameras, Depth, Masks, Provenance
+
+
+@dataclass(frozen=True)
+class StaticDepthConfig:
+    """Numbers of the static depth.
+
+    Attributes:
+        sweep: the sweep itself.
+        max_references: images that are swept; the others get the depth of the nearest swept ones, projected.
+        neighbours: images each reference is compared with.
+        consistent_steps: two depths agree if their inverse depths differ by at most this many planes (plus 1 %).
+        known_confidence: pixels below it are filled from their surroundings.
+        nominal_depth: depth given to everything when the camera did not move, scene units.
+    """
+
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    max_references: int = 20
+    neighbours: int = 8
+    consistent_steps: float = 1.5
+    known_confidence: float = 0.25
+    nominal_depth: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Swept:
+    """What one reference's sweep gave: inverse depth, cost, distinctness (H, W), and the inverse-depth step between planes."""
+
+    source: Source
+    inverse: NDArray[np.float32]
+    cost: NDArray[np.float32]
+    margin: NDArray[np.float32]
+    step: float
+
+
+def static_depth(capture: Capture, masks: Masks | None = None, cameras: Cameras | None = None, config: StaticDepthConfig | None = None) -> Depth:
+    """Depth of the static world in every training frame.
+
+    Depth that the capture brought is taken as it is. A camera that did not move gives a constant nominal depth with confidence 0.
+
+    Args:
+        capture: with cameras.
+        masks: moving pixels, left out of the sweep and filled from their surroundings with confidence 0; None uses the capture's own.
+        cameras: its sparse points, where there are any, give the range of depths; otherwise a coarse sweep finds it.
+
+    Returns:
+        `Depth`; zero where there is no training frame. `provenance.figures` has "near", "far" (scene units), "references",
+        "known_share" (share of static pixels that were matched) and "range_from".
+    """
+    config = config or StaticDepthConfig()
+    if any(capture.has("depth", v) for v in range(capture.views)):
+        return _given_depth(capture)
+    if capture.cameras in ("rotation", "fixed", "unknown") and capture.views == 1 or camera_spread(capture) <= 1e-9:
+        return _nominal_depth(capture, config)
+    sources = gather_sources(capture, masks, config.sweep)
+    references = _choose_references(sources, config.max_references)
+    points = np.zeros((0, 3), np.float32) if cameras is None else cameras.points
+    ranges = [range_from_points(sources[r], points) for r in references]
+    range_from = "sparse points" if all(r is not None for r in ranges) else "coarse sweep"
+    if range_from == "coarse sweep":
+        common = search_range(sources, references, config.neighbours, config.sweep)
+        ranges = [r or common for r in ranges]
+    jobs = [(sources, r, ends, config) for r, ends in zip(references, ranges, strict=True) if ends is not None]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        swept = [s for s in pool.map(lambda job: _sweep(*job), jobs) if s is not None]
+    if not swept:
+        return _nominal_depth(capture, config)
+    maps = [_confident(swept, i, config) for i in range(len(swept))]
+    return _assemble(capture, sources, swept, maps, range_from, config)
+
+
+def near_far(depth: Depth) -> tuple[float, float]:
+    """Near and far depth of a scene: the 0.5 and 99.5 percentiles of its confident pixels (of all known ones if none is confident)."""
+    values, sure = [], []
+    for view, confidence in zip(depth.depth, depth.confidence, strict=True):
+        values.append(np.asarray(view[:, ::4, ::4], np.float32).ravel())
+        sure.append(np.asarray(confidence[:, ::4, ::4], np.float32).ravel())
+    all_values, all_sure = np.concatenate(values), np.concatenate(sure)
+    good = (all_values > 0) & (all_sure > 0.25)
+    if good.sum() < 20:
+        good = all_values > 0
+    if not good.any():
+        return 0.01, 1.0
+    near, far = np.percentile(all_values[good], [0.5, 99.5])
+    return float(near), float(far)
+
+
+def _choose_references(sources: Sequence[Source], limit: int) -> list[int]:
+    return [int(i) for i in np.unique(np.linspace(0, len(sources) - 1, min(limit, len(sources))).round())]
+
+
+def _sweep(sources: Sequence[Source], reference: int, ends: tuple[float, float], config: StaticDepthConfig) -> _Swept | None:
+    near = choose_neighbours(sources, reference, config.neighbours)
+    if not near:
+        return None
+    source = sources[reference]
+    planes = np.linspace(ends[0], ends[1], config.sweep.planes)
+    volume = cost_volume(source.image, [sources[i].image for i in near], planes, config.sweep)
+    cost = volume.min(axis=0)
+    inverse, _, margin = winner(smooth_volume(volume, source.colour, config.sweep), planes)
+    return _Swept(source, inverse, cost, margin, float(planes[1] - planes[0]))
+
+
+def _confident(swept: Sequence[_Swept], index: int, config: StaticDepthConfig) -> NDArray[np.float32]:
+    """(H, W) confidence of one reference: share of the other references that confirm the depth, at least two of them, times the match."""
+    own = swept[index]
+    centers = np.stack([s.source.center for s in swept])
+    others = np.argsort(np.linalg.norm(centers - centers[index], axis=1))[1:9]
+    depth = 1 / np.maximum(own.inverse, 1e-9)
+    world = unproject(depth, own.source.image.K, own.source.image.pose)
+    agree = np.zeros(depth.shape, np.float32)
+    seen = np.zeros(depth.shape, np.float32)
+    for other in (swept[i] for i in others):
+        camera = world @ other.source.image.pose[:3, :3].T + other.source.image.pose[:3, 3]
+        z = np.maximum(camera[..., 2], 1e-9)
+        pixel = camera @ other.source.image.K.T
+        u, v = (pixel[..., 0] / z - 0.5).astype(np.float32), (pixel[..., 1] / z - 0.5).astype(np.float32)
+        there = np.where((other.source.image.valid > 0) & (other.cost < UNSEEN), other.inverse, 0).astype(np.float32)
+        inverse = cv2.remap(there, u, v, cv2.INTER_NEAREST, borderValue=0)
+        visible = (inverse > 0) & (camera[..., 2] > 0)
+        limit = config.consistent_steps * max(own.step, other.step) + 0.01 / z
+        agree += visible & (np.abs(inverse - 1 / z) < limit)
+        seen += visible
+    enough = np.minimum(1.0, agree / min(2.0, max(1.0, len(others))))
+    share = agree / np.maximum(seen, 1)
+    match = np.exp(-((own.cost / 0.35) ** 2))
+    return np.where(own.source.image.valid > 0, enough * share * match, 0).astype(np.float32)
+
+
+def unproject(depth: NDArray[np.floating], K: NDArray[np.float64], world_to_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(H, W, 3) world points of an (H, W) depth image, pixel centres at +0.5."""
+    height, width = depth.shape
+    x = (np.arange(width) + 0.5)[None, :].repeat(height, axis=0)
+    y = (np.arange(height) + 0.5)[:, None].repeat(width, axis=1)
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(K).T
+    camera = rays * depth[..., None]
+    return (camera - world_to_camera[:3, 3]) @ world_to_camera[:3, :3]
+
+
+def _assemble(
+    capture: Capture,
+    sources: Sequence[Source],
+    swept: Sequence[_Swept],
+    maps: Sequence[NDArray[np.float32]],
+    range_from: str,
+    config: StaticDepthConfig,
+) -> Depth:
+    depth, confidence = _empty(capture)
+    by_frame = {s.source.frames: i for i, s in enumerate(swept)}
+    clouds = [_cloud(s, c, config) for s, c in zip(swept, maps, strict=True)]
+    for source in sources:
+        index = by_frame.get(source.frames)
+        if index is not None:
+            inverse, sure = swept[index].inverse, maps[index]
+        else:
+            inverse, sure = _project(source, swept, clouds)
+        known = sure > config.known_confidence
+        filled = np.maximum(pull_push(inverse, known), 1e-9) if known.any() else np.maximum(inverse, 1e-9)
+        for view, time in source.frames:
+            depth[view][time] = 1 / filled
+            confidence[view][time] = np.where(known, sure, 0.05 * (source.image.valid > 0))
+    result = Depth(Provenance("plane_sweep"), tuple(depth), tuple(confidence))
+    near, far = near_far(result)
+    static = np.concatenate([m[s.source.image.valid > 0] for m, s in zip(maps, swept, strict=True)])
+    share = float((static > config.known_confidence).mean()) if len(static) else 0.0
+    figures = {"near": near, "far": far, "references": len(swept), "known_share": round(share, 4), "range_from": range_from}
+    return Depth(Provenance("plane_sweep", figures=figures), tuple(depth), tuple(confidence))
+
+
+def _cloud(swept: _Swept, sure: NDArray[np.float32], config: StaticDepthConfig) -> NDArray[np.float64]:
+    """(N, 3) world points of the confident pixels of one reference."""
+    world = unproject(1 / np.maximum(swept.inverse, 1e-9), swept.source.image.K, swept.source.image.pose)
+    return world[sure > config.known_confidence]
+
+
+def _project(
+    source: Source, swept: Sequence[_Swept], clouds: Sequence[NDArray[np.float64]], nearest: int = 3
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Inverse depth and confidence of an image that was not swept, from the nearest swept ones."""
+    gaps = [np.linalg.norm(s.source.center - source.center) for s in swept]
+    points = np.concatenate([clouds[i] for i in np.argsort(gaps)[:nearest]])
+    camera = points @ source.image.pose[:3, :3].T + source.image.pose[:3, 3]
+    pixel = camera @ source.image.K.T
+    height, width = source.image.valid.shape
+    drawn = splat_nearest(pixel[:, :2] / np.where(np.abs(pixel[:, 2:]) > 1e-9, pixel[:, 2:], np.nan), camera[:, 2], height, width)
+    inverse = np.where(drawn > 0, 1 / np.maximum(drawn, 1e-9), 0).astype(np.float32)
+    return inverse, np.where((drawn > 0) & (source.image.valid > 0), 0.6, 0).astype(np.float32)
+
+
+def _empty(capture: Capture) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float16]]]:
+    shapes = [(capture.times, int(h), int(w)) for w, h in capture.sizes]
+    return [np.zeros(s, np.float32) for s in shapes], [np.zeros(s, np.float16) for s in shapes]
+
+
+def _given_depth(capture: Capture) -> Depth:
+    depth, confidence = _empty(capture)
+    for view, time in capture.train_frames():
+        given = capture.depth(view, time)
+        if given is not None:
+            depth[view][time] = np.where(np.isfinite(given), given, 0)
+            confidence[view][time] = (depth[view][time] > 0).astype(np.float16)
+    result = Depth(Provenance("given"), tuple(depth), tuple(confidence))
+    near, far = near_far(result)
+    return Depth(Provenance("given", figures={"near": near, "far": far}), tuple(depth), tuple(confidence))
+
+
+def _nominal_depth(capture: Capture, config: StaticDepthConfig) -> Depth:
+    sentence = f"the camera of {capture.name} did not change place, so depth cannot be known: everything is put {config.nominal_depth:g} units away"
+    fallback(sentence)
+    depth, confidence = _empty(capture)
+    for view, time in usable_frames(capture) or capture.train_frames():
+        depth[view][time] = config.nominal_depth
+    figures: dict[str, Frame | float | str] = {"near": 0.2 * config.nominal_depth, "far": 5 * config.nominal_depth, "range_from": "nominal"}
+    return Depth(Provenance("nominal", notes=(sentence,), figures=figures), tuple(depth), tuple(confidence))
