@@ -1,1 +1,5 @@
-"""cli."""
+"""The command line: a thin shell around the package, one file per command in `commands/`."""
+
+from fourfold.cli.main import entry, main
+
+__all__ = ["entry", "main"]

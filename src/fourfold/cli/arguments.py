@@ -1,0 +1,29 @@
+"""How text on the command line becomes numbers: durations and short option names shared by commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from fourfold.errors import FourfoldError
+
+Out = Annotated[Path, arg(aliases=["-o"])]
+"""A path to write, `-o` for short."""
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """Seconds of a duration such as `90`, `90s`, `10m`, `1h30m` or `1.5h`.
+
+    Raises:
+        FourfoldError: the text is no positive duration.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text.strip() or total <= 0 or any(unit == "" for _, unit in parts[:-1]):
+        raise FourfoldError(f"{text!r} is not a duration: write for example 90s, 10m or 1h30m")
+    return total

@@ -1,0 +1,1 @@
+"""Measure speed and quality against peers, in one run on this machine."""

@@ -1,0 +1,110 @@
+"""Runs one command: parses, runs, prints, and turns every outcome into an exit code.
+
+Exit codes: 0 good, 1 a bad result or a fault of ours, 2 a mistake in the input or the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+from fourfold.cli.finder import command_class, found, overview, resolve
+from fourfold.cli.frame import Command, dump
+from fourfold.errors import FourfoldError
+
+GOOD, BAD, MISTAKE = 0, 1, 2
+
+
+def entry() -> None:
+    """The `fourfold` program."""
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader of our output has gone, e.g. `fourfold inspect x | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(GOOD)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command `argv` (default: that of the process) and return its exit code. Never raises on bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    words, rest = resolve(arguments)
+    if not words and rest[:1] == ["--version"]:
+        from fourfold import __version__
+
+        print(f"fourfold {__version__}")
+        return GOOD
+    as_json = "--json" in arguments
+    try:
+        command = _parse(words, rest)
+        return command if isinstance(command, int) else _run(command)
+    except FourfoldError as error:
+        return _fail(f"error: {error}", MISTAKE, as_json)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        return _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", MISTAKE, as_json)
+    except KeyboardInterrupt:
+        return _fail("interrupted: the same command again continues where it can", BAD, as_json)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(f"internal error: {type(error).__name__}: {error}", BAD, as_json)
+
+
+def _parse(words: tuple[str, ...], rest: list[str]) -> Command | int:
+    """The command that was asked for, or the exit code where help or a complaint was printed instead."""
+    if words not in found():
+        asked_for_help = rest[:1] in ([], ["-h"], ["--help"])
+        if asked_for_help:
+            print(overview(words), file=sys.stdout if rest else sys.stderr)
+            return GOOD if rest else MISTAKE
+        program = " ".join(["fourfold", *words])
+        raise FourfoldError(f"`{program}` has no command {rest[0]!r}: `{program} --help` lists them")
+    import tyro
+
+    try:
+        return tyro.cli(command_class(words), prog=" ".join(["fourfold", *words]), args=rest, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:  # tyro has printed its help (0) or what it did not understand (2)
+        code = stop.code if isinstance(stop.code, int) else MISTAKE
+        if code != GOOD and "--json" in rest:
+            print(dump({"error": "the command line was not understood"}))
+        return code
+
+
+def _run(command: Command) -> int:
+    if command.json:
+        with _stdout_to_stderr():
+            result = command.run()
+            text = dump(result.value)
+        print(text, flush=True)
+    else:
+        result = command.run()
+        command.show(result)
+    return GOOD if result.ok else BAD
+
+
+def _fail(sentence: str, code: int, as_json: bool) -> int:
+    print(f"fourfold: {sentence}", file=sys.stderr)
+    if as_json:
+        print(dump({"error": sentence.partition("error: ")[2] or sentence}), flush=True)
+    return code
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send everything written to stdout to stderr, also what native libraries write past Python."""
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr):
+        try:
+            kept = os.dup(1)
+        except OSError:  # the process has no stdout at all
+            yield
+            return
+        try:
+            os.dup2(2, 1)
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
