@@ -1,0 +1,145 @@
+"""The end of a reconstruction: scores, baselines, videos, the player and the report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fourfold import __version__
+from fourfold.capture.capture import Capture
+from fourfold.evaluation import heldout, report, report_html
+from fourfold.export.paths import PathOptions, camera_path
+from fourfold.export.video import write_mp4
+from fourfold.notices import fallbacks
+from fourfold.options import Clock, Options, Say
+from fourfold.priors.pictures import masks_sheet, tracks_sheet
+from fourfold.priors.providers import Preparation
+from fourfold.recipes import find_recipe
+from fourfold.recipes.recipe import Recipe
+from fourfold.render.api import rasterize
+from fourfold.scene.scene import Scene
+from fourfold.training.trainer import TrainConfig, train
+from fourfold.viewer.player import write_player
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything about a reconstruction but its scene."""
+
+    root: Path
+    preparation: Preparation
+    recipe: Recipe
+    because: str
+    options: Options
+    clock: Clock
+
+
+def conclude(job: Job, scene: Scene, say: Say) -> dict[str, Any]:
+    """Score `scene`, compare it with the baselines, render it, and write player and report. Returns the report."""
+    capture = job.preparation.capture
+    say("scoring held-out frames")
+    since = time.perf_counter()
+    scores = evaluate(job, scene)
+    job.clock.lap("evaluation", since)
+    since = time.perf_counter()
+    say("training the static baseline")
+    baselines = train_baselines(job) if job.options.baselines and capture.heldout.any() else {}
+    job.clock.lap("baselines", since)
+    since = time.perf_counter()
+    say("rendering videos and the player")
+    outputs = render_outputs(job.root, scene, capture)
+    job.clock.lap("renders", since)
+    return write_reports(job, scene, scores, baselines, outputs)
+
+
+def evaluate(job: Job, scene: Scene) -> heldout.Scores:
+    """Scores of the held-out frames, kept as PNGs under `renders/heldout`."""
+    capture = job.preparation.capture
+    return heldout.score(heldout.scene_renderer(scene, capture), capture, moving_masks(job.preparation), job.root / "renders" / "heldout")
+
+
+def moving_masks(preparation: Preparation) -> dict[tuple[int, int], Any]:
+    """Where held-out images show something moving: for the regional figures only."""
+    masks = preparation.priors.masks
+    estimated = {} if masks is None else {v: m for v, m in enumerate(masks.mask) if m.any()}
+    return heldout.moving_regions(preparation.capture, estimated)
+
+
+def train_baselines(job: Job) -> dict[str, heldout.Scores]:
+    """A static scene trained on the same images, and copies of the nearest training image, scored on the same held-out frames."""
+    capture, priors = job.preparation.capture, job.preparation.priors
+    config = TrainConfig(seed=job.options.seed, quality="draft", time_budget=None, device=job.options.device)
+    static = train(find_recipe("splat3d"), capture, priors, job.root / "baselines" / "static3d", config)
+    masks = moving_masks(job.preparation)
+    renderers = {"static3d": heldout.scene_renderer(static, capture), "nearest_frame": heldout.nearest_frame(capture)}
+    return {name: heldout.score(render, capture, masks) for name, render in renderers.items()}
+
+
+def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]:
+    """The filmed path and an orbit as MP4, side views as a picture, and the player; returns name -> path relative to `root`."""
+    files = {"scene": "scene.safetensors", "player": "player.html"}
+    for path in ("input", "orbit"):
+        frames = camera_path(path, scene, capture, PathOptions())
+        files[f"video_{path}"] = f"renders/{path}.mp4"
+        write_mp4(root / files[f"video_{path}"], (draw(scene, time, camera) for time, camera in frames), fps=frame_rate(capture))
+        if path == "orbit":
+            files["side_views"] = "renders/side_views.png"
+            shots = [draw(scene, *frames[round(k * (len(frames) - 1))]) for k in (0.0, 0.25, 0.5, 0.75)]
+            Image.fromarray(np.concatenate([np.concatenate(shots[:2], 1), np.concatenate(shots[2:], 1)])).save(root / files["side_views"])
+    write_player(root / files["player"], scene, capture)
+    return files
+
+
+def draw(scene: Scene, time: float, camera: Any) -> np.ndarray:
+    """(H, W, 3) uint8 image of `scene` at `time` through `camera`."""
+    with torch.no_grad():
+        color = rasterize(scene.at(time), replace(camera, near=scene.near), background=torch.tensor(scene.background)).color
+    return (color.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+
+
+def frame_rate(capture: Capture) -> float:
+    """Frames per second of the capture; 10 for captures too short to tell."""
+    if capture.times < 2 or capture.timestamps[-1] <= 0:
+        return 10.0
+    return float(np.clip((capture.times - 1) / capture.timestamps[-1], 1, 60))
+
+
+def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: dict[str, str]) -> dict[str, Any]:
+    """Write `report.json` and `report.html`."""
+    preparation, root = job.preparation, job.root
+    named = {name: getattr(preparation.priors, name) for name in ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d")}
+    priors = {name: {"provider": p.provenance.provider, "notes": p.provenance.notes, "figures": p.provenance.figures} for name, p in named.items() if p is not None}
+    parts = {
+        "version": __version__,
+        "command": " ".join(["fourfold", *sys.argv[1:]]),
+        "recipe": job.recipe.name,
+        "recipe_because": job.because,
+        "quality": job.options.quality,
+        "seed": job.options.seed,
+        "capture": report.capture_facts(preparation.capture),
+        "metrics": {
+            "heldout": report.scores_object(scores),
+            "heldout_frames": {"this scene": scores.frames, **{name: s.frames for name, s in baselines.items()}},
+        },
+        "baselines": {name: report.scores_object(baselines.get(name)) for name in ("static3d", "nearest_frame")},
+        "timing": {"total_s": job.clock.total, "stages": job.clock.stages},
+        "scene": report.scene_facts(scene, root / "scene.safetensors"),
+        "peak_rss_bytes": report.peak_rss_bytes(),
+        "priors": priors,
+        "outputs": outputs,
+        "fallbacks": fallbacks(),
+        "advice": [],
+    }
+    parts["advice"] = report.advice(parts, preparation.priors.advice)
+    written = report.write_report(root / "report.json", parts)
+    pictures = {"heldout": root / "renders" / "heldout", "From the side": root / outputs["side_views"]}
+    pictures |= {"Masks": masks_sheet(preparation, root / "renders" / "masks.png"), "Tracks": tracks_sheet(preparation, root / "renders" / "tracks.png")}
+    report_html.write_html(root / "report.html", written, preparation.capture, {k: v for k, v in pictures.items() if v is not None})
+    return written

@@ -1,0 +1,52 @@
+"""What a reconstruction is asked for, and the clock that runs along."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fourfold.recipes.recipe import QualityName
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to reconstruct.
+
+    Attributes:
+        recipe: a recipe's name, or "auto" to choose by what the capture is.
+        quality: how much work to do.
+        time_budget: seconds for the whole job, or None for the quality's own length.
+        holdout: which images measure the result and are never trained on: "every:8", "cameras:NAME,...", "none", or None for the
+            data set's own protocol or, without one, every eighth frame of a clip.
+        seed: of everything random.
+        device: "auto", "cpu" or "cuda".
+        baselines: also train a static scene for comparison.
+    """
+
+    recipe: str = "auto"
+    quality: QualityName = "normal"
+    time_budget: float | None = None
+    holdout: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    baselines: bool = True
+
+
+@dataclass
+class Clock:
+    """Seconds per stage since the start."""
+
+    started: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def lap(self, name: str, since: float) -> None:
+        """Add the seconds since `since` to stage `name`."""
+        self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - since
+
+    @property
+    def total(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started
