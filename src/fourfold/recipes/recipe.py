@@ -67,7 +67,7 @@ class Sampler(Protocol):
     """Which images make the batch of a step: depends on its arguments alone."""
 
     def __call__(self, capture: Capture, step: int, random: np.random.Generator) -> list[tuple[int, int]]:
-        """(view, time index) of each image of the batch of `step`; `random` is seeded by (seed, stage, step)."""
+        """(view, time index) of each image of the batch of `step`; `random` is seeded by (seed, stage, step), its entropy's first words."""
         ...
 
 
@@ -100,6 +100,7 @@ class Stage:
         resolution: (fraction of the stage, divisor of the image size) pairs, coarse to fine, first fraction 0.
         enter: edits of the scene when the stage begins.
         track_targets: how many target times a sample's tracks have; 0 for none.
+        layers: patterns (fnmatch) of the layers that are drawn in this stage.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Stage:
     resolution: tuple[tuple[float, int], ...] = ((0.0, 1),)
     enter: tuple[SceneEdit, ...] = ()
     track_targets: int = 0
+    layers: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True)

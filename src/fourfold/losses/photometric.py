@@ -1,0 +1,63 @@
+"""How a rendered image differs from the filmed one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fourfold.losses.base import Sample, Step
+from fourfold.losses.ssim_reference import ssim
+
+Where = Literal["all", "background", "foreground"]
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """(1 - ssim) L1 + ssim (1 - SSIM) over the valid pixels (3D Gaussian splatting; spec shape_of_motion.md section 8).
+
+    Attributes:
+        ssim: share of the structural term.
+        where: "background" leaves out pixels that are, or may be, moving objects; "foreground" leaves out the rest.
+        erode: pixels by which the background region keeps away from moving objects, at full resolution of the step.
+    """
+
+    ssim: float = 0.2
+    where: Where = "all"
+    erode: int = 2
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the batch."""
+        return torch.stack([self._one(render.color, sample) for render, sample in zip(step.renders, step.samples, strict=True)]).mean()
+
+    def _one(self, color: Tensor, sample: Sample) -> Tensor:
+        weight = region(sample, self.where, self.erode)
+        difference = (color - sample.image).abs().mean(2)
+        # as in masked training of 3DGS, the sum is divided by all pixels: a small region must not be pulled harder than a large one
+        absolute = difference.mean() if weight is None else (difference * weight).mean()
+        if self.ssim == 0:
+            return absolute
+        similar = ssim(color, sample.image, weight)
+        share = 1.0 if weight is None else weight.mean()
+        return (1 - self.ssim) * absolute + self.ssim * (1 - similar) * share
+
+
+def region(sample: Sample, where: Where, erode: int = 0) -> Tensor | None:
+    """(H, W) weight of the pixels that may supervise `where`, or None for all of them."""
+    weight = sample.valid
+    if where == "all" or sample.mask is None:
+        return weight
+    moving = sample.mask
+    if sample.mask_valid is not None:
+        moving = torch.where(sample.mask_valid > 0.5, moving, torch.full_like(moving, float(where == "background")))
+    if where == "background" and erode:
+        moving = torch.nn.functional.max_pool2d(moving[None, None], 2 * erode + 1, 1, erode)[0, 0]
+    chosen = 1 - moving if where == "background" else moving
+    return chosen if weight is None else weight * chosen

@@ -1,0 +1,101 @@
+"""Checkpoints: one safetensors file each, written atomically, holding all that a bit-exact resume needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fourfold.density.base import GrowthStatistics
+from fourfold.files import replacing
+from fourfold.notices import fallback
+from fourfold.scene.scene import Layer, Scene
+from fourfold.training.motion_codec import decode_motion, encode_motion
+from fourfold.training.state import Moments, TrainingState
+
+SCHEMA = 1
+_GROUPS = ("splats", "shared", "fixed")
+
+
+def save_checkpoint(directory: Path, state: TrainingState, key: str, keep: int = 2) -> Path:
+    """Write `directory/stage_SS_step_NNNNNN.safetensors` and remove all but the newest `keep` checkpoints.
+
+    Args:
+        key: hash of what the run was asked to do; only a run with the same key resumes from it.
+    """
+    path = directory / f"stage_{state.stage:02d}_step_{state.step:06d}.safetensors"
+    tensors, header = _pack(state)
+    header |= {"schema": SCHEMA, "key": key}
+    with replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata={"state": json.dumps(header, allow_nan=False)})
+    for old in _found(directory)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_newest(directory: Path, key: str, device: torch.device) -> TrainingState | None:
+    """The state of the newest readable checkpoint with this `key`, on `device`; None if there is none."""
+    for path in reversed(_found(directory)):
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})["state"])
+                if header["schema"] != SCHEMA or header["key"] != key:
+                    fallback("training starts from the beginning: the checkpoints belong to other settings")
+                    continue
+                tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
+        except (OSError, KeyError, ValueError, SafetensorError):
+            fallback(f"the checkpoint {path.name} cannot be read, an older one is taken")
+            continue
+        return _unpack(tensors, header)
+    return None
+
+
+def clear_checkpoints(directory: Path) -> None:
+    """Remove all checkpoints."""
+    for path in _found(directory):
+        path.unlink(missing_ok=True)
+
+
+def _found(directory: Path) -> list[Path]:
+    return sorted(directory.glob("stage_*_step_*.safetensors"))
+
+
+def _pack(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors: dict[str, Tensor] = {}
+    layers: list[dict[str, Any]] = []
+    for layer in state.scene.layers:
+        layers.append({"name": layer.name, "role": layer.role, "motion": encode_motion(layer.motion)})
+        for group in _GROUPS:
+            tensors |= {f"scene/{layer.name}/{group}/{name}": value for name, value in getattr(layer, group).items()}
+    for name, moments in state.moments.items():
+        tensors |= {f"moments/{name}/first": moments.first, f"moments/{name}/second": moments.second}
+    for name, growth in state.growth.items():
+        tensors |= {f"growth/{name}/{f.name}": getattr(growth, f.name) for f in fields(growth)}
+    numbers = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in ("scene", "moments", "growth")}
+    plain = asdict(replace(state.scene, layers=[]))
+    header = {"numbers": numbers, "scene": plain, "layers": layers, "adam_steps": {name: m.steps for name, m in state.moments.items()}}
+    return tensors, header
+
+
+def _unpack(tensors: dict[str, Tensor], header: dict[str, Any]) -> TrainingState:
+    parts = [(name.split("/"), value) for name, value in tensors.items()]
+    layers = []
+    for entry in header["layers"]:
+        groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
+        for path, value in parts:
+            if path[0] == "scene" and path[1] == entry["name"]:
+                groups[path[2]][path[3]] = value
+        layers.append(Layer(entry["name"], entry["role"], decode_motion(entry["motion"]), **groups))
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in header["scene"].items() if k != "layers"}
+    moments = {
+        name: Moments(tensors[f"moments/{name}/first"], tensors[f"moments/{name}/second"], steps) for name, steps in header["adam_steps"].items()
+    }
+    grown = sorted({path[1] for path, _ in parts if path[0] == "growth"})
+    growth = {name: GrowthStatistics(**{f.name: tensors[f"growth/{name}/{f.name}"] for f in fields(GrowthStatistics)}) for name in grown}
+    return TrainingState(scene=Scene(layers=layers, **plain), moments=moments, growth=growth, **header["numbers"])

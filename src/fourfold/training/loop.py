@@ -1,0 +1,157 @@
+"""The training loop of one stage, to be read from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from fourfold.density.base import GrowthStatistics, Moment
+from fourfold.losses.base import Sample, Step
+from fourfold.recipes.recipe import Stage, Term
+from fourfold.render.api import Render, rasterize
+from fourfold.scene.scene import Scene
+from fourfold.training.edits import apply_edit
+from fourfold.training.optimizer import gradients_finite, update, watch
+from fourfold.training.safety import keep_sane
+from fourfold.training.samplers import generator
+from fourfold.training.state import TrainingState, drawn
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did: weighted losses by name, Gaussians by layer, its time, and whether it was skipped as not finite."""
+
+    stage: str
+    number: int
+    step: int
+    steps: int
+    losses: dict[str, float]
+    counts: dict[str, int]
+    milliseconds: float
+    skipped: bool
+
+
+def train_stage(
+    state: TrainingState,
+    stage: Stage,
+    batches: Iterator[list[Sample]],
+    frames: int,
+    seed: int,
+    after_step: Callable[[StepReport], None] = lambda report: None,
+) -> None:
+    """Do the remaining steps of `stage`, changing `state` in place.
+
+    Args:
+        batches: the batches of steps `state.step`, `state.step` + 1, ...
+        frames: how many training images there are; seed: of the run.
+        after_step: told after every step, when `state` is consistent and may be saved.
+    """
+    while state.step < state.steps:
+        started = perf_counter()
+        scene = drawn(state.scene, stage.layers)
+        watch(state.scene, stage.rates)
+        step = render_step(scene, next(batches), stage.terms, state)
+        total, losses = weigh(stage.terms, step)
+        skipped = not _descend(total, scene)
+        if skipped:
+            state.skipped += 1
+        else:
+            update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
+            keep_sane(scene, stage.rates, state.step, state.extent)
+            gather_growth(state, stage, step)
+        change_density(state, stage, scene, frames, seed)
+        state.step += 1
+        elapsed = perf_counter() - started
+        state.seconds += elapsed
+        counts = {layer.name: len(layer) for layer in state.scene.layers}
+        after_step(StepReport(stage.name, state.stage, state.step - 1, state.steps, losses, counts, elapsed * 1e3, skipped))
+
+
+def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], state: TrainingState) -> Step:
+    """Move the Gaussians to the samples' times and draw them with the channels that the active losses ask for."""
+    progress = state.step / max(state.steps, 1)
+    gaussians = scene.at_times([sample.time for sample in samples])
+    step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent)
+    background = gaussians[0].means.new_tensor(scene.background)
+    wanted = [term for term in terms if active(term, progress)]
+    renders: list[Render] = []
+    extra: list[dict[str, Tensor]] = []
+    for item, sample in enumerate(samples):
+        channels: dict[str, Tensor] = {}
+        for term in wanted:
+            channels |= {name: value for name, value in term.loss.channels(step, item).items() if name not in channels}
+        stacked = torch.cat(list(channels.values()), dim=1).contiguous() if channels else None
+        render = rasterize(gaussians[item], sample.camera, channels=stacked, background=background)
+        widths = [value.shape[1] for value in channels.values()]
+        parts = render.channels.split(widths, dim=2) if render.channels is not None else ()
+        renders.append(render)
+        extra.append(dict(zip(channels, parts, strict=True)))
+    step.renders, step.extra = renders, extra
+    return step
+
+
+def active(term: Term, progress: float) -> bool:
+    """Whether `term` is switched on at `progress` (0..1) through its stage."""
+    return term.begin <= progress < term.end or (progress >= 1.0 == term.end)
+
+
+def weigh(terms: tuple[Term, ...], step: Step) -> tuple[Tensor, dict[str, float]]:
+    """The weighted sum of the active losses, and each weighted loss by name."""
+    parts = {term.name: term.weight * term.loss(step) for term in terms if active(term, step.progress)}
+    if not parts:
+        return step.gaussians[0].means.new_zeros(()), {}
+    stacked = torch.stack([part.reshape(()) for part in parts.values()])
+    return stacked.sum(), dict(zip(parts, stacked.detach().tolist(), strict=True))
+
+
+def rows_seen(scene: Scene, renders: list[Render]) -> dict[str, Tensor]:
+    """Layer name -> (N,) bool, the Gaussians that at least one of `renders` drew."""
+    seen = torch.stack([render.screen.radius > 0 for render in renders]).any(0)
+    return {name: seen[rows] for name, rows in scene.slices().items()}
+
+
+@torch.no_grad()
+def gather_growth(state: TrainingState, stage: Stage, step: Step) -> None:
+    """Add the screen gradients of this step to the growth statistics of the layers under density control."""
+    slices = step.scene.slices()
+    for layer in step.scene.layers:
+        if not any(fnmatch(layer.name, pattern) for pattern in stage.density):
+            continue
+        grown = state.growth.setdefault(layer.name, GrowthStatistics.zeros(len(layer), layer.splats["means"].device))
+        rows = slices[layer.name]
+        for sample, render in zip(step.samples, step.renders, strict=True):
+            screen, camera = render.screen, sample.camera
+            visible = screen.radius[rows] > 0
+            half = screen.radius.new_tensor([camera.width / 2, camera.height / 2]) * len(step.samples)
+            grown.count += visible
+            grown.radius.copy_(torch.maximum(grown.radius, screen.radius[rows] / max(camera.width, camera.height)))
+            if screen.gradient is not None:
+                grown.gradient += (screen.gradient[rows] * half).norm(dim=1)
+            if screen.absolute_gradient is not None:
+                grown.absolute_gradient += (screen.absolute_gradient[rows] * half).norm(dim=1)
+
+
+def change_density(state: TrainingState, stage: Stage, scene: Scene, frames: int, seed: int) -> None:
+    """Ask density control about each layer it governs, and apply its answer."""
+    for number, layer in enumerate(scene.layers):
+        control = next((c for pattern, c in stage.density.items() if fnmatch(layer.name, pattern)), None)
+        if control is None or layer.name not in state.growth:
+            continue
+        random = generator(seed, state.stage, state.step, purpose=2 + number)
+        edit = control(layer, state.growth[layer.name], Moment(state.step, state.steps, state.extent, frames), random)
+        if edit is not None:
+            state.growth[layer.name] = apply_edit(layer, edit, state.moments)
+
+
+def _descend(total: Tensor, scene: Scene) -> bool:
+    """Backpropagate; False if the loss or a gradient is not finite."""
+    if not bool(torch.isfinite(total)):
+        return False
+    if total.requires_grad:
+        total.backward()
+    return gradients_finite(scene)

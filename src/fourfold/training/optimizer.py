@@ -1,0 +1,80 @@
+"""Adam with one state per tensor and one rate per pattern; rows that no image showed are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fourfold.recipes.recipe import Rate
+from fourfold.scene.scene import Scene
+from fourfold.training.adam_reference import adam_step
+from fourfold.training.schedule import rate_at, rate_of
+from fourfold.training.state import Moments, parameters
+
+
+@dataclass(frozen=True)
+class AdamNumbers:
+    """Adam's constants: betas of the two moments and epsilon (1e-15 as in 3D Gaussian splatting, gradients of means are tiny)."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-15
+
+
+def watch(scene: Scene, rates: Mapping[str, Rate]) -> None:
+    """Make exactly the tensors with a rate require gradients, with none gathered yet."""
+    for layer in scene.layers:
+        for key, group, name in parameters(layer):
+            tensor = group[name].detach()
+            group[name] = tensor.requires_grad_(rate_of(rates, key) is not None and tensor.is_floating_point())
+            group[name].grad = None
+
+
+def trainable(scene: Scene, rates: Mapping[str, Rate]) -> bool:
+    """Whether any tensor of `scene` has a rate."""
+    return any(rate_of(rates, key) is not None for layer in scene.layers if len(layer) for key, _, _ in parameters(layer))
+
+
+def gradients_finite(scene: Scene) -> bool:
+    """Whether no gradient of `scene` holds a NaN or an infinity (a sum is enough to see them and costs one pass)."""
+    sums = [group[name].grad.sum() for layer in scene.layers for _, group, name in parameters(layer) if group[name].grad is not None]  # type: ignore[union-attr]
+    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
+
+
+@torch.no_grad()
+def update(
+    scene: Scene,
+    moments: dict[str, Moments],
+    rates: Mapping[str, Rate],
+    rows: Mapping[str, Tensor],
+    progress: float,
+    extent: float,
+    numbers: AdamNumbers = AdamNumbers(),
+) -> None:
+    """One Adam step on every tensor that has a gradient, in place.
+
+    Args:
+        rows: layer name -> (N,) bool, the Gaussians that an image of the batch showed; the others keep value and moments.
+        progress: 0..1 through the stage; extent: of the scene, scene units.
+    """
+    for layer in scene.layers:
+        seen = rows.get(layer.name)
+        for key, group, name in parameters(layer):
+            tensor, rate = group[name], rate_of(rates, key)
+            if rate is None or tensor.grad is None:
+                continue
+            memory = moments.setdefault(key, Moments(torch.zeros_like(tensor), torch.zeros_like(tensor)))
+            memory.steps += 1
+            adam_step(
+                tensor.data,
+                tensor.grad.contiguous(),
+                memory.first,
+                memory.second,
+                memory.steps,
+                rate_at(rate, progress, extent),
+                numbers.epsilon,
+                numbers.betas,
+                seen if group is layer.splats else None,
+            )

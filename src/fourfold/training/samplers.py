@@ -1,0 +1,51 @@
+"""Which images make the batch of a step. A sampler depends on its arguments alone, so a resumed run draws the same batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fourfold.capture.capture import Capture
+
+
+def generator(seed: int, stage: int, step: int, purpose: int = 0) -> np.random.Generator:
+    """The random generator of one step of one stage; `purpose` separates independent uses of the same step."""
+    return np.random.default_rng((seed, stage, step, purpose))
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Random permutations of all training images, `batch` at a time, without replacement within an epoch.
+
+    The permutation is derived from (seed, stage, epoch) only: the first two words of the given generator's entropy and `step`.
+    """
+
+    batch: int = 1
+
+    def __call__(self, capture: Capture, step: int, random: np.random.Generator) -> list[tuple[int, int]]:
+        """(view, time index) of each image of the batch of `step`."""
+        frames = capture.train_frames()
+        seed, stage = _entropy(random)
+        picks = range(step * self.batch, (step + 1) * self.batch)
+        orders = {epoch: np.random.default_rng((seed, stage, epoch, 7)).permutation(len(frames)) for epoch in {pick // len(frames) for pick in picks}}
+        return [frames[int(orders[pick // len(frames)][pick % len(frames)])] for pick in picks]
+
+
+@dataclass(frozen=True)
+class RandomImages:
+    """`batch` training images drawn uniformly with replacement: the released Shape of Motion draws this way (spec section 9)."""
+
+    batch: int = 8
+
+    def __call__(self, capture: Capture, step: int, random: np.random.Generator) -> list[tuple[int, int]]:
+        """(view, time index) of each image of the batch of `step`."""
+        frames = capture.train_frames()
+        return [frames[int(i)] for i in random.integers(len(frames), size=self.batch)]
+
+
+def _entropy(random: np.random.Generator) -> tuple[int, int]:
+    words = getattr(random.bit_generator.seed_seq, "entropy", None)
+    if isinstance(words, tuple | list) and len(words) >= 2:
+        return int(words[0]), int(words[1])
+    return int(words or 0), 0

@@ -1,0 +1,180 @@
+"""`train`: all stages of a recipe in order, resumed from the newest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
+from fourfold.files import key_of
+from fourfold.priors.contracts import Priors
+from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
+from fourfold.scene.scene import Scene
+from fourfold.training.batch import SampleStore, Source
+from fourfold.training.checkpoint import load_newest, save_checkpoint
+from fourfold.training.loop import StepReport, train_stage
+from fourfold.training.metrics_log import MetricsLog
+from fourfold.training.optimizer import trainable
+from fourfold.training.samplers import generator
+from fourfold.training.schedule import planned_steps, steps_within
+from fourfold.training.state import TrainingState, drawn, scene_extent, scene_to
+
+CODE_VERSION = 1
+"""Raised when a change makes older checkpoints meaningless."""
+
+
+def _silent(report: StepReport) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        seed: of every random choice.
+        quality: how much work to do.
+        time_budget: seconds that training may take, or None; stages are shortened to fit, never lengthened.
+        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
+        checkpoint_every: steps between checkpoints; one is also written at the beginning of every stage.
+        progress: told after every step.
+    """
+
+    seed: int = 0
+    quality: QualityName = "normal"
+    time_budget: float | None = None
+    device: str = "auto"
+    checkpoint_every: int = 250
+    progress: Callable[[StepReport], None] = _silent
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same through a training: the parts, where it writes, and the hash of what was asked."""
+
+    recipe: Recipe
+    capture: Capture
+    priors: Priors
+    out: Path
+    config: TrainConfig
+    device: torch.device
+    key: str
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / "checkpoints"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is CUDA where there is one. FourfoldError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise FourfoldError(f"there is no device {name!r}: use auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise FourfoldError("this machine has no CUDA device that torch can use: use --device cpu")
+    return device
+
+
+def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors, out: Path, config: TrainConfig = TrainConfig()) -> Scene:
+    """Optimise `scene` (or the recipe's own initial scene) on the training images of `capture`.
+
+    Writes `out/checkpoints/` and `out/metrics.jsonl`. Killed at any moment and called again, it continues from the newest checkpoint
+    and gives bit for bit what an uninterrupted run gives (with a time budget: from the first checkpoint of each stage on).
+
+    Raises:
+        FourfoldError: there is no training image, or the recipe's initialisation fails.
+    """
+    if not capture.train.any():
+        raise FourfoldError(f"{capture.name} has no training image: hold out fewer frames")
+    device = choose_device(config.device)
+    key = key_of(CODE_VERSION, recipe, config.seed, config.quality, config.time_budget, capture.name, capture.K, capture.world_to_camera, capture.train)
+    run = _Run(recipe, capture, priors, out, config, device, key)
+    state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
+    store = SampleStore(Source(capture, priors, device, recipe.background, state.scene.near))
+    log = MetricsLog(out / "metrics.jsonl", state.stage, state.step)
+    try:
+        while state.stage < len(recipe.stages):
+            _run_stage(run, recipe.stages[state.stage], state, store, log)
+            state.next_stage()
+            save_checkpoint(run.checkpoints, state, key)
+    finally:
+        log.close()
+    return scene_to(state.scene, device)
+
+
+def _begin(run: _Run, scene: Scene | None) -> TrainingState:
+    quality = QUALITIES[run.config.quality]
+    initial = scene if scene is not None else run.recipe.initialize(run.capture, run.priors, quality, generator(run.config.seed, -1 % 2**32, 0))
+    return TrainingState(scene=replace(scene_to(initial, run.device), background=run.recipe.background))
+
+
+def _run_stage(run: _Run, stage: Stage, state: TrainingState, store: SampleStore, log: MetricsLog) -> None:
+    frames, seed = int(run.capture.train.sum()), run.config.seed
+    if state.steps == 0:
+        _enter(run, stage, state, store)
+        if state.steps == 0:  # nothing that this stage trains is in the scene
+            return
+        save_checkpoint(run.checkpoints, state, run.key)
+
+    def after_step(report: StepReport) -> None:
+        log.write(
+            {
+                "stage": report.number,
+                "name": report.stage,
+                "step": report.step,
+                "losses": report.losses,
+                "gaussians": report.counts,
+                "ms": round(report.milliseconds, 2),
+                "skipped": report.skipped,
+            }
+        )
+        if state.step % run.config.checkpoint_every == 0 and state.step < state.steps:
+            save_checkpoint(run.checkpoints, state, run.key)
+        run.config.progress(report)
+
+    with store.prefetched(stage, state.stage, seed, state.step, state.steps) as batches:
+        train_stage(state, stage, batches, frames, seed, after_step)
+
+
+def _enter(run: _Run, stage: Stage, state: TrainingState, store: SampleStore) -> None:
+    """Apply the stage's edits, measure the extent, plan the steps."""
+    started = perf_counter()
+    quality = QUALITIES[run.config.quality]
+    for number, edit in enumerate(stage.enter):
+        random = generator(run.config.seed, state.stage, 0, purpose=100 + number)
+        state.scene = scene_to(edit(state.scene, run.capture, run.priors, quality, random), run.device)
+    state.extent = scene_extent(state.scene, run.capture)
+    if not trainable(drawn(state.scene, stage.layers), stage.rates):
+        return
+    frames = int(run.capture.train.sum())
+    steps = planned_steps(stage, quality, frames)
+    state.seconds += perf_counter() - started
+    if run.config.time_budget is not None:
+        later = sum(planned_steps(following, quality, frames) for following in run.recipe.stages[state.stage + 1 :])
+        steps = _fit_budget(run, stage, state, store, steps, later)
+    state.steps = steps
+    state.planned[stage.name] = steps
+
+
+def _fit_budget(run: _Run, stage: Stage, state: TrainingState, store: SampleStore, steps: int, later: int) -> int:
+    """Measure a few steps on a copy and shorten the stage to its share of what is left of the budget."""
+    started = perf_counter()
+    trial = TrainingState(scene=scene_to(state.scene, run.device), stage=state.stage, extent=state.extent, step=steps - 1, steps=steps)
+
+    def one(number: int) -> None:
+        trial.step = trial.steps - 1  # at full resolution, with all late losses: the dearest step there is
+        batch = store.batch(stage, state.stage, run.config.seed, trial.step + number, steps)
+        train_stage(trial, replace(stage, density={}), iter([batch]), int(run.capture.train.sum()), run.config.seed)
+
+    left = (run.config.time_budget or 0.0) - state.seconds
+    fitted = steps_within(max(left, 0.0), steps, later, one)
+    state.seconds += perf_counter() - started
+    return fitted
