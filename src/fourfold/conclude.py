@@ -14,11 +14,12 @@ from PIL import Image
 
 from fourfold import __version__
 from fourfold.capture.capture import Capture
-from fourfold.evaluation import heldout, report, report_html
+from fourfold.evaluation import heldout, report_html
+from fourfold.evaluation.report import advice, capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
 from fourfold.export.paths import PathOptions, camera_path
 from fourfold.export.video import write_mp4
 from fourfold.notices import fallbacks
-from fourfold.options import Clock, Options, Say
+from fourfold.options import Clock, Options, Report
 from fourfold.priors.pictures import masks_sheet, tracks_sheet
 from fourfold.priors.providers import Preparation
 from fourfold.recipes import find_recipe
@@ -41,19 +42,19 @@ class Job:
     clock: Clock
 
 
-def conclude(job: Job, scene: Scene, say: Say) -> dict[str, Any]:
+def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     """Score `scene`, compare it with the baselines, render it, and write player and report. Returns the report."""
     capture = job.preparation.capture
-    say("scoring held-out frames")
+    report("scoring held-out frames", 0, None)
     since = time.perf_counter()
     scores = evaluate(job, scene)
     job.clock.lap("evaluation", since)
     since = time.perf_counter()
-    say("training the static baseline")
+    report("training the static baseline", 0, None)
     baselines = train_baselines(job) if job.options.baselines and capture.heldout.any() else {}
     job.clock.lap("baselines", since)
     since = time.perf_counter()
-    say("rendering videos and the player")
+    report("rendering videos and the player", 0, None)
     outputs = render_outputs(job.root, scene, capture)
     job.clock.lap("renders", since)
     return write_reports(job, scene, scores, baselines, outputs)
@@ -115,7 +116,11 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
     """Write `report.json` and `report.html`."""
     preparation, root = job.preparation, job.root
     named = {name: getattr(preparation.priors, name) for name in ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d")}
-    priors = {name: {"provider": p.provenance.provider, "notes": p.provenance.notes, "figures": p.provenance.figures} for name, p in named.items() if p is not None}
+    priors = {
+        name: {"provider": p.provenance.provider, "notes": p.provenance.notes, "figures": p.provenance.figures}
+        for name, p in named.items()
+        if p is not None
+    }
     parts = {
         "version": __version__,
         "command": " ".join(["fourfold", *sys.argv[1:]]),
@@ -123,23 +128,26 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
         "recipe_because": job.because,
         "quality": job.options.quality,
         "seed": job.options.seed,
-        "capture": report.capture_facts(preparation.capture),
+        "capture": capture_facts(preparation.capture),
         "metrics": {
-            "heldout": report.scores_object(scores),
+            "heldout": scores_object(scores),
             "heldout_frames": {"this scene": scores.frames, **{name: s.frames for name, s in baselines.items()}},
         },
-        "baselines": {name: report.scores_object(baselines.get(name)) for name in ("static3d", "nearest_frame")},
+        "baselines": {name: scores_object(baselines.get(name)) for name in ("static3d", "nearest_frame")},
         "timing": {"total_s": job.clock.total, "stages": job.clock.stages},
-        "scene": report.scene_facts(scene, root / "scene.safetensors"),
-        "peak_rss_bytes": report.peak_rss_bytes(),
+        "scene": scene_facts(scene, root / "scene.safetensors"),
+        "peak_rss_bytes": peak_rss_bytes(),
         "priors": priors,
         "outputs": outputs,
         "fallbacks": fallbacks(),
         "advice": [],
     }
-    parts["advice"] = report.advice(parts, preparation.priors.advice)
-    written = report.write_report(root / "report.json", parts)
+    parts["advice"] = advice(parts, preparation.priors.advice)
+    written = write_report(root / "report.json", parts)
     pictures = {"heldout": root / "renders" / "heldout", "From the side": root / outputs["side_views"]}
-    pictures |= {"Masks": masks_sheet(preparation, root / "renders" / "masks.png"), "Tracks": tracks_sheet(preparation, root / "renders" / "tracks.png")}
+    pictures |= {
+        "Masks": masks_sheet(preparation, root / "renders" / "masks.png"),
+        "Tracks": tracks_sheet(preparation, root / "renders" / "tracks.png"),
+    }
     report_html.write_html(root / "report.html", written, preparation.capture, {k: v for k, v in pictures.items() if v is not None})
     return written

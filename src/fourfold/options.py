@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 
 from fourfold.recipes.recipe import QualityName
 
-Say = Callable[[str], None]
+Report = Callable[..., None]
+"""Called as `report(stage, done, total, note="")`, total None where it is not known: tells how far a job is."""
+
+
+def silent(stage: str, done: int, total: int | None, note: str = "") -> None:
+    """A `Report` that says nothing."""
 
 
 @dataclass(frozen=True)

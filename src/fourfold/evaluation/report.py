@@ -60,13 +60,19 @@ def advice(report: dict[str, Any], from_priors: Sequence[str]) -> list[str]:
     capture, heldout = report["capture"], report["metrics"]["heldout"]
     baselines = report["baselines"]
     if capture["camera_model"] == "rotation":
-        said.append("The camera only turned and hardly moved sideways, so distances cannot be known: the scene plays well near the filmed path and nowhere else.")
+        said.append(
+            "The camera only turned and hardly moved sideways, so distances cannot be known: the scene plays well near the filmed path and nowhere else."
+        )
     if capture["camera_model"] == "fixed":
-        said.append("The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path and nowhere else.")
+        said.append(
+            "The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path and nowhere else."
+        )
     if capture["train_images"] < 20:
         said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")
     if report["scene"]["gaussians_dynamic"] == 0:
-        said.append("Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images.")
+        said.append(
+            "Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images."
+        )
     ours, copied = heldout.get("psnr"), (baselines.get("nearest_frame") or {}).get("psnr")
     if ours is not None and copied is not None and ours < copied:
         said.append(
@@ -75,7 +81,9 @@ def advice(report: dict[str, Any], from_priors: Sequence[str]) -> list[str]:
         )
     static = (baselines.get("static3d") or {}).get("psnr")
     if ours is not None and static is not None and ours < static:
-        said.append(f"A static scene scores {static:.1f} dB and this one {ours:.1f} dB: the motion that was found does not explain the held-out frames.")
+        said.append(
+            f"A static scene scores {static:.1f} dB and this one {ours:.1f} dB: the motion that was found does not explain the held-out frames."
+        )
     return said
 
 

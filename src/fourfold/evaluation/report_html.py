@@ -93,7 +93,9 @@ def line_plot_svg(series: Mapping[str, Sequence[tuple[float, float]]], x_label: 
     width, height, pad = 720, 240, 40
     to_x = lambda x: pad + (x - left) / (right - left) * (width - 2 * pad)  # noqa: E731
     to_y = lambda y: height - pad + (low - y) / max(high - low, 1e-9) * (height - 2 * pad)  # noqa: E731
-    marks = [f'<text x="{width / 2}" y="{height - 6}" font-size=12 fill=currentColor>{x_label}</text><text x=2 y=14 font-size=12 fill=currentColor>{y_label}</text>']
+    marks = [
+        f'<text x="{width / 2}" y="{height - 6}" font-size=12 fill=currentColor>{x_label}</text><text x=2 y=14 font-size=12 fill=currentColor>{y_label}</text>'
+    ]
     for tick in np.linspace(low, high, 5):
         marks.append(f'<line x1="{pad}" x2="{width - pad}" y1="{to_y(tick):.1f}" y2="{to_y(tick):.1f}" stroke="#8883"/>')
         marks.append(f'<text x=2 y="{to_y(tick) + 4:.1f}" font-size=11 fill=currentColor>{tick:.1f}</text>')
@@ -106,7 +108,11 @@ def line_plot_svg(series: Mapping[str, Sequence[tuple[float, float]]], x_label: 
 
 
 def _figures(report: Mapping[str, Any]) -> str:
-    rows = {"this scene": report["metrics"]["heldout"], "static 3D": report["baselines"]["static3d"], "nearest frame": report["baselines"]["nearest_frame"]}
+    rows = {
+        "this scene": report["metrics"]["heldout"],
+        "static 3D": report["baselines"]["static3d"],
+        "nearest frame": report["baselines"]["nearest_frame"],
+    }
     names = ("psnr", "ssim", "psnr_dynamic", "psnr_static", "lpips")
     head = "".join(f"<th>{n}</th>" for n in names)
     lines = "".join(f"<tr><th>{who}</th>{''.join(_cell((scores or {}).get(n)) for n in names)}</tr>" for who, scores in rows.items())
@@ -121,7 +127,8 @@ def _figures(report: Mapping[str, Any]) -> str:
 
 def _plot(report: Mapping[str, Any]) -> str:
     series = {
-        name: [(row["time"], row["psnr"]) for row in rows if row.get("psnr") is not None] for name, rows in report["metrics"]["heldout_frames"].items()
+        name: [(row["time"], row["psnr"]) for row in rows if row.get("psnr") is not None]
+        for name, rows in report["metrics"]["heldout_frames"].items()
     }
     return line_plot_svg({k: v for k, v in series.items() if v}, "time (s)", "PSNR (dB)")
 
@@ -160,7 +167,8 @@ def _stages(timing: Mapping[str, Any]) -> str:
 
 def _priors(priors: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(p['provider'])}</td><td>{html.escape(' '.join(p['notes']))}</td></tr>" for name, p in priors.items()
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(p['provider'])}</td><td>{html.escape(' '.join(p['notes']))}</td></tr>"
+        for name, p in priors.items()
     )
     return f"<table>{rows}</table>"
 

@@ -17,7 +17,9 @@ from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
 
-CONTRACTS: dict[str, type[Prior]] = {c.name: c for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D)}
+CONTRACTS: dict[str, type[Prior]] = {
+    c.name: c for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D)
+}
 _FOLDERS = ("given", "classical", "foundation")
 
 
@@ -78,7 +80,7 @@ def choose(prior: str, capture: Capture) -> Provider:
             for sentence in reasons:
                 fallback(sentence)
             return provider
-        if provider.name != "given":
+        if not provider.name.startswith("given"):
             reasons.append(f"{name} from {provider.name} is not available ({reason}), the next provider serves")
     raise FourfoldError(f"nothing can provide the prior {prior!r} for this capture: {'; '.join(reasons) or 'no provider knows it'}")
 
