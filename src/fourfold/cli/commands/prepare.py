@@ -1,0 +1,53 @@
+"""Read a capture and estimate its priors, without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from fourfold.cli.arguments import Out
+from fourfold.cli.frame import Command, Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Command):
+    """Read a capture and estimate cameras, masks, depth and tracks; `reconstruct` or `train` with the same folder continues from there."""
+
+    paths: Positional[tuple[Path, ...]]
+    """A video, several videos, an image folder or a dataset folder."""
+
+    out: Out
+    """The run's folder."""
+
+    recipe: str = "auto"
+    """Whose priors to estimate."""
+
+    only: str | None = None
+    """Estimate only this prior and what it needs: cameras, masks, flow, depth, tracks2d or tracks3d."""
+
+    quality: Literal["draft", "normal", "best"] = "normal"
+    """Sets the size of the images."""
+
+    holdout: str | None = None
+    """Images that measure the result: every:8, cameras:NAME,NAME or none."""
+
+    def run(self) -> Result:
+        from fourfold import pipeline
+        from fourfold.cli.progress import progress
+        from fourfold.options import Clock, Options
+        from fourfold.priors.providers import prepare_priors
+
+        options, clock = Options(recipe=self.recipe, quality=self.quality, holdout=self.holdout), Clock()
+        with progress() as report:
+            capture = pipeline.prepare(list(self.paths), self.out, options, report, clock)
+            if self.only is not None:
+                names: tuple[str, ...] = (self.only,)
+            else:
+                names = pipeline.pick_recipe(capture, self.out, options)[0].priors
+            done = prepare_priors(capture, names, self.out / "priors", lambda what: report(f"estimating {what}", 0, None))
+        known = {name: getattr(done.priors, name) for name in ("cameras", "masks", "flow", "depth", "tracks2d", "tracks3d")}
+        value = {name: {"provider": p.provenance.provider, **p.provenance.figures} for name, p in known.items() if p is not None}
+        return Result({"run": self.out, "priors": value, "advice": done.priors.advice, "seconds": done.seconds})

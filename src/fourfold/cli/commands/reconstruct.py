@@ -1,0 +1,74 @@
+"""Turn video into a 4D scene: the whole job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from fourfold.cli.arguments import Out, seconds
+from fourfold.cli.frame import Command, Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(Command):
+    """Turn one clip, several synchronised videos, an image folder or a dataset into a moving 3D scene, with a report and a player.
+
+    The same command again continues where it was.
+    """
+
+    paths: Positional[tuple[Path, ...]]
+    """A video, several videos, an image folder or a dataset folder."""
+
+    out: Out
+    """The run's folder."""
+
+    recipe: str = "auto"
+    """Which system; "auto" chooses by what the capture is and says why."""
+
+    quality: Literal["draft", "normal", "best"] = "normal"
+    """How much work to do."""
+
+    time_budget: str | None = None
+    """How long the whole job may take, for example 10m."""
+
+    holdout: str | None = None
+    """Images that measure the result and are never trained on: every:8, cameras:NAME,NAME or none."""
+
+    seed: int = 0
+    """Seed of everything random."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+
+    baselines: bool = True
+    """Also train a static scene on the same images, for comparison."""
+
+    def run(self) -> Result:
+        from fourfold.cli.progress import progress
+        from fourfold.options import Options
+        from fourfold.pipeline import reconstruct
+
+        budget = None if self.time_budget is None else seconds(self.time_budget)
+        options = Options(self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines)
+        with progress() as report:
+            run = reconstruct(self.paths, self.out, options=options, report=report)
+        return Result({"run": self.out, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report})
+
+    def show(self, result: Result) -> None:
+        show_run(result.value)
+
+
+def show_run(value: dict) -> None:
+    """Print the verdict of a run: its figures beside the baselines, what is weak, and where the files are."""
+    heldout, static, nearest = value["metrics"]["heldout"], value["baselines"]["static3d"], value["baselines"]["nearest_frame"]
+    print(f"{value['capture']['name']}: {value['recipe']}, {value['timing']['total_s']:.0f} s")
+    for name, row in (("this scene", heldout), ("static 3D", static), ("nearest frame", nearest)):
+        figures = "  ".join(f"{k} {row[k]:.2f}" for k in ("psnr", "psnr_dynamic", "psnr_static", "ssim") if row.get(k) is not None)
+        print(f"  {name:<14} {figures or 'not measured'}")
+    for sentence in [*value["advice"], *value["fallbacks"]]:
+        print(f"  - {sentence}")
+    root = value["run"]
+    print(f"report  {root}/report.html\nplayer  {root}/player.html\nvideo   {value['video']}")
