@@ -61,11 +61,11 @@ def advice(report: dict[str, Any], from_priors: Sequence[str]) -> list[str]:
     baselines = report["baselines"]
     if capture["camera_model"] == "rotation":
         said.append(
-            "The camera only turned and hardly moved sideways, so distances cannot be known: the scene plays well near the filmed path and nowhere else."
+            "The camera only turned and hardly moved sideways, so distances cannot be known: it plays well near the filmed path only."
         )
     if capture["camera_model"] == "fixed":
         said.append(
-            "The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path and nowhere else."
+            "The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path only."
         )
     if capture["train_images"] < 20:
         said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")

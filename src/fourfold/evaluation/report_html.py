@@ -94,7 +94,8 @@ def line_plot_svg(series: Mapping[str, Sequence[tuple[float, float]]], x_label: 
     to_x = lambda x: pad + (x - left) / (right - left) * (width - 2 * pad)  # noqa: E731
     to_y = lambda y: height - pad + (low - y) / max(high - low, 1e-9) * (height - 2 * pad)  # noqa: E731
     marks = [
-        f'<text x="{width / 2}" y="{height - 6}" font-size=12 fill=currentColor>{x_label}</text><text x=2 y=14 font-size=12 fill=currentColor>{y_label}</text>'
+        f'<text x="{width / 2}" y="{height - 6}" font-size=12 fill=currentColor>{x_label}</text>',
+        f"<text x=2 y=14 font-size=12 fill=currentColor>{y_label}</text>",
     ]
     for tick in np.linspace(low, high, 5):
         marks.append(f'<line x1="{pad}" x2="{width - pad}" y1="{to_y(tick):.1f}" y2="{to_y(tick):.1f}" stroke="#8883"/>')
@@ -159,7 +160,8 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 def _stages(timing: Mapping[str, Any]) -> str:
     longest = max([*timing["stages"].values(), 1e-9])
     rows = "".join(
-        f'<tr><th>{html.escape(name)}</th><td class=n>{seconds:.1f} s</td><td><span class=bar style="width:{seconds / longest * 20:.2f}rem"></span></td></tr>'
+        f'<tr><th>{html.escape(name)}</th><td class=n>{seconds:.1f} s</td>'
+        f'<td><span class=bar style="width:{seconds / longest * 20:.2f}rem"></span></td></tr>'
         for name, seconds in timing["stages"].items()
     )
     return f"<table>{rows}</table>"
