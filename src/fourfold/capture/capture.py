@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,7 +95,9 @@ class Capture:
         """The camera of `view` at time index `index`, float32 on the CPU. FourfoldError if it is not known."""
         K, pose = self.K[view, index], self.world_to_camera[view, index]
         if not (np.isfinite(K).all() and np.isfinite(pose).all()):
-            raise FourfoldError(f"the camera of view {self.view_names[view]!r} at time index {index} is not known; estimate it with `fourfold prepare` first")
+            raise FourfoldError(
+                f"the camera of view {self.view_names[view]!r} at time index {index} is not known; estimate it with `fourfold prepare` first"
+            )
         width, height = (int(n) for n in self.sizes[view])
         return Camera(torch.tensor(K, dtype=torch.float32), torch.tensor(pose, dtype=torch.float32), width, height)
 
@@ -127,7 +129,14 @@ class Capture:
         save_file(arrays, self.root / "cameras.safetensors")
         write_json(
             self.root / "capture.json",
-            {"schema": SCHEMA, "name": self.name, "cameras": self.cameras, "metric": self.metric, "view_names": list(self.view_names), "facts": self.facts},
+            {
+                "schema": SCHEMA,
+                "name": self.name,
+                "cameras": self.cameras,
+                "metric": self.metric,
+                "view_names": list(self.view_names),
+                "facts": self.facts,
+            },
         )
 
     @staticmethod
@@ -143,20 +152,25 @@ class Capture:
             raise FourfoldError(f"{root}/capture.json has schema {header.get('schema')}, this version reads {SCHEMA}: prepare the capture again")
         flags = {k: arrays[k].astype(bool) for k in ("present", "train", "heldout")}
         numbers = {k: arrays[k] for k in ("K", "world_to_camera", "timestamps", "sizes")}
-        return Capture(root=root, **numbers, **flags, **{k: header[k] for k in ("cameras", "metric", "name", "facts")}, view_names=tuple(header["view_names"]))
+        return Capture(
+            root=root, **numbers, **flags, **{k: header[k] for k in ("cameras", "metric", "name", "facts")}, view_names=tuple(header["view_names"])
+        )
 
     def _array(self, kind: str, view: int, required: bool = False) -> NDArray[Any] | None:
-        return _open_array(self.root / f"{kind}_{view:03d}.npy", required)
+        path = self.root / f"{kind}_{view:03d}.npy"
+        if path.exists():
+            stat = path.stat()
+            return _open_array(path, stat.st_ino, stat.st_mtime_ns)
+        if required:
+            raise FourfoldError(f"{path} is missing: prepare the capture again")
+        return None
 
     def _maybe(self, kind: str, view: int, index: int) -> NDArray[Any] | None:
         array = self._array(kind, view)
         return None if array is None else array[index]
 
 
-@cache
-def _open_array(path: Path, required: bool) -> NDArray[Any] | None:
-    if not path.exists():
-        if required:
-            raise FourfoldError(f"{path} is missing: prepare the capture again")
-        return None
+@lru_cache(maxsize=1024)
+def _open_array(path: Path, inode: int, changed: int) -> NDArray[Any]:
+    """The array in `path`; a file that took its place (another inode or time of change) is opened anew."""
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,38 @@
+"""Which reader serves a path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fourfold.capture.readers import readers
+from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, select
+from fourfold.errors import FourfoldError
+
+
+def find_reader(path: Path) -> Reader:
+    """The most special reader that recognises `path`. FourfoldError if the path is missing or no reader does."""
+    if not path.exists():
+        raise FourfoldError(f"{path} does not exist: give a video, several videos, a folder of images or a dataset folder")
+    for reader in readers():
+        if reader.recognises(path):
+            return reader
+    known = ", ".join(dict.fromkeys(r.layout for r in readers()))
+    kind = "folder without images, videos or a known dataset" if path.is_dir() else "file that is neither a video nor a folder"
+    raise FourfoldError(f"{path} is a {kind}: give one of the layouts {known}")
+
+
+def open_source(paths: Sequence[Path], options: CaptureOptions) -> Source:
+    """What lies at `paths`, cameras checked, cut to what `options` asks for; nothing is decoded.
+
+    FourfoldError if there is nothing, if several paths do not go together, or if what is there is broken.
+    """
+    if not paths:
+        raise FourfoldError("no input was given: give a video, several videos, a folder of images or a dataset folder")
+    paths = [Path(p) for p in paths]
+    found = [find_reader(path) for path in paths]
+    reader = found[0]
+    if len(paths) > 1 and (not reader.several or any(r is not reader for r in found)):
+        kinds = ", ".join(f"{p} ({r.layout})" for p, r in zip(paths, found, strict=True))
+        raise FourfoldError(f"these inputs do not make one capture: {kinds}; give several videos, several image folders, or one dataset folder")
+    return check_cameras(select(reader.read(paths, options), options))

@@ -1,0 +1,198 @@
+"""Lists of frames decoded one at a time: image files, masks, depth files, arrays on disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fourfold.errors import FourfoldError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+
+class FrameList(Protocol):
+    """Frames known by number, decoded when asked for and never all at once."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of every frame, pixels."""
+        ...
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        ...
+
+    def decode(self, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """The frames `indices` (increasing) one after the other: uint8 (H, W, 3) RGB or (H, W, 4) RGBA, or what the list holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """One file per frame; a missing file (None) is all zeros.
+
+    Attributes:
+        paths: one per frame.
+        size: width and height every frame must have.
+        load: reads one file into (H, W, ...) .
+        dtype: of a missing frame.
+    """
+
+    paths: tuple[Path | None, ...]
+    size: tuple[int, int]
+    load: Callable[[Path], NDArray[Any]]
+    dtype: str = "uint8"
+    fixed_size: bool = True
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def decode(self, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """The frames `indices`, one after the other. FourfoldError for a frame of another size than the first."""
+        width, height = self.size
+        for index in indices:
+            path = self.paths[index]
+            if path is None:
+                yield np.zeros((height, width), self.dtype)
+                continue
+            frame = self.load(path)
+            if self.fixed_size and frame.shape[:2] != (height, width):
+                got = f"{frame.shape[1]}x{frame.shape[0]}"
+                raise FourfoldError(
+                    f"{path} is {got}, the other images beside it are {width}x{height}: give images of one size, or one folder per camera"
+                )
+            yield frame
+
+
+@dataclass(frozen=True)
+class ArrayFrames:
+    """Frames in one `.npy` file of shape (T, H, W, ...)."""
+
+    path: Path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of every frame, pixels."""
+        shape = self._open().shape
+        return shape[2], shape[1]
+
+    def __len__(self) -> int:
+        return self._open().shape[0]
+
+    def decode(self, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """The frames `indices`, copied out of the file one after the other."""
+        array = self._open()
+        for index in indices:
+            yield np.array(array[index])
+
+    def _open(self) -> NDArray[Any]:
+        try:
+            return np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise FourfoldError(f"{self.path} cannot be read as an array ({error}): prepare the capture again") from error
+
+
+def image_files(paths: Sequence[Path]) -> FrameFiles:
+    """Colour images, all of the size of the first. FourfoldError if there is none or the first cannot be read."""
+    if not paths:
+        raise FourfoldError("an image list is empty: give at least one image")
+    return FrameFiles(tuple(paths), image_size(paths[0]), load_image)
+
+
+def mask_files(paths: Sequence[Path | None], size: tuple[int, int]) -> FrameFiles:
+    """Object masks as int8: +1 where a file's largest channel is above 0, -1 elsewhere, 0 for a missing file."""
+    return FrameFiles(tuple(paths), size, load_mask, dtype="int8", fixed_size=False)
+
+
+def valid_mask_files(paths: Sequence[Path | None], size: tuple[int, int]) -> FrameFiles:
+    """Files that say which pixels to ignore (0) as uint8 opacity 0 or 255."""
+    return FrameFiles(tuple(paths), size, load_valid, fixed_size=False)
+
+
+def depth_files(paths: Sequence[Path | None], size: tuple[int, int], scale: float) -> FrameFiles:
+    """Depth along the optical axis: file values times `scale`, 0 where unknown, as float32."""
+    return FrameFiles(tuple(paths), size, partial(load_depth, scale=scale), dtype="float32", fixed_size=False)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Upright width and height of an image file, from its header."""
+    with _opened(path) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
+
+
+def load_image(path: Path) -> NDArray[np.uint8]:
+    """An image file as uint8 (H, W, 3) RGB, or (H, W, 4) straight RGBA where the file has opacity; turned upright by its EXIF flag."""
+    with _opened(path) as opened:
+        try:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode in ("I;16", "I;16B", "I"):
+                grey = np.asarray(image, dtype=np.float64) / 257.0
+                return np.repeat(np.clip(np.round(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+            has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise FourfoldError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
+
+
+def load_mask(path: Path) -> NDArray[np.int8]:
+    """An object mask file as int8 (H, W): +1 where any channel is above 0, else -1. Palette images use their index."""
+    with _opened(path) as image:
+        try:
+            values = np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise FourfoldError(f"{path} cannot be read as a mask ({error}): replace or remove it") from error
+        if image.mode in ("RGBA", "LA"):
+            values = values[..., :-1]
+    on = values.reshape(*values.shape[:2], -1).max(axis=2) > 0
+    return np.where(on, 1, -1).astype(np.int8)
+
+
+def load_valid(path: Path) -> NDArray[np.uint8]:
+    """A file whose zeros mark pixels to ignore, as uint8 (H, W) 0 or 255."""
+    return np.where(load_mask(path) > 0, 255, 0).astype(np.uint8)
+
+
+def load_depth(path: Path, scale: float) -> NDArray[np.float32]:
+    """A depth file (`.npy`, `.npz` with one array, or a 16-bit image) times `scale` as float32 (H, W); non-finite and negative values become 0."""
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                values = archive[archive.files[0]]
+        else:
+            with _opened(path) as image:
+                values = np.asarray(image)
+    except (OSError, ValueError, IndexError) as error:
+        raise FourfoldError(f"{path} cannot be read as depth ({error}): replace or remove it") from error
+    depth = np.squeeze(values).astype(np.float32) * scale
+    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which `cam2` comes before `cam10`."""
+    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files directly inside `folder`, in natural order of their names; empty if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    return sorted(found, key=lambda p: natural(p.name))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FourfoldError(f"{path} cannot be read as an image: replace or remove it") from error

@@ -1,0 +1,80 @@
+"""Which frames are never trained on: the dataset's own protocol, every n-th frame, whole cameras, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.source import Source
+from fourfold.errors import FourfoldError
+
+SHORT = 10  # frames; a shorter clip holds out the one in its middle
+DEFAULT_EVERY = 8  # frames; every eighth is the habit of the novel-view literature since LLFF
+
+
+def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
+    """(V, T) train, (V, T) heldout, and the rule in words.
+
+    Args:
+        source: views and their frames.
+        rule: `every:N` holds out the frames whose number, plus the view's number so that a moment keeps other views, leaves N/2 when divided by N
+            (every:8: frames 4, 12, 20, ...; a clip of fewer than 10 frames: the one in the middle); `cameras:NAME_OR_INDEX,...` whole views; `none`;
+            None: the dataset's own protocol if it has one, else `every:8`.
+
+    Raises:
+        FourfoldError: the rule cannot be read, names a view that does not exist, or leaves nothing to train on.
+    """
+    present = np.array([v.present for v in source.views])
+    usable = present & ~np.array([v.unused for v in source.views])[:, None]
+    kind, _, argument = (rule or "").partition(":")
+    if rule is None and source.protocol is not None:
+        heldout, words = np.array([v.heldout for v in source.views]), source.protocol
+    elif rule is None or kind == "every":
+        n = _number(argument, rule) if rule else DEFAULT_EVERY
+        heldout, words = every(present, n), f"every:{n}"
+    elif kind == "cameras":
+        heldout, words = cameras([v.name for v in source.views], argument, present.shape), rule
+    elif rule == "none":
+        heldout, words = np.zeros_like(present), "none"
+    else:
+        raise FourfoldError(f"--holdout got {rule!r}: expected every:N, cameras:NAME,..., or none")
+    if rule is not None:
+        usable = present
+    train, heldout = usable & ~heldout, present & heldout
+    if not train.any():
+        raise FourfoldError(f"{source.path}: holding out {words!r} leaves no frame to train on")
+    return train, heldout, words
+
+
+def every(present: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """(V, T) bool: per view, of the frames that exist, those whose running number plus the view's number leaves n // 2 when divided by n."""
+    heldout = np.zeros_like(present)
+    for view, row in enumerate(present):
+        there = np.flatnonzero(row)
+        if len(present) == 1 and len(there) < SHORT:
+            chosen = there[len(there) // 2 : len(there) // 2 + 1] if len(there) > 2 else there[:0]
+        else:
+            chosen = there[(np.arange(len(there)) + view) % n == n // 2]
+        heldout[view, chosen] = True
+    return heldout
+
+
+def cameras(names: Sequence[str], argument: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(V, T) bool: all frames of the views named in `argument`, by name or, where no view has that name, by number from 0."""
+    heldout = np.zeros(shape, bool)
+    for word in (w.strip() for w in argument.split(",")):
+        if word in names:
+            heldout[list(names).index(word)] = True
+        elif word.isdigit() and int(word) < len(names):
+            heldout[int(word)] = True
+        else:
+            raise FourfoldError(f"--holdout cameras: there is no view {word!r}: the views are {', '.join(names)}")
+    return heldout
+
+
+def _number(argument: str, rule: str) -> int:
+    if not argument.isdigit() or int(argument) < 2:
+        raise FourfoldError(f"--holdout got {rule!r}: expected every:N with a whole N of 2 or more")
+    return int(argument)

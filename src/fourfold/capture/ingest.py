@@ -1,0 +1,242 @@
+"""From what a reader found to a prepared `Capture`: decoded once, undistorted, resized, split, written frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.capture import Capture
+from fourfold.capture.discover import open_source
+from fourfold.capture.frames import FrameList
+from fourfold.capture.holdout import split
+from fourfold.capture.lens import Lens, straightened, undistorter
+from fourfold.capture.source import CaptureOptions, Source, ViewSource, scale_intrinsics
+from fourfold.capture.writer import FrameWriter
+from fourfold.errors import FourfoldError
+from fourfold.files import STAGE_FILE, key_of, run_stage
+
+VERSION = 1  # raise when the same input gives other frames or cameras than before
+
+
+def prepare_capture(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    pixels: int,
+    holdout: str | None = None,
+    options: CaptureOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Capture:
+    """Read what lies at `paths` and write it to the directory `out` as a `Capture`; the same input again is not read twice.
+
+    Args:
+        paths: one video, several videos of one moment, an image folder, or a dataset folder of a known layout.
+        out: directory to write, all or nothing.
+        pixels: an image of more pixels is reduced by the smallest whole factor that brings it to this many or fewer.
+        holdout: `every:N`, `cameras:NAME,...`, `none`, or None for the dataset's own protocol (see `holdout.split`).
+        options: what part to take.
+        progress: called with (frames written, frames in all).
+
+    Raises:
+        FourfoldError: the input is missing, unknown or broken, or `out` holds something that is not a capture.
+    """
+    options = options or CaptureOptions()
+    if pixels < 64:
+        raise FourfoldError(f"got a budget of {pixels} pixels per image: expected 64 or more")
+    out = Path(out)
+    if out.exists() and not (out.is_dir() and ((out / STAGE_FILE).exists() or (out / "capture.json").exists() or not any(out.iterdir()))):
+        raise FourfoldError(f"{out} exists and is not a prepared capture: give another output folder or remove it")
+
+    def make(folder: Path) -> None:
+        source = open_source(paths, options)
+        write_capture(source, folder, pixels=pixels, holdout=holdout, mask_border=options.mask_border, progress=progress)
+
+    run_stage(out, capture_key(paths, pixels=pixels, holdout=holdout, options=options), make)
+    return Capture.load(out)
+
+
+def capture_key(paths: Sequence[Path], *, pixels: int, holdout: str | None = None, options: CaptureOptions | None = None) -> str:
+    """A hash of the input files' names, sizes and times of change, and of everything that decides what is written."""
+    stamps = [stamp for path in paths for stamp in _stamps(Path(path))]
+    return key_of("capture", VERSION, stamps, pixels, holdout, options or CaptureOptions())
+
+
+def reduced_size(size: tuple[int, int], pixels: int) -> tuple[tuple[int, int], int]:
+    """Width and height after division by the smallest whole factor n with (w // n) * (h // n) <= pixels, and n."""
+    width, height = size
+    n = 1
+    while (width // n) * (height // n) > pixels:
+        n += 1
+    return (max(1, round(width / n)), max(1, round(height / n))), n
+
+
+def write_capture(
+    source: Source, folder: Path, *, pixels: int, holdout: str | None, mask_border: int = 0, progress: Callable[[int, int], None] | None = None
+) -> Capture:
+    """Decode every frame of `source` once and write `folder` (which exists and is empty)."""
+    train, heldout, rule = split(source, holdout)
+    present = np.array([v.present for v in source.views])
+    total, done = int(present.sum()), 0
+    sizes, factors, K = [], {}, []
+    for number, view in enumerate(source.views):
+        size, factor = reduced_size(view.frames.size, pixels)
+        straight = np.stack([straightened(view.lens(i), k, view.frames.size) if np.isfinite(k).all() else k for i, k in enumerate(view.K)])
+        job = _Job(view, number, folder, size, straight, mask_border)
+        for _ in job.run():
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        sizes.append(size)
+        factors[view.name] = factor
+        K.append(scale_intrinsics(straight, view.frames.size, size))
+    capture = Capture(
+        root=folder,
+        K=np.stack(K),
+        world_to_camera=np.stack([v.world_to_camera for v in source.views]),
+        timestamps=source.timestamps - source.timestamps[0],
+        sizes=np.array(sizes, dtype=np.int64),
+        present=present,
+        train=train,
+        heldout=heldout,
+        cameras=source.cameras,
+        metric=source.metric,
+        name=source.name,
+        view_names=tuple(v.name for v in source.views),
+        facts=source.facts | _facts(source, rule, factors, folder),
+    )
+    capture.save()
+    return capture
+
+
+def _facts(source: Source, rule: str, factors: dict[str, int], folder: Path) -> dict[str, Any]:
+    filmed = sorted({v.frames.size for v in source.views}, reverse=True)
+    facts: dict[str, Any] = {
+        "layout": source.layout,
+        "source": str(source.path),
+        "holdout": rule,
+        "size_as_filmed": [list(s) for s in filmed],
+        "reduced_by": max(factors.values()),
+        "undistorted": any(lens.bends for v in source.views for lens in v.lenses),
+    }
+    if not any(folder.glob("alpha_*.npy")):
+        return facts
+    meaning = next((v.alpha for v in source.views if v.alpha != "none"), "valid")
+    return facts | {"alpha_means": source.facts.get("alpha_means", meaning)}
+
+
+@dataclass
+class _Job:
+    """One view's frames, alpha, masks and depth on their way to disk."""
+
+    view: ViewSource
+    number: int
+    folder: Path
+    size: tuple[int, int]
+    straight: NDArray[np.float64]
+    mask_border: int
+    straighten: tuple[tuple[Lens, bytes], Callable[[NDArray[Any], bool], NDArray[Any]]] | None = None
+
+    def run(self) -> Iterator[int]:
+        """Write everything; yields each moment whose frame was written."""
+        view = self.view
+        with ExitStack() as stack:
+            frames = stack.enter_context(self._writer("frames", "uint8", (3,)))
+            alphas: FrameWriter | None = None
+            for moments, image in self._decoded(view.frames):
+                colour, alpha = split_alpha(image, view.alpha)
+                if alpha is not None and view.valid is None and alphas is None:
+                    alphas = stack.enter_context(self._writer("alpha", "uint8"))
+                for moment in moments:
+                    frames.write(moment, self._bring(colour, moment, nearest=False))
+                    if alphas is not None:
+                        alphas.write(moment, 255 if alpha is None else self._bring(alpha, moment, nearest=view.alpha == "valid"))
+                    yield moment
+        for kind, dtype, frames_of in (("alpha", "uint8", view.valid), ("masks", "int8", view.masks), ("depth", "float32", view.depth)):
+            if frames_of is not None:
+                self._labels(kind, dtype, frames_of)
+
+    def _labels(self, kind: str, dtype: str, frames: FrameList) -> None:
+        with self._writer(kind, dtype) as writer:
+            for moments, image in self._decoded(frames):
+                for moment in moments:
+                    stored = self._bring(image, moment, nearest=True)
+                    writer.write(moment, with_border(stored, self.mask_border) if kind == "masks" else stored)
+
+    def _writer(self, kind: str, dtype: str, channels: tuple[int, ...] = ()) -> FrameWriter:
+        width, height = self.size
+        return FrameWriter(self.folder / f"{kind}_{self.number:03d}.npy", (len(self.view.frame_of_time), height, width, *channels), dtype)
+
+    def _decoded(self, frames: FrameList) -> Iterator[tuple[list[int], NDArray[Any]]]:
+        """Each frame that is used, once, with the moments that use it."""
+        uses: dict[int, list[int]] = {}
+        for moment in np.flatnonzero(self.view.present):
+            uses.setdefault(int(self.view.frame_of_time[moment]), []).append(int(moment))
+        order = sorted(uses)
+        for index, image in zip(order, frames.decode(order), strict=True):
+            yield uses[index], image
+
+    def _bring(self, image: NDArray[Any], moment: int, nearest: bool) -> NDArray[Any]:
+        """Undistort and reduce one image to the stored size."""
+        filmed = self.view.frames.size
+        if (image.shape[1], image.shape[0]) != filmed:
+            image = resized(image, filmed, nearest)
+        lens, K = self.view.lens(moment), self.view.K[moment]
+        if lens.bends and np.isfinite(K).all():
+            image = self._undistorter(lens, K, self.straight[moment])(image, nearest)
+        return resized(image, self.size, nearest)
+
+    def _undistorter(self, lens: Lens, K: NDArray[np.float64], straight: NDArray[np.float64]) -> Callable[[NDArray[Any], bool], NDArray[Any]]:
+        key = (lens, K.tobytes())
+        if self.straighten is None or self.straighten[0] != key:
+            self.straighten = key, undistorter(lens, K, straight, self.view.frames.size)
+        return self.straighten[1]
+
+
+def split_alpha(image: NDArray[np.uint8], meaning: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """RGB and opacity of an image: RGBA with meaning "opacity" is composited on white, with "valid" kept apart, with "none" dropped."""
+    if image.shape[2] == 3:
+        return image, None
+    colour, alpha = image[..., :3], image[..., 3]
+    if meaning == "none":
+        return colour, None
+    if meaning == "opacity":
+        weight = alpha[..., None].astype(np.float32) / 255.0
+        colour = np.round(colour * weight + 255.0 * (1.0 - weight)).astype(np.uint8)
+    return colour, alpha
+
+
+def resized(image: NDArray[Any], size: tuple[int, int], nearest: bool) -> NDArray[Any]:
+    """`image` at `size` (width, height): colours averaged over areas, labels and depth picked at pixel centres."""
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    if nearest:
+        rows = ((np.arange(size[1]) + 0.5) * image.shape[0] / size[1]).astype(np.int64)
+        columns = ((np.arange(size[0]) + 0.5) * image.shape[1] / size[0]).astype(np.int64)
+        return image[rows[:, None], columns[None, :]]
+    shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
+    return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def with_border(mask: NDArray[np.int8], border: int) -> NDArray[np.int8]:
+    """An object mask whose pixels within `border` pixels of the other label become 0."""
+    if border <= 0:
+        return mask
+    kernel = np.ones((2 * border + 1, 2 * border + 1), np.uint8)
+    inside = cv2.erode((mask > 0).astype(np.uint8), kernel)
+    outside = cv2.erode((mask < 0).astype(np.uint8), kernel)
+    return inside.astype(np.int8) - outside.astype(np.int8)
+
+
+def _stamps(path: Path) -> Iterator[tuple[str, int, int]]:
+    files = [path] if not path.is_dir() else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    for file in files:
+        if file.exists():
+            stat = file.stat()
+            yield str(file), stat.st_size, stat.st_mtime_ns

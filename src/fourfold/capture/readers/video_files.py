@@ -1,0 +1,98 @@
+"""One video, several videos of one moment, or a folder of videos: a view each, joined by nearest timestamps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.frames import natural
+from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, unknown_cameras
+from fourfold.capture.video import VideoFile, is_video, open_video
+from fourfold.errors import FourfoldError
+
+
+def recognises(path: Path) -> bool:
+    """A video file, or a folder with video files and no other layout."""
+    return is_video(path) or (path.is_dir() and bool(videos_in(path)))
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """The video files directly inside `folder`, in natural order; empty if there is no such folder."""
+    return sorted((p for p in folder.iterdir() if is_video(p)), key=lambda p: natural(p.name)) if folder.is_dir() else []
+
+
+def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
+    """One view per video. Cameras are unknown."""
+    files = [file for path in paths for file in (videos_in(path) if path.is_dir() else [path])]
+    videos = [open_video(file) for file in files]
+    offsets, how = start_offsets(videos, options)
+    timestamps, chosen = common_times(videos, offsets)
+    names = view_names(files)
+    views = tuple(
+        ViewSource(name, video, frames, *unknown_cameras(len(timestamps))) for name, video, frames in zip(names, videos, chosen, strict=True)
+    )
+    facts = video_facts(videos) | ({"offsets_seconds": offsets, "offsets_from": how} if len(videos) > 1 else {})
+    first = Path(paths[0])
+    return Source(
+        "video" if len(videos) == 1 else "videos", first, first.stem if len(videos) == 1 else first.parent.name, views, timestamps, facts=facts
+    )
+
+
+def start_offsets(videos: Sequence[VideoFile], options: CaptureOptions) -> tuple[list[float], str]:
+    """Seconds by which each video began after the first one, and how that is known. FourfoldError if as many were not given."""
+    if options.offsets:
+        if len(options.offsets) != len(videos):
+            raise FourfoldError(f"got {len(options.offsets)} time offsets for {len(videos)} videos: give one per video, in seconds")
+        return [float(o) for o in options.offsets], "given"
+    if len(videos) > 1 and options.synchronise != "none":
+        from fourfold.capture.synchronise import estimate_offsets
+
+        return [o.seconds for o in estimate_offsets(videos, options.synchronise)], f"estimated from {options.synchronise}"
+    return [0.0] * len(videos), "assumed to begin together"
+
+
+def common_times(videos: Sequence[VideoFile], offsets: Sequence[float]) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """Moments (T,) that all videos saw, and for each video the number of its frame nearest to each moment.
+
+    The moments are the frames of the video with the lowest rate, so that no frame is used twice. FourfoldError if the videos do not overlap.
+    """
+    clocks = [video.times + offset for video, offset in zip(videos, offsets, strict=True)]
+    slowest = min(range(len(clocks)), key=lambda i: (len(clocks[i]) - 1) / max(float(np.ptp(clocks[i])), 1e-9))
+    half = float(np.median(np.diff(clocks[slowest]))) / 2 if len(clocks[slowest]) > 1 else 0.5
+    begin, end = max(c[0] for c in clocks) - half, min(c[-1] for c in clocks) + half
+    moments = clocks[slowest][(clocks[slowest] >= begin) & (clocks[slowest] <= end)]
+    if not len(moments):
+        raise FourfoldError(f"{videos[0].path} and the other videos do not overlap in time: check the offsets {[round(o, 3) for o in offsets]}")
+    return moments - moments[0], [nearest(clock, moments) for clock in clocks]
+
+
+def nearest(clock: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(T,) index into the increasing `clock` of the entry nearest to each of `moments`."""
+    after = np.clip(np.searchsorted(clock, moments), 1, max(len(clock) - 1, 1))
+    if len(clock) == 1:
+        return np.zeros(len(moments), np.int64)
+    return np.where(moments - clock[after - 1] <= clock[after] - moments, after - 1, after).astype(np.int64)
+
+
+def view_names(files: Sequence[Path]) -> list[str]:
+    """A name per file: its stem, or where stems repeat its folder and stem."""
+    stems = [f.stem for f in files]
+    return stems if len(set(stems)) == len(stems) else [f"{f.parent.name}/{f.stem}" if stems.count(f.stem) > 1 else f.stem for f in files]
+
+
+def video_facts(videos: Sequence[VideoFile]) -> dict[str, object]:
+    """What is worth reporting about the files."""
+    first = videos[0]
+    return {
+        "fps": round(first.fps, 4),
+        "variable_frame_rate": any(v.variable_rate for v in videos),
+        "rotation_degrees": (-90 * first.quarter_turns) % 360,
+        "pixel_format": first.pixel_format,
+        "has_audio": all(v.has_audio for v in videos),
+    }
+
+
+READER = Reader("video", 80, recognises, read, several=True)

@@ -1,0 +1,231 @@
+"""`Source`: what a reader found, before anything is decoded, and the contract of a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.capture import CameraSource
+from fourfold.capture.frames import FrameList
+from fourfold.capture.lens import STRAIGHT, Lens
+from fourfold.errors import FourfoldError
+
+AlphaMeaning = Literal["none", "opacity", "valid"]
+Synchronise = Literal["none", "motion", "audio"]
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """What part of the input to take, and what the files themselves do not say.
+
+    Attributes:
+        fps: frames per second of images that carry no times; None takes the dataset's own rate, or 30.
+        start: seconds after the first moment from which frames are taken.
+        end: seconds after the first moment before which frames are taken; None for all.
+        stride: every how many moments one is taken.
+        views: names of the views to take, in this order; empty for all.
+        offsets: seconds by which each of several videos began after the first one; empty for zero.
+        synchronise: estimate the offsets of several videos from their "motion" or "audio".
+        mask_border: width, pixels of the stored image, of the band around a given mask's outline that is neither object nor background.
+    """
+
+    fps: float | None = None
+    start: float = 0.0
+    end: float | None = None
+    stride: int = 1
+    views: tuple[str, ...] = ()
+    offsets: tuple[float, ...] = ()
+    synchronise: Synchronise = "none"
+    mask_border: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or self.start < 0 or (self.end is not None and self.end <= self.start):
+            raise FourfoldError(f"got start {self.start}, end {self.end}, stride {self.stride}: expected 0 <= start < end and stride >= 1")
+        if self.fps is not None and not (np.isfinite(self.fps) and self.fps > 0):
+            raise FourfoldError(f"got a frame rate of {self.fps}: expected frames per second above 0")
+
+
+@dataclass(frozen=True)
+class ViewSource:
+    """One camera's frames over T moments.
+
+    Attributes:
+        name: the view's name.
+        frames: its images, as filmed.
+        frame_of_time: (T,) int64 number in `frames` of each moment's image, -1 where there is none.
+        K: (T, 3, 3) intrinsics of the images as filmed, pixel centres at +0.5; NaN where unknown.
+        world_to_camera: (T, 4, 4), OpenCV axes; NaN where unknown.
+        lenses: distortion, one for all moments or one per moment.
+        heldout: (T,) bool, held out by the dataset's own protocol.
+        unused: True if the dataset's own protocol neither trains nor measures on this view.
+        alpha: what a fourth channel means: "opacity" (composited on white) or "valid" (0: do not supervise); "none" drops it.
+        valid: instead of a fourth channel, uint8 (H, W) files of the same numbering as `frames`.
+        masks: int8 (H, W) object masks of the same numbering as `frames`.
+        depth: float32 (H, W) depth of the same numbering as `frames`, scene units.
+    """
+
+    name: str
+    frames: FrameList
+    frame_of_time: NDArray[np.int64]
+    K: NDArray[np.float64]
+    world_to_camera: NDArray[np.float64]
+    lenses: tuple[Lens, ...] = (STRAIGHT,)
+    heldout: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    unused: bool = False
+    alpha: AlphaMeaning = "none"
+    valid: FrameList | None = None
+    masks: FrameList | None = None
+    depth: FrameList | None = None
+
+    def __post_init__(self) -> None:
+        if self.heldout.shape != self.frame_of_time.shape:
+            object.__setattr__(self, "heldout", np.zeros(self.frame_of_time.shape, bool))
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(T,) bool, an image exists."""
+        return self.frame_of_time >= 0
+
+    def lens(self, index: int) -> Lens:
+        """The distortion at moment `index`."""
+        return self.lenses[index] if len(self.lenses) > 1 else self.lenses[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader found: V views over T moments, nothing decoded yet.
+
+    Attributes:
+        layout: name of the layout.
+        path: where it lies.
+        name: what to call it.
+        views: the V views.
+        timestamps: (T,) float64 seconds, increasing.
+        cameras: "given" or "unknown", or what a prepared capture says.
+        metric: one scene unit is one metre.
+        protocol: the dataset's own hold-out protocol in words, None if it has none.
+        facts: anything else worth reporting, JSON-able.
+    """
+
+    layout: str
+    path: Path
+    name: str
+    views: tuple[ViewSource, ...]
+    timestamps: NDArray[np.float64]
+    cameras: CameraSource = "unknown"
+    metric: bool = False
+    protocol: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One layout. A module in `capture/readers/` offers one as `READER`.
+
+    Attributes:
+        layout: name, as `fourfold inspect` prints it.
+        rank: readers are asked in increasing rank; special layouts come before plain folders.
+        recognises: whether this path has the layout; looks at names and small files only, never raises on foreign input.
+        read: (paths, options) -> Source. FourfoldError if the layout is recognised but broken.
+        several: whether several paths make one capture (one view each).
+    """
+
+    layout: str
+    rank: int
+    recognises: Callable[[Path], bool]
+    read: Callable[[Sequence[Path], CaptureOptions], Source]
+    several: bool = False
+
+
+def unknown_cameras(times: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """K (T, 3, 3) and world_to_camera (T, 4, 4) of NaN."""
+    return np.full((times, 3, 3), np.nan), np.full((times, 4, 4), np.nan)
+
+
+def intrinsics(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:
+    """(3, 3) pinhole matrix, pixels."""
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def scale_intrinsics(K: NDArray[np.float64], old: tuple[int, int], new: tuple[int, int]) -> NDArray[np.float64]:
+    """(..., 3, 3) intrinsics after resizing from `old` to `new` (width, height); exact for pixel centres at +0.5."""
+    return K * np.array([new[0] / old[0], new[1] / old[1], 1.0])[:, None]
+
+
+def world_to_camera_of(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4, 4) from a (3, 3) rotation and a (3,) translation: X_camera = R X_world + t."""
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation, translation
+    return matrix
+
+
+def from_opengl(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4, 4) world_to_camera in OpenCV axes from camera-to-world in OpenGL axes (x right, y up, z backward)."""
+    return np.linalg.inv(camera_to_world @ np.diag([1.0, -1.0, -1.0, 1.0]))
+
+
+def select(source: Source, options: CaptureOptions) -> Source:
+    """The part of `source` that `options` asks for: views by name, moments by start, end and stride.
+
+    FourfoldError if a view does not exist or nothing is left.
+    """
+    views = source.views
+    if options.views:
+        named = {v.name: v for v in views}
+        missing = [name for name in options.views if name not in named]
+        if missing:
+            raise FourfoldError(f"{source.path} has no view {missing[0]!r}: it has {', '.join(named)}")
+        views = tuple(named[name] for name in options.views)
+    elapsed = source.timestamps - source.timestamps[0]
+    inside = (elapsed >= options.start - 1e-9) & (elapsed < (np.inf if options.end is None else options.end - 1e-9))
+    seen = np.any([v.present for v in views], axis=0)
+    keep = np.flatnonzero(inside & seen)[:: options.stride]
+    if not len(keep):
+        raise FourfoldError(f"{source.path} has no frame between {options.start} s and {options.end} s: it lasts {elapsed[-1]:.2f} s")
+    kept = tuple(_moments(v, keep) for v in views)
+    return replace(source, views=tuple(v for v in kept if v.present.any()), timestamps=source.timestamps[keep])
+
+
+def _moments(view: ViewSource, keep: NDArray[np.int64]) -> ViewSource:
+    lenses = tuple(view.lenses[i] for i in keep) if len(view.lenses) > 1 else view.lenses
+    return replace(
+        view,
+        frame_of_time=view.frame_of_time[keep],
+        K=view.K[keep],
+        world_to_camera=view.world_to_camera[keep],
+        heldout=view.heldout[keep],
+        lenses=lenses,
+    )
+
+
+def check_cameras(source: Source) -> Source:
+    """`source` with its rotations made exactly orthonormal.
+
+    FourfoldError if given cameras hold a number that is not finite, a focal length that is not positive, or a matrix that is not a rotation.
+    """
+    if source.cameras == "unknown":
+        return source
+    return replace(source, views=tuple(_check_view(v, source) for v in source.views))
+
+
+def _check_view(view: ViewSource, source: Source) -> ViewSource:
+    poses = view.world_to_camera.copy()
+    for index in np.flatnonzero(view.present):
+        where = f"{source.path}: the camera of view {view.name!r} at {source.timestamps[index]:.3f} s"
+        K, pose = view.K[index], poses[index]
+        if not (np.isfinite(K).all() and np.isfinite(pose).all()):
+            if source.cameras != "given":
+                continue
+            raise FourfoldError(f"{where} holds a number that is not finite: correct the camera file or remove it to have cameras estimated")
+        if not (K[0, 0] > 0 and K[1, 1] > 0):
+            raise FourfoldError(f"{where} has a focal length of {K[0, 0]:.4g}, {K[1, 1]:.4g} pixels: expected positive numbers")
+        left, singular, right = np.linalg.svd(pose[:3, :3])
+        if np.abs(singular - 1).max() > 0.02 or np.linalg.det(pose[:3, :3]) < 0:
+            raise FourfoldError(f"{where} has a rotation that is not one (singular values {np.round(singular, 3).tolist()}): correct the camera file")
+        poses[index, :3, :3] = left @ right
+    return replace(view, world_to_camera=poses)

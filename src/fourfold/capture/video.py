@@ -1,0 +1,175 @@
+"""Videos through PyAV: true timestamps, rotation flag, odd pixel formats, one sequential decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.errors import FourfoldError
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".gif"})
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video's frames in order of presentation, upright and with square pixels.
+
+    Attributes:
+        path: the file.
+        size: upright width and height, pixels.
+        quarter_turns: how often a decoded frame is turned counter-clockwise by 90 degrees to stand upright.
+        stretch: width of a pixel over its height, before turning.
+        times: (N,) float64 seconds of each frame, increasing, the first is 0.
+        has_audio: whether there is sound.
+        pixel_format: as stored.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    quarter_turns: int
+    stretch: float
+    times: NDArray[np.float64]
+    has_audio: bool
+    pixel_format: str
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def fps(self) -> float:
+        """Mean frames per second; 0 for a single frame."""
+        return (len(self.times) - 1) / float(self.times[-1]) if len(self.times) > 1 else 0.0
+
+    @property
+    def variable_rate(self) -> bool:
+        """Whether the gaps between frames differ by more than a tenth of the usual gap."""
+        gaps = np.diff(self.times)
+        return bool(len(gaps) and np.abs(gaps - np.median(gaps)).max() > 0.1 * np.median(gaps))
+
+    def decode(self, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        """The frames `indices` (increasing) as uint8 (H, W, 3) RGB, in one pass over the file.
+
+        FourfoldError if the file ends or breaks before the last of them.
+        """
+        wanted = iter(indices)
+        target, read = next(wanted, None), 0
+        for frame in self._raw():
+            if target is None:
+                return
+            if read == target:
+                yield self._upright(frame)
+                target = next(wanted, None)
+            read += 1
+        if target is not None:
+            raise FourfoldError(f"{self.path} breaks off: {read} of its {len(self)} frames can be read; copy the file again or cut it to length")
+
+    def _raw(self) -> Iterator[Any]:
+        import av
+
+        with _open(self.path) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            read = 0
+            try:
+                for frame in container.decode(stream):
+                    yield frame
+                    read += 1
+            except av.FFmpegError as error:
+                raise FourfoldError(
+                    f"{self.path} is damaged: {read} of its {len(self)} frames can be read; copy the file again or cut it to length"
+                ) from error
+
+    def _upright(self, frame: Any) -> NDArray[np.uint8]:
+        width = round(frame.width * self.stretch)
+        # swscale's default (bicubic, subsampled chroma positions) is kept; full-range video would lose contrast if its range were not named.
+        image = frame.to_ndarray(format="rgb24", width=width, height=frame.height, src_color_range=frame.color_range)
+        image = np.ascontiguousarray(np.rot90(image, self.quarter_turns))
+        if (image.shape[1], image.shape[0]) != self.size:
+            got = f"{image.shape[1]}x{image.shape[0]}"
+            raise FourfoldError(f"{self.path} changes size from {self.size[0]}x{self.size[1]} to {got} on the way: cut it where it changes")
+        return image
+
+
+def open_video(path: Path) -> VideoFile:
+    """What a video file holds, from its index and its first frame; nothing else is decoded.
+
+    FourfoldError if it is not a video, or if it breaks off before the end that its header promises.
+    """
+    import av
+
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        try:
+            first = next(container.decode(stream), None)
+        except av.FFmpegError as error:
+            raise FourfoldError(f"{path} has no frame that can be decoded ({error.strerror}): convert it to MP4 (H.264) first") from error
+        if first is None:
+            raise FourfoldError(f"{path} has no frame that can be decoded: convert it to MP4 (H.264) first")
+        turns = round(float(getattr(first, "rotation", 0)) / 90.0) % 4
+        aspect = stream.sample_aspect_ratio
+        stretch = float(aspect) if aspect else 1.0
+        width, height = round(first.width * stretch), first.height
+        pixel_format, has_audio = first.format.name, bool(container.streams.audio)
+    size = (height, width) if turns % 2 else (width, height)
+    return VideoFile(path, size, turns, stretch, _times(path), has_audio, pixel_format)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is a video's."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _times(path: Path) -> NDArray[np.float64]:
+    """(N,) seconds of the frames that will be shown, from the packets alone where they say it, else by decoding once."""
+    import av
+
+    promised, shown, whole, known = 0, [], 0, True
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        promised, base = stream.frames, float(stream.time_base or 1 / 90000)
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                whole += not packet.is_corrupt
+                if packet.is_discard or packet.is_corrupt:
+                    continue
+                known = known and packet.pts is not None
+                shown.append(packet.pts)
+        except av.FFmpegError as error:
+            raise FourfoldError(f"{path} is damaged after {whole} frames ({error.strerror}): copy the file again or cut it to length") from error
+    if promised and whole < promised:
+        raise FourfoldError(f"{path} breaks off: {whole} of its {promised} frames can be read; copy the file again or cut it to length")
+    if not known or len(set(shown)) != len(shown):
+        shown = _decoded_pts(path)
+    times = np.sort(np.array(shown, dtype=np.float64)) * base
+    return times - times[0]
+
+
+def _decoded_pts(path: Path) -> list[float]:
+    """Presentation times, in time base units, found by decoding; evenly spaced where the file has none."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        found = [frame.pts for frame in container.decode(stream)]
+        step = 1.0 / float((stream.average_rate or 30) * (stream.time_base or 1))
+    if any(p is None for p in found) or np.any(np.diff(np.array(found, dtype=np.float64)) <= 0):
+        return [i * step for i in range(len(found))]
+    return [float(p) for p in found]
+
+
+def _open(path: Path) -> Any:
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, ValueError) as error:
+        raise FourfoldError(f"{path} is not a video that can be opened: it is damaged, incomplete or another kind of file") from error
+    if not container.streams.video:
+        container.close()
+        raise FourfoldError(f"{path} has no pictures in it, only other streams: give a video")
+    return container
