@@ -76,8 +76,8 @@ def moving_masks(preparation: Preparation) -> dict[tuple[int, int], Any]:
 def train_baselines(job: Job) -> dict[str, heldout.Scores]:
     """A static scene trained on the same images, and copies of the nearest training image, scored on the same held-out frames."""
     capture, priors = job.preparation.capture, job.preparation.priors
-    config = TrainConfig(seed=job.options.seed, quality="draft", time_budget=None, device=job.options.device)
-    static = train(find_recipe("splat3d"), capture, priors, job.root / "baselines" / "static3d", config)
+    config = TrainConfig(seed=job.options.seed, quality="draft", device=job.options.device)
+    static = train(find_recipe("splat3d"), None, capture, priors, job.root / "baselines" / "static3d", config)
     masks = moving_masks(job.preparation)
     renderers = {"static3d": heldout.scene_renderer(static, capture), "nearest_frame": heldout.nearest_frame(capture)}
     return {name: heldout.score(render, capture, masks) for name, render in renderers.items()}

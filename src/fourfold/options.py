@@ -7,9 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fourfold.recipes.recipe import QualityName
+from fourfold.training.loop import StepReport
 
 Report = Callable[..., None]
 """Called as `report(stage, done, total, note="")`, total None where it is not known: tells how far a job is."""
+
+
+def follow(report: Report) -> Callable[[StepReport], None]:
+    """A training progress callback that tells `report` the stage, the step and the loss."""
+
+    def told(step: StepReport) -> None:
+        loss = sum(value for value in step.losses.values() if value == value)
+        report(f"training: {step.stage}", step.step + 1, step.steps, f"loss {loss:.4f}, {sum(step.counts.values()):,} Gaussians")
+
+    return told
 
 
 def silent(stage: str, done: int, total: int | None, note: str = "") -> None:

@@ -15,7 +15,7 @@ from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
 from fourfold.files import write_json
-from fourfold.options import Clock, Options, Report, silent
+from fourfold.options import Clock, Options, Report, follow, silent
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.recipes import all_recipes, find_recipe
 from fourfold.recipes.auto import choose_recipe
@@ -129,8 +129,8 @@ def optimise(preparation: Preparation, recipe: Recipe, root: Path, options: Opti
     """Stages 3 and 4: initialise and train; leaves `root/scene.safetensors`."""
     since = time.perf_counter()
     left = None if options.time_budget is None else max(20.0, 0.85 * options.time_budget - clock.total)
-    config = TrainConfig(seed=options.seed, quality=options.quality, time_budget=left, device=options.device, report=report)
-    scene = train(recipe, preparation.capture, preparation.priors, root, config)
+    config = TrainConfig(options.seed, options.quality, left, options.device, progress=follow(report))
+    scene = train(recipe, None, preparation.capture, preparation.priors, root, config)
     save_scene(scene, root / "scene.safetensors")
     clock.lap("training", since)
     return scene
