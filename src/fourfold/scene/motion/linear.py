@@ -1,0 +1,34 @@
+"""Free linear motion with a lifetime: spec sharptimegs_freetimegs.md (FreeTimeGS). Also the layer for small movers.
+
+x(t) = mean + velocity (t - time_center); opacity is multiplied by exp(-((t - time_center) / duration)^2 / 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.scene import Layer
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Each Gaussian flies straight and fades in and out around its own moment.
+
+    Reads the splats `velocity` (N, 3) scene units per second, `time_center` (N,) seconds and `log_duration` (N,) natural logarithm of
+    the standard deviation in seconds. `means` is the position at `time_center`.
+    """
+
+    kind: ClassVar[str] = "linear"
+
+    def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
+        """Gaussians at each of `times` (K,), seconds."""
+        splats, still = layer.splats, layer.canonical()
+        since = times[:, None] - splats["time_center"]
+        visibility = torch.exp(-0.5 * (since * torch.exp(-splats["log_duration"])).square())
+        means = splats["means"] + splats["velocity"] * since[..., None]
+        return [replace(still, means=means[k], visibility=visibility[k]) for k in range(len(times))]

@@ -1,0 +1,22 @@
+"""What stands still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.scene import Layer
+
+
+@dataclass(frozen=True)
+class Static:
+    """The same Gaussians at every time."""
+
+    kind: ClassVar[str] = "static"
+
+    def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
+        """The layer's own Gaussians, once per time of `times` (K,)."""
+        return [layer.canonical()] * len(times)
