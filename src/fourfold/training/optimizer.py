@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fourfold.recipes.recipe import Rate
 from fourfold.scene.scene import Scene
-from fourfold.training.adam_reference import adam_step
+from fourfold.training.adam import AdamNumbers, adam_step
 from fourfold.training.schedule import rate_at, rate_of
 from fourfold.training.state import Moments, parameters
-
-
-@dataclass(frozen=True)
-class AdamNumbers:
-    """Adam's constants: betas of the two moments and epsilon (1e-15 as in 3D Gaussian splatting, gradients of means are tiny)."""
-
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-15
 
 
 def watch(scene: Scene, rates: Mapping[str, Rate]) -> None:
@@ -74,7 +65,6 @@ def update(
                 memory.second,
                 memory.steps,
                 rate_at(rate, progress, extent),
-                numbers.epsilon,
-                numbers.betas,
+                numbers,
                 seen if group is layer.splats else None,
             )

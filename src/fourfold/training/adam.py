@@ -1,0 +1,108 @@
+"""One Adam step on one tensor, in place: all rows, or only those an image showed."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fourfold.errors import FourfoldError
+from fourfold.kernels.library import load
+
+
+@dataclass(frozen=True)
+class AdamNumbers:
+    """Adam's constants: betas of the two moments and epsilon (1e-15 as in 3D Gaussian splatting, gradients of means are tiny)."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-15
+
+
+@torch.no_grad()
+def adam_step(
+    param: Tensor,
+    grad: Tensor,
+    first: Tensor,
+    second: Tensor,
+    step: int,
+    rate: float,
+    numbers: AdamNumbers = AdamNumbers(),
+    rows: Tensor | None = None,
+) -> None:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1) on `param` (N, ...), in place.
+
+    Args:
+        grad, first, second: shaped like `param`; the moments are updated in place.
+        step: number of this step, from 1; it sets the bias correction of every row alike.
+        rate: learning rate in units of `param` per step.
+        rows: (N,) bool or int64 row numbers; the other rows keep value and moments. None takes all rows.
+
+    CPU float32 tensors go through the compiled kernel, bit for bit the same for any number of threads; others through torch.
+
+    Raises:
+        FourfoldError: shapes differ, `step` is below 1, or `rows` fits no row.
+    """
+    for name, tensor in (("grad", grad), ("first", first), ("second", second)):
+        if tensor.shape != param.shape:
+            raise FourfoldError(f"adam_step got {name} of shape {tuple(tensor.shape)} for a parameter of shape {tuple(param.shape)}: they must be equal")
+    if step < 1:
+        raise FourfoldError(f"adam_step got step {step}: steps count from 1")
+    if param.ndim == 0:  # a single number is one row
+        param, grad, first, second = (tensor.view(1) for tensor in (param, grad, first, second))
+    mask = None if rows is None else _mask(rows, param)
+    library = load() if _fits(param, first, second) else None
+    if library is None:
+        adam_step_reference(param, grad, first, second, step, rate, numbers, mask)
+        return
+    grad = grad.to(torch.float32).contiguous()
+    keep_first, keep_second = numbers.betas
+    root = math.sqrt(1.0 - keep_second**step)
+    packed = (ctypes.c_float * 7)(
+        rate / (1.0 - keep_first**step), keep_first, 1.0 - keep_first, keep_second, 1.0 - keep_second, 1.0 / root, numbers.epsilon
+    )
+    count = param.shape[0]
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (param, grad, first, second)]
+    seen = None if mask is None else ctypes.c_void_p(mask.data_ptr())
+    library.ff_adam_step(*pointers, seen, ctypes.c_int64(count), ctypes.c_int64(param.numel() // max(count, 1)), packed)
+
+
+@torch.no_grad()
+def adam_step_reference(
+    param: Tensor,
+    grad: Tensor,
+    first: Tensor,
+    second: Tensor,
+    step: int,
+    rate: float,
+    numbers: AdamNumbers = AdamNumbers(),
+    rows: Tensor | None = None,
+) -> None:
+    """The slow, obvious twin of `adam_step`; `rows` is (N,) bool."""
+    keep_first, keep_second = numbers.betas
+    chosen = slice(None) if rows is None else rows
+    g = grad[chosen]
+    m = keep_first * first[chosen] + (1.0 - keep_first) * g
+    v = keep_second * second[chosen] + (1.0 - keep_second) * g * g
+    first[chosen], second[chosen] = m, v
+    param[chosen] -= rate / (1.0 - keep_first**step) * m / ((v / (1.0 - keep_second**step)).sqrt() + numbers.epsilon)
+
+
+def _mask(rows: Tensor, param: Tensor) -> Tensor:
+    """`rows` as a contiguous (N,) bool mask on the parameter's device."""
+    count = param.shape[0]
+    if rows.dtype == torch.bool:
+        if rows.shape != (count,):
+            raise FourfoldError(f"adam_step got a row mask of shape {tuple(rows.shape)} for {count} rows: it must be ({count},)")
+        return rows.to(param.device).contiguous()
+    if rows.numel() and not (0 <= int(rows.min()) and int(rows.max()) < count):
+        raise FourfoldError(f"adam_step got row numbers from {int(rows.min())} to {int(rows.max())} for {count} rows: they must lie in [0, {count})")
+    mask = torch.zeros(count, dtype=torch.bool, device=param.device)
+    mask[rows.to(param.device).long()] = True
+    return mask
+
+
+def _fits(*tensors: Tensor) -> bool:
+    return all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
