@@ -26,6 +26,7 @@ from fourfold.priors.classical.sweep_views import (
     usable_frames,
 )
 from fourfold.priors.contracts import Cameras, Depth, Masks, Provenance
+from fourfold.priors.providers import Provider
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def static_depth(capture: Capture, masks: Masks | None = None, cameras: Cameras 
     config = config or StaticDepthConfig()
     if any(capture.has("depth", v) for v in range(capture.views)):
         return _given_depth(capture)
-    if capture.cameras in ("rotation", "fixed", "unknown") and capture.views == 1 or camera_spread(capture) <= 1e-9:
+    if (capture.cameras in ("rotation", "fixed", "unknown") and capture.views == 1) or camera_spread(capture) <= 1e-9:
         return _nominal_depth(capture, config)
     sources = gather_sources(capture, masks, config.sweep)
     references = _choose_references(sources, config.max_references)
@@ -239,3 +240,6 @@ def _nominal_depth(capture: Capture, config: StaticDepthConfig) -> Depth:
         depth[view][time] = config.nominal_depth
     figures: dict[str, Frame | float | str] = {"near": 0.2 * config.nominal_depth, "far": 5 * config.nominal_depth, "range_from": "nominal"}
     return Depth(Provenance("nominal", notes=(sentence,), figures=figures), tuple(depth), tuple(confidence))
+
+
+PROVIDERS = (Provider("plane_sweep", ("depth",), ("masks", "cameras"), 10, lambda _: None, lambda c, p: [static_depth(c, p.masks, p.cameras)]),)
