@@ -1,0 +1,140 @@
+"""COLMAP's sparse model files, binary and text: cameras and images (the points are not needed).
+
+Source: the file format in COLMAP's documentation. `qvec` is w x y z and, with `tvec`, world to camera; pixel centres are at +0.5.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.lens import STRAIGHT, Lens, fisheye, pinhole
+from fourfold.capture.source import intrinsics, world_to_camera_of
+from fourfold.errors import FourfoldError
+
+_Meaning = Callable[[Sequence[float]], tuple[tuple[float, float, float, float], Lens]]
+
+# By COLMAP's model number: name, number of parameters, and (fx, fy, cx, cy) with the lens they mean.
+MODELS: dict[int, tuple[str, int, _Meaning]] = {
+    0: ("SIMPLE_PINHOLE", 3, lambda p: ((p[0], p[0], p[1], p[2]), STRAIGHT)),
+    1: ("PINHOLE", 4, lambda p: ((p[0], p[1], p[2], p[3]), STRAIGHT)),
+    2: ("SIMPLE_RADIAL", 4, lambda p: ((p[0], p[0], p[1], p[2]), pinhole(p[3]))),
+    3: ("RADIAL", 5, lambda p: ((p[0], p[0], p[1], p[2]), pinhole(p[3], p[4]))),
+    4: ("OPENCV", 8, lambda p: ((p[0], p[1], p[2], p[3]), pinhole(*p[4:8]))),
+    5: ("OPENCV_FISHEYE", 8, lambda p: ((p[0], p[1], p[2], p[3]), fisheye(*p[4:8]))),
+    6: ("FULL_OPENCV", 12, lambda p: ((p[0], p[1], p[2], p[3]), pinhole(*p[4:9], rational=(p[9], p[10], p[11])))),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4, lambda p: ((p[0], p[0], p[1], p[2]), fisheye(p[3]))),
+    9: ("RADIAL_FISHEYE", 5, lambda p: ((p[0], p[0], p[1], p[2]), fisheye(p[3], p[4]))),
+}
+
+
+@dataclass(frozen=True)
+class ModelCamera:
+    """K (3, 3), pixel centres at +0.5, and lens for images of `size` (width, height)."""
+
+    size: tuple[int, int]
+    K: NDArray[np.float64]
+    lens: Lens
+
+
+@dataclass(frozen=True)
+class ModelImage:
+    """One registered image: its file name, its camera and world_to_camera (4, 4)."""
+
+    name: str
+    camera: ModelCamera
+    world_to_camera: NDArray[np.float64]
+
+
+def model_folder(root: Path) -> Path | None:
+    """The folder with `cameras.bin|txt` and `images.bin|txt`, among the usual places."""
+    for name in ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", ""):
+        folder = root / name
+        if any((folder / f"cameras{s}").is_file() and (folder / f"images{s}").is_file() for s in (".bin", ".txt")):
+            return folder
+    return None
+
+
+def load_images(folder: Path) -> list[ModelImage]:
+    """All registered images. FourfoldError if a file is cut short, malformed, or of a camera model that is not known."""
+    suffix = ".bin" if (folder / "images.bin").is_file() else ".txt"
+    path = folder / f"cameras{suffix}"
+    try:
+        cameras = _cameras_binary(path) if suffix == ".bin" else _cameras_text(path)
+        path = folder / f"images{suffix}"
+        rows = _images_binary(path) if suffix == ".bin" else _images_text(path)
+        return [ModelImage(name, cameras[camera], world_to_camera_of(rotation_of(q), np.array(t))) for name, camera, q, t in rows]
+    except (struct.error, ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
+        raise FourfoldError(f"{path} cannot be read as a COLMAP model ({type(error).__name__}: {error}): export it again") from error
+
+
+def rotation_of(quat_wxyz: Sequence[float]) -> NDArray[np.float64]:
+    """(3, 3) rotation of a quaternion of any length above 0."""
+    w, x, y, z = np.asarray(quat_wxyz, dtype=np.float64) / np.linalg.norm(quat_wxyz)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+_Row = tuple[str, int, Sequence[float], Sequence[float]]
+
+
+def _camera(model: int, size: tuple[int, int], parameters: Sequence[float], path: Path) -> ModelCamera:
+    if model not in MODELS:
+        raise FourfoldError(f"{path} has a camera of model number {model}: undistort the images with COLMAP first")
+    focal_center, lens = MODELS[model][2](parameters)
+    return ModelCamera(size, intrinsics(*focal_center), lens)
+
+
+def _cameras_binary(path: Path) -> dict[int, ModelCamera]:
+    data, cameras = path.read_bytes(), {}
+    (count,), at = struct.unpack_from("<Q", data), 8
+    for _ in range(count):
+        number, model, width, height = struct.unpack_from("<iiQQ", data, at)
+        at += 24
+        parameters = struct.unpack_from(f"<{MODELS[model][1] if model in MODELS else 0}d", data, at)
+        at += 8 * len(parameters)
+        cameras[number] = _camera(model, (width, height), parameters, path)
+    return cameras
+
+
+def _images_binary(path: Path) -> list[_Row]:
+    data, rows = path.read_bytes(), []
+    (count,), at = struct.unpack_from("<Q", data), 8
+    for _ in range(count):
+        _, *pose, camera = struct.unpack_from("<i7di", data, at)
+        end = data.index(b"\0", at + 64)
+        rows.append((data[at + 64 : end].decode(), camera, pose[:4], pose[4:]))
+        (points,) = struct.unpack_from("<Q", data, end + 1)
+        at = end + 9 + 24 * points
+    return rows
+
+
+def _cameras_text(path: Path) -> dict[int, ModelCamera]:
+    numbers, cameras = {name: number for number, (name, _, _) in MODELS.items()}, {}
+    for words in (line.split() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")):
+        if words[1] not in numbers:
+            raise FourfoldError(f"{path} has a camera of model {words[1]}: undistort the images with COLMAP first")
+        cameras[int(words[0])] = _camera(numbers[words[1]], (int(words[2]), int(words[3])), [float(w) for w in words[4:]], path)
+    return cameras
+
+
+def _images_text(path: Path) -> list[_Row]:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    rows = []
+    for line in lines[::2]:  # every second line lists the image's points and may be empty
+        words = line.split(maxsplit=9)
+        if words:
+            rows.append((words[9].strip(), int(words[8]), [float(w) for w in words[1:5]], [float(w) for w in words[5:8]]))
+    return rows

@@ -1,0 +1,145 @@
+"""DyCheck iPhone and Nerfies / HyperNeRF: `camera/ID.json`, `rgb/1x/ID.png`, `splits/` or `dataset.json`.
+
+Source: spec priors_monocular.md section 7. `orientation` is the rotation world to camera, `position` the camera's centre; the cameras are not
+normalised by `scene.json`. An RGBA image's opacity says which pixels the depth sensor saw, not what is transparent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.frames import depth_files, image_files, images_in, load_depth, mask_files
+from fourfold.capture.lens import Lens, pinhole
+from fourfold.capture.readers.image_folder import DEFAULT_FPS
+from fourfold.capture.readers.json_file import entry, load, numbers
+from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, unknown_cameras, world_to_camera_of
+from fourfold.errors import FourfoldError
+
+MILLIMETRES_ABOVE = 50.0  # a median depth beyond 50 is not metres in a hand-held capture
+
+
+def recognises(path: Path) -> bool:
+    """A folder with `camera/`, `rgb/` and `dataset.json`."""
+    return (path / "camera").is_dir() and (path / "rgb").is_dir() and (path / "dataset.json").is_file()
+
+
+def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
+    """One view per camera number, at the moments of its images; validation frames are held out. Cameras without images are left out."""
+    root = paths[0]
+    scale, images = _images(root)
+    moments = _moments(root)
+    train, held = _splits(root)
+    listed = [i for i in (*train, *held) if i in images and i in moments]
+    if not listed:
+        raise FourfoldError(f"{root / 'rgb' / scale} holds none of the images that the splits name: complete the download")
+    times = np.array(sorted({moments[i][1] for i in listed}))
+    cameras = sorted({moments[i][0] for i in listed})
+    extra = load(root / "extra.json") if (root / "extra.json").is_file() else {}
+    fps = options.fps or float(extra.get("fps", DEFAULT_FPS))
+    metric = (root / "splits").is_dir() and (root / "extra.json").is_file()
+    views = [
+        _view(root, scale, camera, [i for i in listed if moments[i][0] == camera], images, moments, times, set(held), metric) for camera in cameras
+    ]
+    protocol = "the validation split" if any(v.heldout.any() for v in views) else None
+    missing = [i for i in (*train, *held) if i not in images]
+    facts: dict[str, Any] = {"fps": fps, "rgb_folder": scale, "frames_without_image": len(missing)}
+    return Source("DyCheck" if metric else "Nerfies", root, root.resolve().name, tuple(views), times / fps, "given", metric, protocol, facts)
+
+
+def _images(root: Path) -> tuple[str, dict[str, Path]]:
+    """The finest folder `rgb/Nx` and its images by id."""
+    folders = sorted((p for p in (root / "rgb").iterdir() if p.is_dir() and p.name[:-1].isdigit()), key=lambda p: int(p.name[:-1]))
+    for folder in folders:
+        if found := {p.stem: p for p in images_in(folder)}:
+            return folder.name, found
+    raise FourfoldError(f"{root / 'rgb'} holds no images in 1x, 2x, ...: complete the download")
+
+
+def _moments(root: Path) -> dict[str, tuple[int, int]]:
+    """Id -> (camera number, number of the moment), from `metadata.json`."""
+    metadata = load(root / "metadata.json")
+    return {
+        i: (int(m.get("camera_id", 0)), int(entry(m, "warp_id" if "warp_id" in m else "time_id", root / "metadata.json")))
+        for i, m in metadata.items()
+    }
+
+
+def _splits(root: Path) -> tuple[list[str], list[str]]:
+    """Ids to train on and ids to hold out."""
+    if (root / "splits" / "train.json").is_file():
+        train = list(entry(load(root / "splits" / "train.json"), "frame_names", root / "splits" / "train.json"))
+        val = root / "splits" / "val.json"
+        return train, list(entry(load(val), "frame_names", val)) if val.is_file() else []
+    dataset = load(root / "dataset.json")
+    train = list(dataset.get("train_ids") or entry(dataset, "ids", root / "dataset.json"))
+    held = [i for i in dataset.get("val_ids", []) if i not in set(train)]
+    return train, held
+
+
+def _view(
+    root: Path,
+    scale: str,
+    camera: int,
+    ids: list[str],
+    images: dict[str, Path],
+    moments: dict[str, tuple[int, int]],
+    times: NDArray[np.int64],
+    held: set[str],
+    metric: bool,
+) -> ViewSource:
+    frames = image_files([images[i] for i in ids])
+    which, heldout = np.full(len(times), -1, np.int64), np.zeros(len(times), bool)
+    K, poses = unknown_cameras(len(times))
+    lenses: list[Lens] = [Lens()] * len(times)
+    for number, name in enumerate(ids):
+        moment = int(np.searchsorted(times, moments[name][1]))
+        which[moment], heldout[moment] = number, name in held
+        K[moment], poses[moment], lenses[moment] = load_camera(root / "camera" / f"{name}.json", frames.size)
+    depths = [_beside(root / "depth" / scale / i, (".npy", ".npz", ".png")) for i in ids]
+    masks = [_beside(root / "mask" / scale / i, (".png",)) for i in ids]
+    return ViewSource(
+        f"camera {camera}",
+        frames,
+        which,
+        K,
+        poses,
+        lenses=tuple(lenses),
+        heldout=heldout,
+        alpha="valid",
+        masks=mask_files(masks, frames.size) if any(masks) else None,
+        depth=depth_files(depths, frames.size, depth_unit([d for d in depths if d])) if any(depths) and metric else None,
+    )
+
+
+def load_camera(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64], Lens]:
+    """K (3, 3) for an image of `size`, world_to_camera (4, 4) and the lens of one camera file."""
+    record = load(path)
+    rotation = numbers(entry(record, "orientation", path), (3, 3), f"{path}: orientation")
+    position = numbers(entry(record, "position", path), (3,), f"{path}: position")
+    focal = float(entry(record, "focal_length", path))
+    center = numbers(entry(record, "principal_point", path), (2,), f"{path}: principal_point")
+    full = numbers(entry(record, "image_size", path), (2,), f"{path}: image_size")
+    K = intrinsics(focal, focal * float(record.get("pixel_aspect_ratio", 1.0)), center[0], center[1])
+    K *= np.array([size[0] / full[0], size[1] / full[1], 1.0])[:, None]
+    k1, k2, k3 = (*map(float, record.get("radial_distortion", ())), 0.0, 0.0, 0.0)[:3]
+    p1, p2 = (*map(float, record.get("tangential_distortion", record.get("tangential", ()))), 0.0, 0.0)[:2]
+    return K, world_to_camera_of(rotation, -rotation @ position), pinhole(k1, k2, p1, p2, k3)
+
+
+def depth_unit(paths: Sequence[Path]) -> float:
+    """Metres per stored unit: the files hold metres in some releases and millimetres in others; the median depth tells."""
+    values = load_depth(paths[0], 1.0)
+    known = values[values > 0]
+    return 1e-3 if known.size and float(np.median(known)) > MILLIMETRES_ABOVE else 1.0
+
+
+def _beside(stem: Path, suffixes: Sequence[str]) -> Path | None:
+    return next((p for s in suffixes if (p := stem.with_name(stem.name + s)).is_file()), None)
+
+
+READER = Reader("DyCheck / Nerfies", 10, recognises, read)
