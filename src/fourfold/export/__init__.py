@@ -1,1 +1,1 @@
-"""export."""
+"""File formats, videos, camera paths and tracks of a finished scene."""

@@ -49,13 +49,14 @@ class _Move(torch.autograd.Function):
         moved.addcmul_(y, offset[1]).addcmul_(z, offset[2])
         turn = _quaternion(x, y, z)
         turned = _product(turn, quat)
-        ctx.save_for_backward(x, y, z, length, along, height, turn, turned, moved - translation, offset)
+        ctx.save_for_backward(x, y, z, length, along, height, turn, turned, moved - translation)
         return moved, turned
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_moved: Tensor, grad_turned: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x, y, z, length, along, height, turn, turned, lever, _ = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, y, z, length, along, height, turn, turned, lever = ctx.saved_tensors
+        grad_moved, grad_turned = grad_outputs
         torque = _cross(lever, grad_moved)
         # d(turned) = (0, omega / 2) turned, so the gradient of omega is half the vector part of grad * conjugate(turned)
         gw, gv, tw, tv = grad_turned[:, :1], grad_turned[:, 1:], turned[:, :1], turned[:, 1:]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,9 +57,10 @@ class Gaussians:
         """(N, 3) standard deviations, scene units."""
         return self.log_scale.exp()
 
-    def _map(self, function) -> Gaussians:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Gaussians(**{k: None if v is None else function(v) for k, v in values.items()})
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        mapped: dict[str, Any] = {k: None if v is None else function(v) for k, v in values.items()}
+        return Gaussians(**mapped)
 
     def select(self, index: Tensor) -> Gaussians:
         """The Gaussians at `index` (a boolean (N,) mask or integer indices)."""

@@ -56,11 +56,11 @@ def triangulate(
     """
     weights = torch.ones_like(xy[..., 0]).double() if weights is None else weights.double()
     xy = torch.where(weights[..., None] > 0, xy, torch.zeros_like(xy)).double()
-    K, world_to_camera = K.double(), world_to_camera.double()
-    points = _linear(xy, K, world_to_camera, weights)
+    intrinsics, world_to_camera = K.double(), world_to_camera.double()
+    points = _linear(xy, intrinsics, world_to_camera, weights)
     for _ in range(config.iterations):
-        points = points + _step(points, xy, K, world_to_camera, weights, config)
-    pixels, depth = project(points[:, None, :], K, world_to_camera)
+        points = points + _step(points, xy, intrinsics, world_to_camera, weights, config)
+    pixels, depth = project(points[:, None, :], intrinsics, world_to_camera)
     distance = (pixels - xy).norm(dim=-1)
     error = (weights * distance).sum(-1) / weights.sum(-1).clamp_min(torch.finfo(torch.float64).tiny)
     seen = weights > 0

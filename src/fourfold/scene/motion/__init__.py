@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import is_dataclass
 from functools import cache
 from typing import Any
 
@@ -15,13 +14,6 @@ def motion_kinds() -> dict[str, type[Any]]:
     found: dict[str, type[Any]] = {}
     for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{__name__}.{module_info.name}")
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and value.__module__ == module.__name__
-                and is_dataclass(value)
-                and hasattr(value, "kind")
-                and hasattr(value, "at")
-            ):
-                found[value.kind] = value
+        classes = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__]
+        found |= {vars(value)["kind"]: value for value in classes if "kind" in vars(value) and hasattr(value, "at")}
     return found
