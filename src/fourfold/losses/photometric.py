@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.losses.base import Sample, Step
-from fourfold.losses.ssim_reference import ssim
+from fourfold.losses.ssim import ssim
 
 Where = Literal["all", "background", "foreground"]
 

@@ -1,0 +1,68 @@
+"""Who covers which pixel: accumulated opacity and the share of moving Gaussians against masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fourfold.losses.base import Step
+from fourfold.losses.robust import trimmed_mean
+
+FOREGROUND = "foreground"
+"""Name of the channel that blends the indicator of dynamic layers."""
+
+
+@dataclass(frozen=True)
+class OpaqueEverywhere:
+    """Mean square of 1 - alpha: with a background layer every pixel is covered (spec shape_of_motion.md section 8, mask, first part)."""
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the batch."""
+        return torch.stack([(render.alpha - 1).square().mean() for render in step.renders]).mean()
+
+
+@dataclass(frozen=True)
+class AlphaMask:
+    """Mean square of alpha - mask, for scenes without a background layer (spec shape_of_motion.md section 8)."""
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the images with a mask; 0 without any."""
+        losses = []
+        for render, sample in zip(step.renders, step.samples, strict=True):
+            if sample.mask is not None:
+                losses.append(trimmed_mean((render.alpha - sample.mask).square(), sample.mask_valid))
+        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
+
+
+@dataclass(frozen=True)
+class ForegroundMask:
+    """Trimmed L1 between the blended indicator of dynamic layers and the mask (spec shape_of_motion.md section 8, mask, second part).
+
+    Attributes:
+        quantile: the worst share above it is left out; mask borders are never exact.
+    """
+
+    quantile: float = 0.98
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """The indicator of dynamic layers, (N, 1)."""
+        return {} if step.samples[item].mask is None else {FOREGROUND: step.scene.dynamic_rows()[:, None]}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the images with a mask; 0 without any."""
+        losses = []
+        for extra, sample in zip(step.extra, step.samples, strict=True):
+            if sample.mask is not None:
+                losses.append(trimmed_mean((extra[FOREGROUND][..., 0] - sample.mask).abs(), sample.mask_valid, self.quantile))
+        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())

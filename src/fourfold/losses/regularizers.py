@@ -1,0 +1,44 @@
+"""Small priors on the Gaussians themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+import torch
+from torch import Tensor
+
+from fourfold.losses.base import Step
+
+
+@dataclass(frozen=True)
+class ScaleVariance:
+    """Mean over Gaussians of the (unbiased) variance of their three log-scales: round unless the images say otherwise (section 8)."""
+
+    layers: str = "*"
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss over the layers that match; 0 without any."""
+        scales = [layer.splats["log_scale"] for layer in step.scene.layers if fnmatch(layer.name, self.layers) and len(layer)]
+        return torch.cat(scales).var(dim=1).mean() if scales else step.gaussians[0].means.new_zeros(())
+
+
+@dataclass(frozen=True)
+class LittleOpacity:
+    """Mean opacity of the layers that match: what is not needed fades away (spec calibration.md E, the free layer)."""
+
+    layers: str = "free"
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss over the layers that match; 0 without any."""
+        logits = [layer.splats["opacity_logit"] for layer in step.scene.layers if fnmatch(layer.name, self.layers) and len(layer)]
+        return torch.sigmoid(torch.cat(logits)).mean() if logits else step.gaussians[0].means.new_zeros(())

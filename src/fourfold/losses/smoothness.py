@@ -1,0 +1,135 @@
+"""Motion without jerks: shared bases, Gaussian paths, and motion along the viewing ray. Lengths in units of the scene's extent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fourfold.losses.base import Step
+from fourfold.scene.scene import Layer
+
+
+def second_difference(values: Tensor, dim: int) -> Tensor:
+    """2 x_t - x_(t-1) - x_(t+1) along `dim`."""
+    length = values.shape[dim]
+    return 2 * values.narrow(dim, 1, length - 2) - values.narrow(dim, 0, length - 2) - values.narrow(dim, 2, length - 2)
+
+
+def _with_bases(step: Step, knots: int) -> Iterator[Layer]:
+    return (layer for layer in step.scene.layers if "rotation6d" in layer.shared and layer.shared["rotation6d"].shape[1] >= knots)
+
+
+def _nothing(step: Step) -> Tensor:
+    return step.gaussians[0].means.new_zeros(())
+
+
+@dataclass(frozen=True)
+class BasesAcceleration:
+    """Mean norm of the second difference of the bases' 6D rotations plus `translation` times that of their translations (section 8)."""
+
+    translation: float = 2.0
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the layers with bases; 0 without any."""
+        losses = []
+        for layer in _with_bases(step, 3):
+            turning = second_difference(layer.shared["rotation6d"], 1).norm(dim=-1).mean()
+            moving = second_difference(layer.shared["translation"] / step.extent, 1).norm(dim=-1).mean()
+            losses.append(turning + self.translation * moving)
+        return torch.stack(losses).mean() if losses else _nothing(step)
+
+
+@dataclass(frozen=True)
+class BasesDeparture:
+    """Mean square departure of the bases from their mean motion: a soft pull towards one rigid body.
+
+    Attributes:
+        rotation: weight of the 6D rotations beside the translations (in extents).
+
+    Source: spec calibration.md A and E, the regulariser of the canonical object.
+    """
+
+    rotation: float = 0.25
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the layers with bases; 0 without any."""
+        losses = []
+        for layer in _with_bases(step, 1):
+            rotation, translation = layer.shared["rotation6d"], layer.shared["translation"] / step.extent
+            apart = (translation - translation.mean(0, keepdim=True)).square().mean()
+            losses.append(apart + self.rotation * (rotation - rotation.mean(0, keepdim=True)).square().mean())
+        return torch.stack(losses).mean() if losses else _nothing(step)
+
+
+@dataclass(frozen=True)
+class _Triple:
+    """Positions (N, 3) of one layer at three neighbouring knots."""
+
+    before: Tensor
+    here: Tensor
+    after: Tensor
+
+
+def _neighbours(step: Step, item: int) -> list[_Triple]:
+    """Positions around the sample's time, at t clamped to [1, T - 2], of every layer with at least three knots."""
+    triples: list[_Triple] = []
+    for layer in step.scene.layers:
+        knots = layer.fixed.get("knots")
+        if knots is None or len(knots) < 3 or len(layer) == 0:
+            continue
+        nearest = int((knots - step.samples[item].time).abs().argmin())
+        middle = min(max(nearest, 1), len(knots) - 2)
+        moved = layer.motion.at(layer, knots[middle - 1 : middle + 2])
+        triples.append(_Triple(*(gaussians.means for gaussians in moved)))
+    return triples
+
+
+@dataclass(frozen=True)
+class TrackAcceleration:
+    """Half the mean norm of the second difference of all moving Gaussians' positions over three neighbouring knots (section 8)."""
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the batch; 0 without moving layers that have knots."""
+        losses = []
+        for item in range(len(step.samples)):
+            for triple in _neighbours(step, item):
+                losses.append(0.5 * (2 * triple.here - triple.before - triple.after).norm(dim=1).mean() / step.extent)
+        return torch.stack(losses).mean() if losses else _nothing(step)
+
+
+@dataclass(frozen=True)
+class RayVelocity:
+    """Mean square motion along the viewing ray, to the knot before plus to the knot after (section 8, called "z accel" there).
+
+    A moving camera cannot tell depth from motion along the ray; this decides for little motion.
+    """
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the batch; 0 without moving layers that have knots."""
+        losses = []
+        for item, sample in enumerate(step.samples):
+            for triple in _neighbours(step, item):
+                ray = torch.nn.functional.normalize(triple.here - sample.camera.center.to(triple.here), dim=1)
+                back = ((triple.here - triple.before) * ray).sum(1) / step.extent
+                forth = ((triple.after - triple.here) * ray).sum(1) / step.extent
+                losses.append(back.square().mean() + forth.square().mean())
+        return torch.stack(losses).mean() if losses else _nothing(step)

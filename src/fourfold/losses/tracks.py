@@ -1,0 +1,132 @@
+"""Rendered tracks: where the surface seen at a pixel is at other times, against 2D tracks and depth.
+
+Spec shape_of_motion.md sections 7, 8 and 12. Each Gaussian carries its position at target time k in the axes of target camera k; these
+three numbers per target are blended like colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from fourfold.geometry.projection import project_camera_points
+from fourfold.geometry.rigid import apply_rigid
+from fourfold.losses.base import Step, TrackTargets
+from fourfold.losses.depth import disparity
+from fourfold.losses.robust import trimmed_mean
+
+TRACKS = "tracks"
+"""Name of the channels: (N, 3 K), positions in the axes of the K target cameras."""
+SMALLEST_ALPHA = 0.05
+"""Below this accumulated opacity nothing can be said about the surface."""
+
+
+@dataclass(frozen=True)
+class TrackNumbers:
+    """How tracks are compared; the defaults repair the released code's quirks (section 12).
+
+    Attributes:
+        quantile: the worst share above it is left out.
+        divide_by_alpha: False gives the released X(p), which leans towards the camera where the rendering is not opaque.
+        interval_weight: weigh targets by exp(-2 |dt| / T); False is what the released code does, where the factor cancels.
+    """
+
+    quantile: float = 0.98
+    divide_by_alpha: bool = True
+    interval_weight: bool = True
+
+
+PARITY = TrackNumbers(divide_by_alpha=False, interval_weight=False)
+"""What the released Shape of Motion computes."""
+
+
+def track_channels(step: Step, item: int) -> Mapping[str, Tensor]:
+    """The channels for sample `item`: empty without track targets."""
+    targets = step.samples[item].tracks
+    if targets is None:
+        return {}
+    moved = step.scene.at_times(targets.times)
+    local = [apply_rigid(camera.world_to_camera, gaussians.means) for camera, gaussians in zip(targets.cameras, moved, strict=True)]
+    return {TRACKS: torch.cat(local, dim=1)}
+
+
+def read_tracks(channels: Tensor, alpha: Tensor, targets: TrackTargets, divide_by_alpha: bool) -> tuple[Tensor, Tensor]:
+    """Blended positions (P, K, 3) in target camera axes at the query pixels, read bilinearly, and which queries are opaque enough (P,)."""
+    height, width = alpha.shape
+    size = alpha.new_tensor([width, height])
+    grid = (2 * targets.pixels / size - 1)[None, None]
+    planes = torch.cat([channels, alpha[..., None]], dim=2).permute(2, 0, 1)[None]
+    read = grid_sample(planes, grid.to(planes.dtype), mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
+    opacity = read[:, -1:]
+    points = read[:, :-1] / opacity.clamp_min(SMALLEST_ALPHA) if divide_by_alpha else read[:, :-1]
+    return points.unflatten(1, (-1, 3)), opacity[:, 0].detach() > SMALLEST_ALPHA
+
+
+def target_weight(step: Step, item: int, numbers: TrackNumbers, opaque: Tensor) -> Tensor:
+    """(P, K) weight of each query and target."""
+    targets = step.samples[item].tracks
+    assert targets is not None
+    weight = targets.visible * targets.weight * opaque[:, None]
+    if numbers.interval_weight:
+        first, last = step.scene.time_range
+        interval = (targets.times - step.samples[item].time).abs() / max(last - first, 1e-9)
+        weight = weight * torch.exp(-2 * interval)
+    return weight
+
+
+@dataclass(frozen=True)
+class TrackReprojection:
+    """Trimmed weighted L1 in pixels over the larger image side (section 8, track 2D; e is the mean over x and y)."""
+
+    numbers: TrackNumbers = TrackNumbers()
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """Positions at the target times, (N, 3 K)."""
+        return track_channels(step, item)
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the images with tracks; 0 without any."""
+        losses = []
+        for item, sample in enumerate(step.samples):
+            targets, render = sample.tracks, step.renders[item]
+            if targets is None:
+                continue
+            points, opaque = read_tracks(step.extra[item][TRACKS], render.alpha, targets, self.numbers.divide_by_alpha)
+            points = torch.cat([points[..., :2], points[..., 2:].clamp_min(1e-6)], dim=-1)
+            pixels = torch.stack([project_camera_points(points[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
+            error = (pixels - targets.xy).abs().mean(-1)
+            weight = target_weight(step, item, self.numbers, opaque)
+            side = max(sample.camera.width, sample.camera.height)
+            losses.append(trimmed_mean(error, weight, self.numbers.quantile) / side)
+        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
+
+
+@dataclass(frozen=True)
+class TrackDepth:
+    """Trimmed weighted L1 of disparities at the targets (section 8, track depth)."""
+
+    numbers: TrackNumbers = TrackNumbers()
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """Positions at the target times, (N, 3 K)."""
+        return track_channels(step, item)
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the images with tracks; 0 without any."""
+        losses = []
+        for item, sample in enumerate(step.samples):
+            targets = sample.tracks
+            if targets is None:
+                continue
+            points, opaque = read_tracks(step.extra[item][TRACKS], step.renders[item].alpha, targets, self.numbers.divide_by_alpha)
+            weight = target_weight(step, item, self.numbers, opaque) * (targets.depth > 0)
+            known = torch.where(targets.depth > 0, targets.depth, step.extent)
+            # a depth before the near plane is noise of a nearly transparent pixel and would dominate the mean
+            rendered = points[..., 2].clamp_min(max(sample.camera.near, 1e-6))
+            error = (disparity(rendered, step.extent) - disparity(known, step.extent)).abs()
+            losses.append(trimmed_mean(error, weight, self.numbers.quantile))
+        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
