@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold import __version__
@@ -17,7 +18,8 @@ from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout, report_html
 from fourfold.evaluation.report import advice, capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
 from fourfold.export.paths import PathOptions, camera_path
-from fourfold.export.video import write_mp4
+from fourfold.export.video import to_uint8, write_mp4
+from fourfold.geometry.camera import Camera
 from fourfold.notices import fallbacks
 from fourfold.options import Clock, Options, Report
 from fourfold.priors.pictures import masks_sheet, tracks_sheet
@@ -98,11 +100,12 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
     return files
 
 
-def draw(scene: Scene, time: float, camera: Any) -> np.ndarray:
+def draw(scene: Scene, time: float, camera: Camera, device: str = "cpu") -> NDArray[np.uint8]:
     """(H, W, 3) uint8 image of `scene` at `time` through `camera`."""
     with torch.no_grad():
-        color = rasterize(scene.at(time), replace(camera, near=scene.near), background=torch.tensor(scene.background)).color
-    return (color.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+        background = torch.tensor(scene.background, device=device)
+        color = rasterize(scene.at(time).to(device), replace(camera, near=scene.near).to(device), background=background).color
+    return to_uint8(color)
 
 
 def frame_rate(capture: Capture) -> float:
