@@ -1,0 +1,180 @@
+// The gradient of drawing: back to front through each tile, one record of moments per (tile, Gaussian) intersection.
+//
+// Records go to slots that are fixed by the input, never to shared sums, so the result does not depend on the threads.
+
+#include <type_traits>
+
+#include "pool.h"
+#include "tile.h"
+
+namespace fourfold {
+namespace {
+
+template <int kChannels>
+class TileGradient {
+ public:
+  TileGradient(const Frame& frame, const TileView& tile, BackwardScratch& scratch)
+      : frame_(frame), tile_(tile), scratch_(scratch), channels_(kChannels > 0 ? kChannels : scratch.channels) {}
+
+  // Loads d loss / d channel of every pixel, and starts S = T_final (sum_c g_c background_c - g_alpha): what light from behind is worth.
+  void load_images(const float* background, const ff_image_gradients& g) {
+    vfloat of_background[3] = {};
+    const bool with_depth = channels_ == frame_.channels;
+    const int extra = frame_.channels - 4;
+    for (int b = 0; b < kBlocks; ++b) {
+      const std::size_t at = tile_.pixels + static_cast<std::size_t>(b * kLanes);
+      const vfloat t = load(&frame_.transmittance[at]), depth_sum = load(&frame_.depth_sum[at]);
+      std::memcpy(&last_[b], &frame_.pixel_last[at], sizeof last_[b]);
+      transmittance_[b] = t;
+      vfloat* of = gradient_ + b * channels_;
+      for (int c = 0; c < channels_; ++c) of[c] = vfloat{};
+      vfloat of_alpha{}, of_depth{};
+      int newest = -1;
+      for_lanes(tile_, b, [&](int lane, int x, int y) {
+        const std::size_t pixel = tile_.pixel(frame_, x, y);
+        if (last_[b][lane] > newest) newest = last_[b][lane];
+        if (g.color != nullptr) {
+          for (int c = 0; c < 3; ++c) of[c][lane] = g.color[pixel * 3 + static_cast<std::size_t>(c)];
+        }
+        if (g.channels != nullptr) {
+          for (int c = 0; c < extra; ++c) of[3 + c][lane] = g.channels[pixel * static_cast<std::size_t>(extra) + static_cast<std::size_t>(c)];
+        }
+        if (g.alpha != nullptr) of_alpha[lane] = g.alpha[pixel];
+        if (g.depth != nullptr) of_depth[lane] = g.depth[pixel];
+      });
+      block_last_[b] = newest;
+      if (with_depth) {  // depth = sum / alpha
+        const vfloat alpha = 1.f - t;
+        const vfloat per_alpha = keep(greater(alpha, vfloat{}), of_depth / alpha);
+        of[channels_ - 1] = per_alpha;
+        of_alpha -= keep(greater(alpha, vfloat{}), per_alpha * depth_sum / alpha);
+      }
+      vfloat behind = vfloat{} - of_alpha;
+      for (int c = 0; c < 3; ++c) {
+        behind += of[c] * background[c];
+        of_background[c] += of[c] * t;
+      }
+      behind_[b] = t * behind;
+    }
+    const vfloat sums = sum_lanes(of_background, 3);
+    for (int c = 0; c < 3; ++c) scratch_.background[static_cast<std::size_t>(tile_.index * 3 + c)] = static_cast<double>(sums[c]);
+  }
+
+  void walk() {
+    for (int entry = frame_.tile_last[static_cast<std::size_t>(tile_.index)]; entry >= tile_.begin; --entry) subtract(entry);
+  }
+
+ private:
+  struct Column {
+    vfloat q{}, qu{}, quu{};
+  };
+
+  void subtract(int entry) {
+    const std::size_t rank = static_cast<std::size_t>(frame_.tile_rank[static_cast<std::size_t>(entry)]);
+    const Splat& s = frame_.splats[rank];
+    const float* values = &frame_.values[rank * static_cast<std::size_t>(frame_.channels)];
+    const float x = s.x - (static_cast<float>(tile_.left) + 0.5f), y = s.y - (static_cast<float>(tile_.top) + 0.5f);
+    vfloat sums[kMoments + (kChannels > 0 ? kChannels : kMaxChannels)];
+    for (int i = 0; i < kMoments + channels_; ++i) sums[i] = vfloat{};
+    bool touched = false;
+    const ColumnRange columns = column_range(s, x, tile_.width);
+    for (int column = columns.first; column <= columns.last; ++column) {
+      unsigned rows = column_rows(s, x, y, column, tile_.height);
+      const vfloat dx = lane_x() + (static_cast<float>(column * kBlockWidth) - x);
+      const vfloat v = s.l * dx, top = s.log2_opacity - v * v, shear = s.r * dx, pull = s.l * v;
+      Column moments;
+      bool column_touched = false;
+      for (; rows != 0; rows &= rows - 1) {
+        const int row = __builtin_ctz(rows), b = column * kBlockRows + row;
+        if (entry > block_last_[b]) continue;
+        const vfloat u = s.p * (lane_y() + (static_cast<float>(row * kBlockHeight) - y)) + shear;
+        const vfloat log2_alpha = top - u * u;
+        const mask blended = at_least(log2_alpha, splat(kMinAlpha2)) & at_least(last_[b], splat_int(entry));
+        if (!any(blended)) continue;
+        column_touched = true;
+        const vfloat q = unblend(b, blended, log2_alpha, values, sums + kMoments);
+        const vfloat qu = q * u;
+        moments.q += q, moments.qu += qu, moments.quu += qu * u;
+        sums[kAbsY] += absolute(qu);
+        sums[kAbsX] += absolute(q * pull + qu * s.r);
+      }
+      if (!column_touched) continue;
+      touched = true;
+      const vfloat qv = moments.q * v;
+      sums[kQ] += moments.q, sums[kQu] += moments.qu, sums[kQuu] += moments.quu;
+      sums[kQv] += qv, sums[kQvv] += qv * v, sums[kQuv] += moments.qu * v;
+    }
+    if (touched) record(entry, sums);
+  }
+
+  // Takes one contribution back out of a block: T, S become those before it; returns q = d loss / d ln alpha.
+  vfloat unblend(int b, mask blended, vfloat log2_alpha, const float* values, vfloat* of_values) {
+    vfloat alpha = exp2(log2_alpha);
+    const mask free = blended & less(alpha, splat(kMaxAlpha));
+    alpha = keep(blended, minimum(alpha, splat(kMaxAlpha)));
+    const vfloat inverse = reciprocal(1.f - alpha);
+    const vfloat t = select(blended, transmittance_[b] * inverse, transmittance_[b]);
+    transmittance_[b] = t;
+    const vfloat weight = alpha * t;
+    const vfloat* g = gradient_ + b * channels_;
+    vfloat here = dot(g, values);
+    for (int c = 0; c < channels_; ++c) of_values[c] += weight * g[c];
+    const vfloat of_alpha = t * here - behind_[b] * inverse;
+    behind_[b] += weight * here;
+    return keep(free, alpha * of_alpha);
+  }
+
+  // sum_c g_c values_c in four interleaved sums where there are many: one long chain would wait for every addition.
+  vfloat dot(const vfloat* g, const float* values) const {
+    vfloat a = g[0] * values[0], b = g[1] * values[1];
+    int c = 2;
+    if (kChannels == 0) {
+      vfloat d{}, e{};
+      for (; c + 4 <= channels_; c += 4) {
+        a += g[c] * values[c], b += g[c + 1] * values[c + 1];
+        d += g[c + 2] * values[c + 2], e += g[c + 3] * values[c + 3];
+      }
+      a += d, b += e;
+    }
+    for (; c < channels_; ++c) a += g[c] * values[c];
+    return a + b;
+  }
+
+  void record(int entry, const vfloat* sums) {
+    const std::size_t slot = static_cast<std::size_t>(frame_.tile_slot[static_cast<std::size_t>(entry)]);
+    scratch_.touched[slot] = 1;
+    float* to = &scratch_.records[slot * static_cast<std::size_t>(scratch_.record)];
+    const int n = kMoments + channels_;
+    for (int i = 0; i < n; i += kLanes) store(to + i, sum_lanes(sums + i, n - i < kLanes ? n - i : kLanes));
+  }
+
+  const Frame& frame_;
+  const TileView& tile_;
+  BackwardScratch& scratch_;
+  const int channels_;
+  vfloat transmittance_[kBlocks], behind_[kBlocks];
+  vint last_[kBlocks];
+  int block_last_[kBlocks];
+  vfloat gradient_[(kChannels > 0 ? kChannels : kMaxChannels) * kBlocks];
+};
+
+}  // namespace
+
+void draw_backward(const Frame& frame, const float* background, const ff_image_gradients& of_images, BackwardScratch& scratch) {
+  const std::size_t slots = frame.intersections(), tiles = static_cast<std::size_t>(frame.tiles());
+  scratch.channels = frame.channels - (of_images.depth == nullptr ? 1 : 0);
+  scratch.record = (kMoments + scratch.channels + kLanes - 1) / kLanes * kLanes;
+  scratch.records.resize(slots * static_cast<std::size_t>(scratch.record));
+  std::memset(scratch.touched.resize(slots + 1), 0, slots + 1);
+  scratch.background.resize(tiles * 3);
+  with_channels(scratch.channels, [&](auto channels) {
+    parallel_for(frame.tiles(), [&](int t) {
+      const TileView tile(frame, frame.tile_order[static_cast<std::size_t>(t)]);
+      TileGradient<decltype(channels)::value> gradient(frame, tile, scratch);
+      gradient.load_images(background, of_images);
+      gradient.walk();
+    });
+  });
+}
+
+}  // namespace fourfold

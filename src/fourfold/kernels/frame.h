@@ -1,0 +1,130 @@
+// What one forward pass leaves for the backward pass, and the geometry of tiles and blocks.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "buffer.h"
+#include "raster.h"
+#include "simd.h"
+
+namespace fourfold {
+
+constexpr int kTile = 16;  // tiles of 16 x 16 pixels
+// One vector covers a block of pixels two rows high: more lanes are useful than in a single row.
+constexpr int kBlockHeight = 2;
+constexpr int kBlockWidth = kLanes / kBlockHeight;
+constexpr int kBlockColumns = kTile / kBlockWidth;
+constexpr int kBlockRows = kTile / kBlockHeight;
+constexpr int kBlocks = kBlockColumns * kBlockRows;  // block index: column * kBlockRows + row
+constexpr int kTilePixels = kTile * kTile;
+constexpr int kMaxChannels = 3 + 64 + 1;  // colour, extra, depth
+
+constexpr float kMinAlpha2 = -7.99435343685886f;  // log2(1 / 255): weaker contributions are skipped
+constexpr float kMaxAlpha = 0.999f;
+constexpr float kMinTransmittance = 1e-4f;        // a pixel is finished before its transmittance would fall to this
+
+// A projected Gaussian. With d = pixel - centre, its alpha is 2^(log2_opacity - v^2 - u^2), v = l dx, u = p dy + r dx:
+// a scaled Cholesky factor of the inverse covariance, so that the exponent never exceeds log2_opacity by cancellation.
+struct Splat {
+  float x, y;
+  float l, p, r;
+  float log2_opacity;
+  float extent_x, extent_y;  // half sizes of the bounding box of {alpha >= 1/255}
+  float slope_y, chord_y;    // at offset dx the ellipse is centred on dy = slope_y dx; chord_y is its half height at dx = 0
+  float slope_x, chord_x;    // the same along x
+  float depth;
+  float padding[3];
+};
+static_assert(sizeof(Splat) == 64, "one cache line");
+
+struct Frame {
+  ff_camera camera{};
+  std::int64_t count = 0;       // Gaussians given
+  int visible = 0;              // Gaussians kept, sorted by depth; ranks below index these
+  int channels = 0;             // colour + extra + depth
+  int tiles_x = 0, tiles_y = 0;
+
+  Buffer<std::int32_t> row;     // (visible) input row of each rank
+  Buffer<Splat> splats;         // (visible)
+  Buffer<float> values;         // (visible, channels) what is blended
+  Buffer<std::int32_t> first_slot;  // (visible + 1) intersections in order of rank, then tile: the reduce order
+  Buffer<std::int32_t> tile_begin;  // (tiles + 1)
+  Buffer<std::int32_t> tile_rank;   // (intersections) ranks of a tile, front to back
+  Buffer<std::int32_t> tile_slot;   // (intersections) slot of each entry
+  Buffer<std::int32_t> tile_order;  // (tiles) largest first
+  Buffer<std::int32_t> tile_last;   // (tiles) last entry that touched the tile, or -1
+  Buffer<float> transmittance;      // (tiles, blocks, lanes) final
+  Buffer<float> depth_sum;          // (tiles, blocks, lanes) blended depth, not normalised
+  Buffer<std::int32_t> pixel_last;  // (tiles, blocks, lanes) last entry blended, or -1
+
+  // Scratch of the forward pass.
+  Buffer<Splat> unsorted;
+  Buffer<std::uint64_t> keys, keys_swap;
+  Buffer<std::int32_t> chunk_counts;
+  Buffer<std::int32_t> tile_counts;
+  std::vector<std::vector<std::int32_t>> spans;
+
+  int tiles() const { return tiles_x * tiles_y; }
+  std::size_t intersections() const { return static_cast<std::size_t>(tile_begin[tiles()]); }
+};
+
+// x, y offset of each lane within its block.
+inline vfloat lane_x() {
+  vfloat v{};
+  for (int i = 0; i < kLanes; ++i) v[i] = static_cast<float>(i % kBlockWidth);
+  return v;
+}
+inline vfloat lane_y() {
+  vfloat v{};
+  for (int i = 0; i < kLanes; ++i) v[i] = static_cast<float>(i / kBlockWidth);
+  return v;
+}
+
+// The blocks of one column of a tile that a splat may touch, as bits of rows; x, y relative to the tile's first pixel centre.
+// Within the column's dx the ellipse lies inside the parallelogram slope_y dx +- chord_y, cut by the bounding box.
+inline unsigned column_rows(const Splat& s, float x, float y, int column, int tile_height) {
+  const float left = std::fmax(static_cast<float>(column * kBlockWidth) - x, -s.extent_x);
+  const float right = std::fmin(static_cast<float>(column * kBlockWidth + kBlockWidth - 1) - x, s.extent_x);
+  const float at_left = s.slope_y * left, at_right = s.slope_y * right;
+  const float low = std::fmax(std::fmin(at_left, at_right) - s.chord_y, -s.extent_y);
+  const float high = std::fmin(std::fmax(at_left, at_right) + s.chord_y, s.extent_y);
+  const float first = std::ceil(std::fmax(y + low, 0.f));
+  const float last = std::floor(std::fmin(y + high, static_cast<float>(tile_height - 1)));
+  if (!(first <= last)) return 0;
+  const int from = static_cast<int>(first) / kBlockHeight, to = static_cast<int>(last) / kBlockHeight;
+  return (2u << to) - (1u << from);
+}
+
+struct ColumnRange {
+  int first, last;  // empty when first > last
+};
+inline ColumnRange column_range(const Splat& s, float x, int tile_width) {
+  const float first = std::ceil(std::fmax(x - s.extent_x, 0.f));
+  const float last = std::floor(std::fmin(x + s.extent_x, static_cast<float>(tile_width - 1)));
+  if (!(first <= last)) return {0, -1};
+  return {static_cast<int>(first) / kBlockWidth, static_cast<int>(last) / kBlockWidth};
+}
+
+// The stages, each parallel and each independent of the number of threads.
+void project(Frame& frame, const ff_gaussians& gaussians, float* radius);                      // fills unsorted, keys
+void sort_by_depth(Frame& frame);                                                              // orders keys
+void bin_into_tiles(Frame& frame, const ff_gaussians& gaussians);                              // fills ranks and tiles
+void draw(Frame& frame, const float* background, const ff_images& images);                     // the image
+
+struct BackwardScratch {
+  int record = 0;               // floats per intersection: 8 moments, then one per channel, padded to whole vectors
+  int channels = 0;             // channels with a gradient (the last, depth, is left out when nobody asked)
+  Buffer<float> records;        // (intersections, record)
+  Buffer<std::uint8_t> touched; // (intersections)
+  Buffer<double> background;    // (tiles, 3)
+  Buffer<double> pose;          // (chunks, 12)
+};
+
+// Moments of one record, q = d loss / d ln alpha summed over pixels; then channels.
+enum Moment { kQ, kQv, kQu, kQvv, kQuv, kQuu, kAbsX, kAbsY, kMoments };
+
+void draw_backward(const Frame& frame, const float* background, const ff_image_gradients& of_images, BackwardScratch& scratch);
+void project_backward(const Frame& frame, const ff_gaussians& gaussians, BackwardScratch& scratch, const ff_gradients& gradients);
+
+}  // namespace fourfold
