@@ -31,7 +31,9 @@ def ssim(image: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     if image.ndim != 3 or image.shape != target.shape:
         raise FourfoldError(f"ssim got images of shape {tuple(image.shape)} and {tuple(target.shape)}: both must be the same (H, W, C)")
     if weight is not None and weight.shape != image.shape[:2]:
-        raise FourfoldError(f"ssim got a weight of shape {tuple(weight.shape)} for images of shape {tuple(image.shape)}: it must be {tuple(image.shape[:2])}")
+        raise FourfoldError(
+            f"ssim got a weight of shape {tuple(weight.shape)} for images of shape {tuple(image.shape)}: it must be {tuple(image.shape[:2])}"
+        )
     fast = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in (image, target)) and not target.requires_grad
     if fast and image.numel() and not (weight is not None and weight.requires_grad) and load() is not None:
         return _Fused.apply(image, target.detach(), weight)  # type: ignore[no-any-return]

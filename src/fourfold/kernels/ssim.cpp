@@ -1,0 +1,192 @@
+// Structural similarity of two images and its gradient (Wang et al. 2004, equation 13), 11x11 Gaussian window of sigma 1.5, zeros
+// outside the image.
+//
+// With blurred mean x and y, S = blur(x^2 + y^2), P = blur(x y):
+//   s = A1 A2 / (B1 B2), A1 = 2 mx my + C1, A2 = 2 (P - mx my) + C2, B1 = mx^2 + my^2 + C1, B2 = S - mx^2 - my^2 + C2,
+// so four blurs serve, not five. The blur is its own adjoint, hence
+//   d/dx sum(w s) = blur(w ds/dmx) + 2 x blur(w ds/dS) + y blur(w ds/dP).
+// Rows are taken as they lie in memory, (W C) floats: a horizontal tap is a step of C floats, so channels need no planes.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "pool.h"
+#include "simd.h"
+
+namespace {
+
+using fourfold::kLanes;
+using fourfold::vfloat;
+
+constexpr int kReach = 5, kTaps = 2 * kReach + 1;
+constexpr int kRowsPerTask = 16;
+constexpr int kBlock = kLanes == 16 ? 4 : 2;  // output rows summed at once: kBlock * 4 sums stay in registers
+constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
+
+struct Window {
+  float tap[kTaps];
+  Window() {
+    double sum = 0, value[kTaps];
+    for (int i = 0; i < kTaps; ++i) sum += value[i] = std::exp(-(i - kReach) * (i - kReach) / (2 * 1.5 * 1.5));
+    for (int i = 0; i < kTaps; ++i) tap[i] = static_cast<float>(value[i] / sum);
+  }
+};
+const Window g_window;
+
+inline vfloat load_some(const float* from, int n) {
+  if (n >= kLanes) return fourfold::load(from);
+  vfloat v{};
+  std::memcpy(&v, from, n * sizeof(float));
+  return v;
+}
+
+struct Size {
+  int height, length, channels;  // length = width * channels
+  int margin() const { return kReach * channels; }
+  int stride() const { return margin() * 2 + (length + kLanes - 1) / kLanes * kLanes + kLanes; }  // of a padded row of scratch
+};
+
+// The kBlock rows from `first` on of kFields vertically blurred fields, into padded rows of `scratch` (kBlock, kFields, stride).
+// fields(row, column, count, out) gives the values of a vector of columns.
+template <int kFields, class Fields>
+void blur_columns(const Size& size, int first, float* scratch, const Fields& fields) {
+  const int stride = size.stride();
+  for (int column = 0; column < size.length; column += kLanes) {
+    vfloat sum[kBlock][kFields] = {};
+#pragma GCC unroll 16
+    for (int t = 0; t < kBlock + kTaps - 1; ++t) {
+      const int row = first + t - kReach;
+      if (row < 0 || row >= size.height) continue;
+      vfloat value[kFields];
+      fields(row, column, size.length - column, value);
+#pragma GCC unroll 4
+      for (int o = 0; o < kBlock; ++o) {
+        if (t - o < 0 || t - o >= kTaps) continue;
+        const float tap = g_window.tap[t - o];
+#pragma GCC unroll 4
+        for (int f = 0; f < kFields; ++f) sum[o][f] += value[f] * tap;
+      }
+    }
+    for (int o = 0; o < kBlock; ++o) {
+      for (int f = 0; f < kFields; ++f) fourfold::store(scratch + (o * kFields + f) * static_cast<std::size_t>(stride) + size.margin() + column, sum[o][f]);
+    }
+  }
+}
+
+// A vector of the horizontally blurred padded row.
+inline vfloat blur_row(const float* padded, int column, int channels) {
+  vfloat sum{};
+#pragma GCC unroll 11
+  for (int t = 0; t < kTaps; ++t) sum += fourfold::load(padded + column + t * channels) * g_window.tap[t];
+  return sum;
+}
+
+// Calls body(task, row, scratch row) for every row of the image, scratch holding its kFields vertically blurred fields.
+template <int kFields, class Fields, class Body>
+void for_blurred_rows(const Size& size, const Fields& fields, const Body& body) {
+  const int tasks = (size.height + kRowsPerTask - 1) / kRowsPerTask;
+  fourfold::parallel_for(tasks, [&](int task) {
+    std::vector<float> scratch(static_cast<std::size_t>(kBlock) * kFields * size.stride());  // margins stay zero
+    const int end = std::min(size.height, (task + 1) * kRowsPerTask);
+    for (int first = task * kRowsPerTask; first < end; first += kBlock) {
+      blur_columns<kFields>(size, first, scratch.data(), fields);
+      for (int o = 0; o < std::min(kBlock, end - first); ++o) body(task, first + o, scratch.data() + static_cast<std::size_t>(o) * kFields * size.stride());
+    }
+  });
+}
+
+struct Partials {
+  vfloat similarity, by_mean, by_square, by_product;
+};
+
+inline Partials similarity_of(vfloat mx, vfloat my, vfloat square, vfloat product) {
+  const vfloat mxy = mx * my, mm = mx * mx + my * my;
+  const vfloat a1 = 2.f * mxy + kC1, a2 = 2.f * (product - mxy) + kC2;
+  const vfloat b1 = mm + kC1, b2 = square - mm + kC2;
+  const vfloat r1 = 1.f / b1, r2 = 1.f / b2;
+  const vfloat r12 = r1 * r2, s = a1 * a2 * r12;
+  return {s, 2.f * my * (a2 - a1) * r12 - 2.f * mx * s * (r1 - r2), -s * r2, 2.f * a1 * r12};
+}
+
+double sum_of(vfloat v) {
+  double sum = 0;
+  for (int i = 0; i < kLanes; ++i) sum += v[i];
+  return sum;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Weighted mean of the similarity of two (height, width, channels) float32 images and, unless null, its gradient by `x`.
+// `weight` is (height, width) or null for all alike. Where no pixel has weight the images are called alike: 1, gradient 0.
+// Returns 0, or 1 when memory ran out.
+int ff_ssim(const float* x, const float* y, const float* weight, int height, int width, int channels, double* value, float* gradient) try {
+  const Size size{height, width * channels, channels};
+  const std::size_t length = size.length, padded = size.stride();
+  double total_weight = static_cast<double>(height) * width;
+  if (weight) {
+    total_weight = 0;
+    for (std::size_t i = 0, n = static_cast<std::size_t>(height) * width; i < n; ++i) total_weight += weight[i];
+  }
+  if (!(total_weight > 0)) {
+    *value = 1;
+    if (gradient) std::fill_n(gradient, length * height, 0.f);
+    return 0;
+  }
+  const double scale = 1 / (total_weight * channels);
+  std::vector<float> partials(gradient ? 3 * length * height + kLanes : 0);  // (height, 3, length)
+  std::vector<double> sums((height + kRowsPerTask - 1) / kRowsPerTask);
+
+  const auto moments = [&](int row, int column, int count, vfloat* out) {
+    const vfloat a = load_some(x + row * length + column, count), b = load_some(y + row * length + column, count);
+    out[0] = a;
+    out[1] = b;
+    out[2] = a * a + b * b;
+    out[3] = a * b;
+  };
+  for_blurred_rows<4>(size, moments, [&](int task, int row, const float* blurred) {
+    float lane_weight[kLanes];
+    std::fill_n(lane_weight, kLanes, static_cast<float>(scale));
+    double sum = 0;
+    for (int column = 0; column < size.length; column += kLanes) {
+      const int count = std::min(kLanes, size.length - column);
+      if (weight) {
+        for (int i = 0; i < count; ++i) lane_weight[i] = static_cast<float>(scale * weight[static_cast<std::size_t>(row) * width + (column + i) / channels]);
+      }
+      for (int i = count; i < kLanes; ++i) lane_weight[i] = 0;
+      const vfloat w = fourfold::load(lane_weight);
+      const Partials p = similarity_of(blur_row(blurred, column, channels), blur_row(blurred + padded, column, channels),
+                                       blur_row(blurred + 2 * padded, column, channels), blur_row(blurred + 3 * padded, column, channels));
+      sum += sum_of(w * p.similarity);
+      if (!gradient) continue;
+      float* to = partials.data() + static_cast<std::size_t>(row) * 3 * length + column;
+      const vfloat out[3] = {w * p.by_mean, w * p.by_square, w * p.by_product};
+      for (int f = 0; f < 3; ++f) std::memcpy(to + f * length, &out[f], count * sizeof(float));
+    }
+    sums[task] += sum;
+  });
+  *value = 0;
+  for (const double sum : sums) *value += sum;
+  if (!gradient) return 0;
+
+  const auto derivatives = [&](int row, int column, int count, vfloat* out) {
+    const float* from = partials.data() + static_cast<std::size_t>(row) * 3 * length + column;
+    for (int f = 0; f < 3; ++f) out[f] = load_some(from + f * length, count);
+  };
+  for_blurred_rows<3>(size, derivatives, [&](int, int row, const float* blurred) {
+    const float *a = x + row * length, *b = y + row * length;
+    for (int column = 0; column < size.length; column += kLanes) {
+      const int count = std::min(kLanes, size.length - column);
+      const vfloat g = blur_row(blurred, column, channels) + 2.f * load_some(a + column, count) * blur_row(blurred + padded, column, channels) +
+                       load_some(b + column, count) * blur_row(blurred + 2 * padded, column, channels);
+      std::memcpy(gradient + row * length + column, &g, count * sizeof(float));
+    }
+  });
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
+}
