@@ -73,7 +73,10 @@ class Capture:
 
     def image(self, view: int, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of `view` at time index `index`, a view into the file on disk."""
-        return self._array("frames", view, required=True)[index]
+        array = self._array("frames", view)
+        if array is None:
+            raise FourfoldError(f"{self.root}/frames_{view:03d}.npy is missing: prepare the capture again")
+        return array[index]
 
     def alpha(self, view: int, index: int) -> NDArray[np.uint8] | None:
         """(H, W) opacity given with the image, or None."""
@@ -156,14 +159,12 @@ class Capture:
             root=root, **numbers, **flags, **{k: header[k] for k in ("cameras", "metric", "name", "facts")}, view_names=tuple(header["view_names"])
         )
 
-    def _array(self, kind: str, view: int, required: bool = False) -> NDArray[Any] | None:
+    def _array(self, kind: str, view: int) -> NDArray[Any] | None:
         path = self.root / f"{kind}_{view:03d}.npy"
-        if path.exists():
-            stat = path.stat()
-            return _open_array(path, stat.st_ino, stat.st_mtime_ns)
-        if required:
-            raise FourfoldError(f"{path} is missing: prepare the capture again")
-        return None
+        if not path.exists():
+            return None
+        stat = path.stat()
+        return _open_array(path, stat.st_ino, stat.st_mtime_ns)
 
     def _maybe(self, kind: str, view: int, index: int) -> NDArray[Any] | None:
         array = self._array(kind, view)

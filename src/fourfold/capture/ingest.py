@@ -156,7 +156,9 @@ class _Job:
                 for moment in moments:
                     frames.write(moment, self._bring(colour, moment, nearest=False))
                     if alphas is not None:
-                        alphas.write(moment, 255 if alpha is None else self._bring(alpha, moment, nearest=view.alpha == "valid"))
+                        alphas.write(
+                            moment, np.full(frames.shape[1:3], 255) if alpha is None else self._bring(alpha, moment, nearest=view.alpha == "valid")
+                        )
                     yield moment
         for kind, dtype, frames_of in (("alpha", "uint8", view.valid), ("masks", "int8", view.masks), ("depth", "float32", view.depth)):
             if frames_of is not None:

@@ -39,7 +39,7 @@ class Lens:
 STRAIGHT = Lens()
 
 
-def pinhole(k1: float = 0.0, k2: float = 0.0, p1: float = 0.0, p2: float = 0.0, k3: float = 0.0, rational: tuple[float, ...] = ()) -> Lens:
+def pinhole(k1: float = 0.0, k2: float = 0.0, p1: float = 0.0, p2: float = 0.0, k3: float = 0.0, *, rational: tuple[float, ...] = ()) -> Lens:
     """A Brown-Conrady lens; `rational` is (k4, k5, k6) where the model has a denominator."""
     coefficients = (k1, k2, p1, p2, k3, *rational)
     return Lens("pinhole", tuple(float(c) for c in coefficients)) if any(coefficients) else STRAIGHT

@@ -93,7 +93,7 @@ class ViewSource:
 
     def lens(self, index: int) -> Lens:
         """The distortion at moment `index`."""
-        return self.lenses[index] if len(self.lenses) > 1 else self.lenses[0]
+        return self.lenses[index if len(self.lenses) > 1 else 0]
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,9 @@ def intrinsics(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 
-def scale_intrinsics(K: NDArray[np.float64], old: tuple[int, int], new: tuple[int, int]) -> NDArray[np.float64]:
+def scale_intrinsics(K: NDArray[np.float64], old: tuple[float, float], new: tuple[float, float]) -> NDArray[np.float64]:
     """(..., 3, 3) intrinsics after resizing from `old` to `new` (width, height); exact for pixel centres at +0.5."""
-    return K * np.array([new[0] / old[0], new[1] / old[1], 1.0])[:, None]
+    return K * np.array([new[0] / old[0], new[1] / old[1], 1.0], dtype=np.float64)[:, None]
 
 
 def world_to_camera_of(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -166,7 +166,7 @@ def world_to_camera_of(rotation: NDArray[np.float64], translation: NDArray[np.fl
 
 def from_opengl(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
     """(4, 4) world_to_camera in OpenCV axes from camera-to-world in OpenGL axes (x right, y up, z backward)."""
-    return np.linalg.inv(camera_to_world @ np.diag([1.0, -1.0, -1.0, 1.0]))
+    return np.linalg.inv(camera_to_world @ np.diag([1.0, -1.0, -1.0, 1.0])).astype(np.float64)
 
 
 def select(source: Source, options: CaptureOptions) -> Source:

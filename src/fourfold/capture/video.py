@@ -25,6 +25,7 @@ class VideoFile:
         quarter_turns: how often a decoded frame is turned counter-clockwise by 90 degrees to stand upright.
         stretch: width of a pixel over its height, before turning.
         times: (N,) float64 seconds of each frame, increasing, the first is 0.
+        begins: seconds on the file's own clock of the first frame.
         has_audio: whether there is sound.
         pixel_format: as stored.
     """
@@ -34,6 +35,7 @@ class VideoFile:
     quarter_turns: int
     stretch: float
     times: NDArray[np.float64]
+    begins: float
     has_audio: bool
     pixel_format: str
 
@@ -68,8 +70,32 @@ class VideoFile:
         if target is not None:
             raise FourfoldError(f"{self.path} breaks off: {read} of its {len(self)} frames can be read; copy the file again or cut it to length")
 
-    def _raw(self) -> Iterator[Any]:
+    def small_grey(self, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+        """Every frame, not turned, as uint8 (h, w) grey of `size` (width, height), in one pass over the file."""
+        for frame in self._raw():
+            yield np.ascontiguousarray(frame.to_ndarray(format="gray", width=size[0], height=size[1], interpolation="AREA"))
+
+    def sound(self, rate: int) -> NDArray[np.float64]:
+        """(S,) mono samples in -1..1 at `rate` per second; the first is at the moment of the first frame."""
         import av
+        import av.error
+
+        parts: list[NDArray[np.float64]] = []
+        start: float | None = None
+        with _open(self.path) as container:
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+            try:
+                for frame in container.decode(container.streams.audio[0]):
+                    start = float(frame.pts * frame.time_base) if start is None and frame.pts is not None else start
+                    parts += [np.ravel(piece.to_ndarray()).astype(np.float64) for piece in resampler.resample(frame)]
+            except av.error.FFmpegError as error:
+                raise FourfoldError(f"{self.path} has sound that cannot be decoded: synchronise by motion or give the time offsets") from error
+        samples = np.concatenate(parts) if parts else np.zeros(0)
+        lead = round(((start or 0.0) - self.begins) * rate)
+        return np.concatenate([np.zeros(lead), samples]) if lead > 0 else samples[-lead:]
+
+    def _raw(self) -> Iterator[Any]:
+        import av.error
 
         with _open(self.path) as container:
             stream = container.streams.video[0]
@@ -79,7 +105,7 @@ class VideoFile:
                 for frame in container.decode(stream):
                     yield frame
                     read += 1
-            except av.FFmpegError as error:
+            except av.error.FFmpegError as error:
                 raise FourfoldError(
                     f"{self.path} is damaged: {read} of its {len(self)} frames can be read; copy the file again or cut it to length"
                 ) from error
@@ -100,13 +126,13 @@ def open_video(path: Path) -> VideoFile:
 
     FourfoldError if it is not a video, or if it breaks off before the end that its header promises.
     """
-    import av
+    import av.error
 
     with _open(path) as container:
         stream = container.streams.video[0]
         try:
             first = next(container.decode(stream), None)
-        except av.FFmpegError as error:
+        except av.error.FFmpegError as error:
             raise FourfoldError(f"{path} has no frame that can be decoded ({error.strerror}): convert it to MP4 (H.264) first") from error
         if first is None:
             raise FourfoldError(f"{path} has no frame that can be decoded: convert it to MP4 (H.264) first")
@@ -116,7 +142,8 @@ def open_video(path: Path) -> VideoFile:
         width, height = round(first.width * stretch), first.height
         pixel_format, has_audio = first.format.name, bool(container.streams.audio)
     size = (height, width) if turns % 2 else (width, height)
-    return VideoFile(path, size, turns, stretch, _times(path), has_audio, pixel_format)
+    times = _times(path)
+    return VideoFile(path, size, turns, stretch, times - times[0], float(times[0]), has_audio, pixel_format)
 
 
 def is_video(path: Path) -> bool:
@@ -125,8 +152,8 @@ def is_video(path: Path) -> bool:
 
 
 def _times(path: Path) -> NDArray[np.float64]:
-    """(N,) seconds of the frames that will be shown, from the packets alone where they say it, else by decoding once."""
-    import av
+    """(N,) seconds, on the file's clock, of the frames that will be shown, from the packets alone where they say it, else by decoding once."""
+    import av.error
 
     promised, shown, whole, known = 0, [], 0, True
     with _open(path) as container:
@@ -141,14 +168,13 @@ def _times(path: Path) -> NDArray[np.float64]:
                     continue
                 known = known and packet.pts is not None
                 shown.append(packet.pts)
-        except av.FFmpegError as error:
+        except av.error.FFmpegError as error:
             raise FourfoldError(f"{path} is damaged after {whole} frames ({error.strerror}): copy the file again or cut it to length") from error
     if promised and whole < promised:
         raise FourfoldError(f"{path} breaks off: {whole} of its {promised} frames can be read; copy the file again or cut it to length")
     if not known or len(set(shown)) != len(shown):
         shown = _decoded_pts(path)
-    times = np.sort(np.array(shown, dtype=np.float64)) * base
-    return times - times[0]
+    return np.sort(np.array(shown, dtype=np.float64)) * base
 
 
 def _decoded_pts(path: Path) -> list[float]:
@@ -164,10 +190,11 @@ def _decoded_pts(path: Path) -> list[float]:
 
 def _open(path: Path) -> Any:
     import av
+    import av.error
 
     try:
         container = av.open(str(path))
-    except (av.FFmpegError, ValueError) as error:
+    except (av.error.FFmpegError, ValueError) as error:
         raise FourfoldError(f"{path} is not a video that can be opened: it is damaged, incomplete or another kind of file") from error
     if not container.streams.video:
         container.close()

@@ -1,7 +1,8 @@
 """Calibrated synchronised cameras: `Calib*.toml` (Pose2Sim, OpenCV), `*.qca.txt` (Qualisys) or `intri.yml` + `extri.yml` (EasyVolcap)
 with one video or one image folder per camera.
 
-Source: spec evaluation_and_datasets.md section 3 and the data's own notes. OpenCV's calibrations have pixel centres at whole numbers: half a pixel is added.
+Source: spec evaluation_and_datasets.md section 3 and the data's own notes. OpenCV's calibrations have pixel centres at whole numbers: half a
+pixel is added.
 """
 
 from __future__ import annotations

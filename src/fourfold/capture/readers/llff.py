@@ -54,7 +54,7 @@ def load_poses(path: Path) -> tuple[Array, Array, tuple[int, int]]:
     to_world[:, :3, 3] = matrices[:, :, 3]
     height, width = matrices[0, :2, 4]
     K = np.stack([intrinsics(m[2, 4], m[2, 4], m[1, 4] / 2, m[0, 4] / 2) for m in matrices])
-    return K, np.linalg.inv(to_world), (round(float(width)), round(float(height)))
+    return K, np.linalg.inv(to_world).astype(np.float64), (round(float(width)), round(float(height)))
 
 
 def _moving(root: Path, K: Array, world_to_camera: Array, size: tuple[int, int], options: CaptureOptions) -> Source:

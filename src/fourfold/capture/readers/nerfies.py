@@ -17,7 +17,7 @@ from fourfold.capture.frames import depth_files, image_files, images_in, load_de
 from fourfold.capture.lens import Lens, pinhole
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.json_file import entry, load, numbers
-from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, unknown_cameras, world_to_camera_of
+from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, unknown_cameras, world_to_camera_of
 from fourfold.errors import FourfoldError
 
 MILLIMETRES_ABOVE = 50.0  # a median depth beyond 50 is not metres in a hand-held capture
@@ -124,8 +124,8 @@ def load_camera(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.float64],
     focal = float(entry(record, "focal_length", path))
     center = numbers(entry(record, "principal_point", path), (2,), f"{path}: principal_point")
     full = numbers(entry(record, "image_size", path), (2,), f"{path}: image_size")
-    K = intrinsics(focal, focal * float(record.get("pixel_aspect_ratio", 1.0)), center[0], center[1])
-    K *= np.array([size[0] / full[0], size[1] / full[1], 1.0])[:, None]
+    focal_y = focal * float(record.get("pixel_aspect_ratio", 1.0))
+    K = scale_intrinsics(intrinsics(focal, focal_y, center[0], center[1]), (float(full[0]), float(full[1])), size)
     k1, k2, k3 = (*map(float, record.get("radial_distortion", ())), 0.0, 0.0, 0.0)[:3]
     p1, p2 = (*map(float, record.get("tangential_distortion", record.get("tangential", ()))), 0.0, 0.0)[:2]
     return K, world_to_camera_of(rotation, -rotation @ position), pinhole(k1, k2, p1, p2, k3)

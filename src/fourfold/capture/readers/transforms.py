@@ -7,7 +7,7 @@ whose frames carry no time is taken as a sequence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from fourfold.capture.frames import IMAGE_SUFFIXES, depth_files, image_files, im
 from fourfold.capture.lens import Lens, fisheye, pinhole
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.json_file import entry, load, numbers
-from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, from_opengl, intrinsics, unknown_cameras
+from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, from_opengl, intrinsics, scale_intrinsics, unknown_cameras
 from fourfold.errors import FourfoldError
 
 SPLITS = ("train", "val", "test")
@@ -126,7 +126,7 @@ def _intrinsics(values: dict[str, Any], image: Path, where: str) -> NDArray[np.f
     else:
         raise FourfoldError(f"{where} has neither fl_x nor camera_angle_x: the focal length is not known")
     K = intrinsics(fx, fy, float(values.get("cx", w / 2)), float(values.get("cy", h / 2)))
-    return K * np.array([width / w, height / h, 1.0])[:, None]
+    return scale_intrinsics(K, (w, h), (width, height))
 
 
 def _lens(values: dict[str, Any], model: Literal["fisheye", "pinhole"]) -> Lens:
@@ -134,7 +134,7 @@ def _lens(values: dict[str, Any], model: Literal["fisheye", "pinhole"]) -> Lens:
     if model == "fisheye":
         return fisheye(k["k1"], k["k2"], k["k3"], k["k4"])
     rational = (k["k4"], k["k5"], k["k6"])
-    return pinhole(k["k1"], k["k2"], k["p1"], k["p2"], k["k3"], rational if any(rational) else ())
+    return pinhole(k["k1"], k["k2"], k["p1"], k["p2"], k["k3"], rational=rational if any(rational) else ())
 
 
 def _existing(root: Path, name: str) -> Path | None:
@@ -159,7 +159,7 @@ def _told_apart(frames: list[Frame]) -> list[Frame]:
             continue
         count = seen.get((frame.view, frame.time), 0)
         seen[frame.view, frame.time] = count + 1
-        apart.append(Frame(**{**vars(frame), "view": frame.view if count == 0 else f"{frame.view} {count + 1}"}))
+        apart.append(replace(frame, view=frame.view if count == 0 else f"{frame.view} {count + 1}"))
     return apart
 
 
@@ -172,7 +172,7 @@ def _with_times(frames: list[Frame], fps: float) -> list[Frame]:
     for frame in frames:
         number = count.get(frame.view, 0)
         count[frame.view] = number + 1
-        timed.append(Frame(**{**vars(frame), "time": number / fps}))
+        timed.append(replace(frame, time=number / fps))
     return timed
 
 
@@ -186,7 +186,7 @@ def _source(
     for name in names:
         own = sorted((f for f in frames if f.view == name), key=lambda f: f.time or 0.0)
         view = _view(name, own, times, alpha, name == heldout)
-        views.append(ViewSource(**{**vars(view), "unused": heldout == "test" and name == "val"}))
+        views.append(replace(view, unused=heldout == "test" and name == "val"))
     return Source("transforms", root, root.resolve().name, tuple(views), times, "given", False, protocol, facts)
 
 

@@ -1,0 +1,152 @@
+"""When free-running videos of one scene began: cross-correlation of how much moves, or of what is heard.
+
+Two cameras see different pixels but the same bursts and pauses: the mean absolute difference of consecutive frames rises and falls together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.source import Synchronise
+from fourfold.capture.video import VideoFile
+from fourfold.errors import FourfoldError
+from fourfold.notices import fallback
+
+GREY_SIZE = (96, 54)  # pixels; motion energy needs no more
+AUDIO_RATE = 8000  # samples per second
+AUDIO_STEP = 40  # samples per value of the loudness curve, 5 ms
+SLOW = 2.0  # seconds; slower changes (light, zoom) are taken out before comparing
+MIN_OVERLAP = 0.25  # of the shorter recording
+RIVAL_BEYOND = 0.25  # seconds from the best offset; a peak farther away is a rival
+UNSURE = 0.25  # confidence under which a notice is given
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Offset:
+    """When one video began.
+
+    Attributes:
+        seconds: after the reference began; negative if before.
+        correlation: of the two curves at this offset, -1..1.
+        confidence: correlation minus that of the best rival offset, 0..1; periodic motion gives about 0, a clear event 0.3 and more.
+    """
+
+    seconds: float
+    correlation: float
+    confidence: float
+
+
+def estimate_offsets(videos: Sequence[VideoFile], how: Synchronise = "motion") -> list[Offset]:
+    """For each video when it began after the first one, from the most confident chain of pairs.
+
+    Args:
+        videos: two or more.
+        how: "motion" or "audio".
+
+    Raises:
+        FourfoldError: "audio" was asked for and a video has no sound, or a video is too short to compare.
+    """
+    curves, rate = (audio_curves(videos), AUDIO_RATE / AUDIO_STEP) if how == "audio" else motion_curves(videos)
+    found = {(i, j): align(curves[i], curves[j], rate) for i in range(len(curves)) for j in range(i + 1, len(curves))}
+    offsets: dict[int, Offset] = {0: Offset(0.0, 1.0, 1.0)}
+    while len(offsets) < len(videos):
+        edges = [(pair, o) for pair, o in found.items() if (pair[0] in offsets) != (pair[1] in offsets)]
+        (i, j), best = max(edges, key=lambda edge: edge[1].confidence)
+        known, new, sign = (i, j, 1.0) if i in offsets else (j, i, -1.0)
+        chain = min(best.confidence, offsets[known].confidence)
+        offsets[new] = Offset(offsets[known].seconds + sign * best.seconds, best.correlation, chain)
+    for number, video in enumerate(videos):
+        if offsets[number].confidence < UNSURE:
+            fallback(
+                f"the time offset of {video.path.name} ({offsets[number].seconds:+.3f} s, from {how}) is uncertain: give --offsets if it is known"
+            )
+    return [offsets[number] for number in range(len(videos))]
+
+
+def align(first: Curve, second: Curve, rate: float) -> Offset:
+    """When `second` began after `first`: the lag of the highest normalised cross-correlation, refined below one sample by a parabola.
+
+    Args:
+        first, second: (N,) and (M,) curves of zero mean at `rate` values per second.
+    """
+    shortest = max(8, int(MIN_OVERLAP * min(len(first), len(second))))
+    if min(len(first), len(second)) < 8:
+        raise FourfoldError("a video is too short to be synchronised: give the time offsets instead")
+    lags = np.arange(-(len(second) - shortest), len(first) - shortest + 1)
+    # Entry l of the full correlation is sum_n first[n + lag] second[n] with lag = l - (M - 1).
+    full = np.correlate(first, second, mode="full")[lags + len(second) - 1]
+    energy_first, energy_second = np.concatenate([[0], np.cumsum(first**2)]), np.concatenate([[0], np.cumsum(second**2)])
+    begin, end = np.maximum(lags, 0), np.minimum(lags + len(second), len(first))
+    norm = np.sqrt((energy_first[end] - energy_first[begin]) * (energy_second[end - lags] - energy_second[begin - lags]))
+    overlap = (end - begin) / min(len(first), len(second))
+    # A short overlap correlates by chance: shrink by the share of the recording that speaks for it.
+    score = np.where(norm > 1e-12, full / np.maximum(norm, 1e-12), 0.0) * np.sqrt(np.minimum(overlap, 1.0))
+    best = int(score.argmax())
+    rivals = score[np.abs(lags - lags[best]) > RIVAL_BEYOND * rate]
+    confidence = float(score[best] - max(float(rivals.max()) if rivals.size else 0.0, 0.0))
+    return Offset(float((lags[best] + _vertex(score, best)) / rate), float(score[best]), float(np.clip(confidence, 0.0, 1.0)))
+
+
+def motion_curves(videos: Sequence[VideoFile]) -> tuple[list[Curve], float]:
+    """Motion energy of each video at one common rate (twice the highest frame rate), and that rate."""
+    if any(len(v) < 3 for v in videos):
+        short = next(v for v in videos if len(v) < 3)
+        raise FourfoldError(f"{short.path} has {len(short)} frames: too few to synchronise by motion")
+    rate = 2.0 * max(v.fps for v in videos)
+    return [_level(_resampled(v.times, _motion(v), rate), rate) for v in videos], rate
+
+
+def audio_curves(videos: Sequence[VideoFile]) -> list[Curve]:
+    """Rises of loudness of each video's sound at `AUDIO_RATE / AUDIO_STEP` values per second, from the moment of its first frame on."""
+    curves = []
+    for video in videos:
+        if not video.has_audio:
+            raise FourfoldError(f"{video.path} has no sound: synchronise by motion or give the time offsets")
+        samples = video.sound(AUDIO_RATE)
+        blocks = samples[: len(samples) // AUDIO_STEP * AUDIO_STEP].reshape(-1, AUDIO_STEP)
+        loudness = np.log(np.sqrt((blocks**2).mean(axis=1)) + 1e-3)
+        curves.append(_level(np.maximum(np.diff(loudness, prepend=loudness[:1]), 0.0), AUDIO_RATE / AUDIO_STEP))
+    return curves
+
+
+def _motion(video: VideoFile) -> Curve:
+    """(N - 1,) log mean absolute difference of consecutive small grey frames per second."""
+    before, energy = None, []
+    for grey in video.small_grey(GREY_SIZE):
+        small = cv2.GaussianBlur(grey, (0, 0), 1.0).astype(np.float32)
+        if before is not None:
+            energy.append(float(np.abs(small - before).mean()))
+        before = small
+    gaps = np.maximum(np.diff(video.times[: len(energy) + 1]), 1e-6)
+    return np.log(np.array(energy) / gaps * float(np.median(gaps)) + 0.05)
+
+
+def _resampled(times: Curve, values: Curve, rate: float) -> Curve:
+    middles = (times[:-1] + times[1:])[: len(values)] / 2
+    return np.interp(np.arange(0.0, float(times[-1]), 1.0 / rate), middles, values)
+
+
+def _level(values: Curve, rate: float) -> Curve:
+    """`values` without its slow changes."""
+    width = int(SLOW * rate) | 1
+    if len(values) <= width:
+        return values - values.mean()
+    padded = np.pad(values, width // 2, mode="reflect")
+    total = np.concatenate([[0.0], np.cumsum(padded)])
+    return values - (total[width:] - total[:-width]) / width
+
+
+def _vertex(score: Curve, best: int) -> float:
+    """Where the parabola through the best value and its neighbours peaks, -0.5..0.5 samples from it."""
+    if not 0 < best < len(score) - 1:
+        return 0.0
+    left, middle, right = score[best - 1 : best + 2]
+    curvature = left - 2 * middle + right
+    return float(np.clip(0.5 * (left - right) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
