@@ -114,7 +114,7 @@ def extract_features(capture: Capture, job: Path, config: SfmConfig = SfmConfig(
         folder = job / "images" / f"{view:03d}"
         folder.mkdir(parents=True, exist_ok=True)
         image = np.ascontiguousarray(capture.image(view, t))
-        size = tuple(int(round(n * scale)) for n in image.shape[1::-1])
+        size = tuple(round(n * scale) for n in image.shape[1::-1])
         resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
         Image.fromarray(resized).save(folder / f"{t:05d}.png", compress_level=1)
     names = [f"{view:03d}/{t:05d}.png" for view, t in frames]

@@ -77,8 +77,8 @@ def _write_features(database: Any, job: Path) -> None:
 def map_frames(job: Path, settings: dict[str, Any]) -> None:
     """Incremental mapping of the kept keypoints; writes `model.npz` (`registered` all false where nothing could be built).
 
-    `model.npz`: registered (F,) bool in the order of names.json, world_to_camera (F, 4, 4), focal (F,) and principal (F, 2) in pixels of the job's images,
-    points (P, 3), errors (P,), observation_point (O,) row of points, observation_image (O,), observation_xy (O, 2).
+    `model.npz`: registered (F,) bool in the order of names.json, world_to_camera (F, 4, 4), focal (F,) and principal (F, 2) in pixels of the job's
+    images, points (P, 3), errors (P,), observation_point (O,) row of points, observation_image (O,), observation_xy (O, 2).
     """
     import pycolmap
 
