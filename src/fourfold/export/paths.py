@@ -143,6 +143,8 @@ def _from_json(scene: Scene, capture: Capture, options: PathOptions) -> list[Vie
         raise FourfoldError('the camera path "json" needs a file: a list of {"time", "world_to_camera", "K"?, "width"?, "height"?}')
     try:
         entries = json.loads(Path(options.file).read_text())
+        if not entries:
+            raise ValueError("it is empty")
         return [_entry(entry, capture, options.view) for entry in entries]
     except OSError as error:
         raise FourfoldError(f"the camera path {options.file} cannot be read ({error.strerror}): check its name") from error

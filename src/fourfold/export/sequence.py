@@ -1,0 +1,29 @@
+"""A folder of PLY files, one per moment, that SuperSplat plays as an animation when the folder is dropped onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fourfold.export.ply import write_ply
+from fourfold.files import replacing
+from fourfold.scene.scene import Scene
+
+
+def write_sequence(directory: Path, scene: Scene, times: Sequence[float]) -> int:
+    """Write `frame_00000.ply`, `frame_00001.ply`, ... into a new `directory`, all or nothing; returns how many.
+
+    SuperSplat takes files with one common prefix and a number before `.ply` as a sequence and sorts them by that number
+    (playcanvas/supersplat issue 734 and its manual's page "Timeline"); nothing else may lie in the folder, so the times are not
+    written beside them: they are the arguments.
+
+    Args:
+        times: seconds of the frames; equally spaced, as players know only a frame rate.
+    """
+    with replacing(Path(directory)) as temporary, torch.no_grad():
+        temporary.mkdir()
+        for index, time in enumerate(times):
+            write_ply(temporary / f"frame_{index:05d}.ply", scene.at(time))
+    return len(times)
