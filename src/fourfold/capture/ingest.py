@@ -149,16 +149,19 @@ class _Job:
         with ExitStack() as stack:
             frames = stack.enter_context(self._writer("frames", "uint8", (3,)))
             alphas: FrameWriter | None = None
+            opaque: list[int] = []  # moments whose image had no opacity, before the first that had
             for moments, image in self._decoded(view.frames):
                 colour, alpha = split_alpha(image, view.alpha)
                 if alpha is not None and view.valid is None and alphas is None:
                     alphas = stack.enter_context(self._writer("alpha", "uint8"))
+                    for moment in opaque:
+                        alphas.write(moment, np.full(alphas.shape[1:], 255))
                 for moment in moments:
                     frames.write(moment, self._bring(colour, moment, nearest=False))
                     if alphas is not None:
-                        alphas.write(
-                            moment, np.full(frames.shape[1:3], 255) if alpha is None else self._bring(alpha, moment, nearest=view.alpha == "valid")
-                        )
+                        solid = np.full(alphas.shape[1:], 255) if alpha is None else self._bring(alpha, moment, nearest=view.alpha == "valid")
+                        alphas.write(moment, solid)
+                    opaque.append(moment)
                     yield moment
         for kind, dtype, frames_of in (("alpha", "uint8", view.valid), ("masks", "int8", view.masks), ("depth", "float32", view.depth)):
             if frames_of is not None:

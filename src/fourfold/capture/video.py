@@ -14,6 +14,9 @@ from fourfold.errors import FourfoldError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".gif"})
 
+LIMITED, FULL = 1, 2  # FFmpeg's AVCOL_RANGE_MPEG and AVCOL_RANGE_JPEG
+FULL_RANGE_FORMATS = ("gray", "ya", "yuvj", "rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal", "mono")
+
 
 @dataclass(frozen=True)
 class VideoFile:
@@ -112,8 +115,9 @@ class VideoFile:
 
     def _upright(self, frame: Any) -> NDArray[np.uint8]:
         width = round(frame.width * self.stretch)
-        # swscale's default (bicubic, subsampled chroma positions) is kept; full-range video would lose contrast if its range were not named.
-        image = frame.to_ndarray(format="rgb24", width=width, height=frame.height, src_color_range=frame.color_range)
+        # Without a range in the file, grey and RGB pictures use all levels and YUV ones 16 to 235, as FFmpeg itself assumes.
+        full = frame.color_range == FULL or (frame.color_range != LIMITED and frame.format.name.startswith(FULL_RANGE_FORMATS))
+        image = frame.to_ndarray(format="rgb24", width=width, height=frame.height, src_color_range=FULL if full else LIMITED, dst_color_range=FULL)
         image = np.ascontiguousarray(np.rot90(image, self.quarter_turns))
         if (image.shape[1], image.shape[0]) != self.size:
             got = f"{image.shape[1]}x{image.shape[0]}"

@@ -1,0 +1,130 @@
+"""Video decoding: timestamps, rotation, pixel formats, sizes, one pass."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import capture_files as files
+import numpy as np
+import pytest
+from fourfold.capture.video import open_video
+
+
+def _decode(path: Path) -> list[np.ndarray]:
+    video = open_video(path)
+    return list(video.decode(range(len(video))))
+
+
+def test_frames_and_times_of_a_plain_video(tmp_path: Path) -> None:
+    frames = files.grey_ramp(12)
+    video = open_video(files.write_video(tmp_path / "a.mp4", frames, fps=10))
+    assert (len(video), video.size, video.quarter_turns, video.variable_rate) == (12, (64, 48), 0, False)
+    np.testing.assert_allclose(video.times, np.arange(12) / 10, atol=1e-6)
+    decoded = list(video.decode(range(12)))
+    for got, true in zip(decoded, frames, strict=True):
+        assert got.shape == (48, 64, 3)
+        assert abs(float(got.mean()) - float(true.mean())) < 3
+
+
+def test_chosen_frames_are_those_asked_for(tmp_path: Path) -> None:
+    frames = files.grey_ramp(20)
+    video = open_video(files.write_video(tmp_path / "a.mp4", frames))
+    chosen = list(video.decode([3, 7, 19]))
+    for got, number in zip(chosen, [3, 7, 19], strict=True):
+        assert abs(float(got.mean()) - float(frames[number].mean())) < 3
+
+
+def test_true_times_of_a_variable_frame_rate(tmp_path: Path) -> None:
+    moments = [0, 100, 130, 400, 450, 1000, 1040]
+    video = open_video(files.write_video(tmp_path / "v.mp4", files.grey_ramp(7), milliseconds=moments))
+    assert video.variable_rate
+    np.testing.assert_allclose(video.times, np.array(moments) / 1000, atol=1.5e-3)
+
+
+def test_times_start_at_zero_when_the_clock_does_not(tmp_path: Path) -> None:
+    video = open_video(files.write_video(tmp_path / "v.mkv", files.grey_ramp(4), milliseconds=[5000, 5100, 5200, 5300]))
+    np.testing.assert_allclose(video.times, [0, 0.1, 0.2, 0.3], atol=1.5e-3)
+    assert video.begins == pytest.approx(5.0, abs=2e-3)
+
+
+def test_rotation_flag_turns_the_picture_upright(tmp_path: Path) -> None:
+    upright = files.quadrants(48, 64)
+    path = files.write_video(tmp_path / "phone.mp4", [np.ascontiguousarray(np.rot90(upright, 1))] * 3)
+    files.turn_clockwise(path, 48)
+    video = open_video(path)
+    assert video.size == (48, 64)
+    got = next(video.decode([0]))
+    # Chroma is subsampled: compare the middles of the quarters.
+    for row in (16, 48):
+        for column in (12, 36):
+            np.testing.assert_allclose(got[row, column].astype(int), upright[row, column].astype(int), atol=12)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "suffix"),
+    [
+        ("libx264", "yuv420p10le", ".mp4"),
+        ("libx264", "yuvj420p", ".mp4"),
+        ("libx264", "yuv444p", ".mp4"),
+        ("ffv1", "gray", ".mkv"),
+        ("mjpeg", "yuvj422p", ".avi"),
+        ("qtrle", "argb", ".mov"),
+        ("png", "rgba", ".mov"),
+        ("rawvideo", "rgb24", ".avi"),
+        ("ffv1", "gray16le", ".mkv"),
+    ],
+)
+def test_odd_pixel_formats_keep_their_levels(tmp_path: Path, codec: str, pixel_format: str, suffix: str) -> None:
+    frames = files.grey_ramp(4)
+    got = _decode(files.write_video(tmp_path / f"a{suffix}", frames, codec=codec, pixel_format=pixel_format))
+    assert len(got) == 4
+    for image, true in zip(got, frames, strict=True):
+        assert image.dtype == np.uint8
+        assert np.abs(image.astype(int) - true.astype(int)).max() <= 4
+
+
+def test_colours_follow_the_matrix_the_file_names(tmp_path: Path) -> None:
+    red = np.zeros((64, 64, 3), np.uint8)
+    red[...] = (200, 40, 60)
+    import av
+
+    path = tmp_path / "709.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "5", "x264-params": "colormatrix=bt709:colorprim=bt709:transfer=bt709"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv444p"
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(red, format="rgb24").reformat(format="yuv444p", dst_colorspace="ITU709")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    got = _decode(path)[1]
+    assert np.abs(got.astype(int) - red.astype(int)).max() <= 4
+
+
+def test_odd_sizes_survive(tmp_path: Path) -> None:
+    got = _decode(files.write_video(tmp_path / "a.mkv", files.noise(3, 53, 37), codec="ffv1", pixel_format="yuv444p"))
+    assert got[0].shape == (37, 53, 3)
+
+
+def test_wide_pixels_are_made_square(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "dv.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 60, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for image in files.noise(3, 60, 48):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    video = open_video(path)
+    assert video.size == (80, 48)
+    assert next(video.decode([0])).shape == (48, 80, 3)
+
+
+def test_one_frame_is_a_video(tmp_path: Path) -> None:
+    video = open_video(files.write_video(tmp_path / "one.mp4", files.grey_ramp(1)))
+    assert len(video) == 1
+    assert video.fps == 0.0
+    assert len(_decode(tmp_path / "one.mp4")) == 1
