@@ -22,7 +22,7 @@ WALK_RADIUS, WALK_SPEED = 0.5, 0.45  # metres, metres per second
 BALL_PATH_RADIUS, BALL_RADIUS = 0.85, 0.17  # metres
 
 SHIRT = Cover((0.93, 0.42, 0.25), (0.97, 0.66, 0.28), 0.14, stripes=0.13, stripe_axis=1, stripe_colour=(0.97, 0.93, 0.82))
-SKIN = Cover((0.98, 0.80, 0.50), (0.92, 0.64, 0.40), 0.14)
+SKIN = Cover((0.98, 0.80, 0.54), (0.94, 0.70, 0.45), 0.12, contrast=0.12)
 SLEEVE = Cover((0.20, 0.48, 0.62), (0.36, 0.70, 0.66), 0.09, stripes=0.075, stripe_axis=2, stripe_colour=(0.95, 0.88, 0.55))
 TROUSER = Cover((0.24, 0.28, 0.52), (0.40, 0.34, 0.62), 0.10, stripes=0.11, stripe_axis=2, stripe_colour=(0.62, 0.74, 0.88))
 SHOE = Cover((0.78, 0.20, 0.26), (0.95, 0.50, 0.36), 0.08, dots=2)

@@ -67,8 +67,8 @@ def _resolve(kind: str, options: SyntheticOptions) -> tuple[Kind, SyntheticOptio
     chosen = replace(KINDS[kind], **{k: getattr(options, k) for k in names if getattr(options, k) is not None})
     if chosen.frames < 1 or chosen.fps <= 0 or chosen.heldout_every < 1 or options.supersample < 1 or options.tracks < 2:
         raise FourfoldError(
-            f"a synthetic capture needs at least 1 frame, 2 tracks and positive fps, heldout_every and supersample, got {chosen.frames}, {options.tracks}, "
-            f"{chosen.fps}, {chosen.heldout_every} and {options.supersample}"
+            "a synthetic capture needs at least 1 frame, 2 tracks and positive fps, heldout_every and supersample, "
+            f"got {chosen.frames}, {options.tracks}, {chosen.fps}, {chosen.heldout_every} and {options.supersample}"
         )
     if min(chosen.width, chosen.height) < 16 or chosen.width % 2 or chosen.height % 2:
         raise FourfoldError(

@@ -26,6 +26,7 @@ class Cover:
     Attributes:
         base, second: the two colours its noise blends.
         grain: longest wavelength of the noise, metres.
+        contrast: strength of its fine octaves.
         stripes: distance between stripes along the local axis `stripe_axis`, metres; 0 for none.
         stripe_colour: their colour.
         dots: number of dots per face.
@@ -34,6 +35,7 @@ class Cover:
     base: Colour
     second: Colour
     grain: float = 0.12
+    contrast: float = 0.16
     stripes: float = 0.0
     stripe_axis: int = 1
     stripe_colour: Colour = (0.95, 0.93, 0.86)
@@ -50,14 +52,22 @@ def wall(rng: np.random.Generator, size_m: tuple[float, float], texel: float, ba
     """(H, W, 3) plaster of two colours with fine grain and `marks` posters, shapes and glyphs, nowhere repeating."""
     blend = octaves(rng, size_m, texel, (1.6, 0.7, 0.3))[..., None]
     image = blend * np.float32(base) + (1 - blend) * np.float32(second)
-    image = np.ascontiguousarray(image * (0.68 + 0.64 * octaves(rng, size_m, texel, (0.24, 0.12, 0.06)))[..., None])
+    image = np.ascontiguousarray(image * (0.74 + 0.52 * octaves(rng, size_m, texel, (0.24, 0.12, 0.06)))[..., None])
     for _ in range(marks):
         _mark(rng, image, size_m, texel)
-    return np.clip(cv2.GaussianBlur(image, (0, 0), 0.8), 0, 1)
+    return np.clip(cv2.GaussianBlur(darkened(image, size_m, texel), (0, 0), 0.8), 0, 1)
 
 
-def floor(rng: np.random.Generator, size_m: tuple[float, float], texel: float) -> Image:
-    """(H, W, 3) planks of unequal tone with grain, and a round rug."""
+def darkened(image: Image, size_m: tuple[float, float], texel: float) -> Image:
+    """The (H, W, 3) image with softly shaded borders, as corners of a room and edges of boxes have them."""
+    reach = 0.08 * min(size_m)
+    x, y = ((np.arange(n, dtype=np.float32) + 0.5) * texel for n in image.shape[1::-1])
+    across, down = (1 - 0.3 * np.exp(-np.minimum(d, s - d) / reach) for d, s in zip((x, y), size_m, strict=True))
+    return image * np.float32(down[:, None] * across[None])[..., None]
+
+
+def floor(rng: np.random.Generator, size_m: tuple[float, float], texel: float, footprints: Array) -> Image:
+    """(H, W, 3) planks of unequal tone with grain, a round rug, and soft shade where furniture stands: footprints (F, 4, 2) metres, u and v."""
     height, width = round(size_m[1] / texel), round(size_m[0] / texel)
     plank = 0.23
     row = (np.arange(height) * texel / plank).astype(int)
@@ -70,7 +80,11 @@ def floor(rng: np.random.Generator, size_m: tuple[float, float], texel: float) -
     image = np.float32((0.62, 0.45, 0.30)) * (0.55 + 0.35 * tone + 0.5 * grain)[..., None]
     image[((np.arange(height) * texel) % plank) < 0.02] *= 0.6
     _rug(rng, image, texel)
-    return np.clip(cv2.GaussianBlur(np.ascontiguousarray(image, np.float32), (0, 0), 0.8), 0, 1)
+    shade = np.zeros((height, width), np.uint8)
+    for corners in footprints:
+        cv2.fillPoly(shade, [np.int32(corners / texel)], 255)
+    image *= 1 - 0.55 / 255 * cv2.GaussianBlur(shade, (0, 0), 0.09 / texel).astype(np.float32)[..., None]
+    return np.clip(cv2.GaussianBlur(darkened(image, size_m, texel), (0, 0), 0.8), 0, 1)
 
 
 def _rug(rng: np.random.Generator, image: Image, texel: float) -> None:
@@ -84,7 +98,7 @@ def _rug(rng: np.random.Generator, image: Image, texel: float) -> None:
     petal = ((angle / (2 * np.pi) + 0.5) * (6 + 5 * ring)).astype(int) % 40
     colours = np.float32(INK)[rng.integers(0, len(INK), (5, 40))]
     fine = octaves(rng, (width * texel, height * texel), texel, (0.16, 0.07))
-    rug = colours[ring, petal] * (0.5 + 0.7 * fine)[..., None] + 0.08
+    rug = (0.72 * colours[ring, petal] + 0.28 * np.float32((0.78, 0.66, 0.52))) * (0.66 + 0.5 * fine)[..., None]
     image[inside] = rug[inside]
 
 
@@ -150,7 +164,7 @@ def cover(
             wave = np.sin(2 * np.pi * (points[style.stripe_axis] + wobble) / style.stripes)
             share = 1 / (1 + np.exp(-9 * wave))
             colours = share[:, None] * np.array(style.stripe_colour) + (1 - share[:, None]) * colours
-        image = np.clip(colours * (1 + 0.22 * detail)[:, None], 0, 1).reshape(resolution, resolution, 3).astype(np.float32)
+        image = np.clip(colours * (1 + style.contrast * detail)[:, None], 0, 1).reshape(resolution, resolution, 3).astype(np.float32)
         faces.append(_dots(rng, image, style.dots))
     return atlas(faces, np.full(6, 2 * float(np.mean(size_m)) / resolution))
 

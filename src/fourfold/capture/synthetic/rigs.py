@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 
-GAZE_HEIGHT = -0.72
+GAZE_HEIGHT = -0.78
 """y of what cameras look at, metres: the figure's chest."""
 
 
@@ -51,12 +51,12 @@ class Kind:
     height: int = 180
     fps: float = 24.0
     heldout_every: int = 1
-    focal: float = 0.82
+    focal: float = 0.78
     video: bool = False
 
 
 def look_at(eye: Array, target: Array, roll: Array | float = 0.0) -> Array:
-    """(T, 4, 4) world_to_camera of cameras at `eye` (T, 3) looking at `target` (T, 3), upright up to `roll` (T,) radians; the world's y points down."""
+    """(T, 4, 4) world_to_camera of cameras at `eye` (T, 3) looking at `target` (T, 3), upright (y is down) up to `roll` (T,) radians."""
     z = target - eye
     z /= np.linalg.norm(z, axis=-1, keepdims=True)
     x = np.cross(np.array([0.0, 1.0, 0.0]), z)
@@ -76,7 +76,7 @@ def casual(seconds: Array, subject: Array, rng: np.random.Generator) -> Rig:
     along = _eased(seconds)
     azimuth = np.radians(-24 + 44 * along)
     centre = 0.5 * subject
-    radius = 2.75 - 0.25 * np.sin(np.pi * along)
+    radius = 2.95 - 0.25 * np.sin(np.pi * along)
     eye = _around(centre, azimuth, radius, -1.25 - 0.2 * np.sin(2 * np.pi * along)) + _shake(seconds, rng, 0.018)
     target = 0.6 * subject + np.array([0.1, GAZE_HEIGHT, 0]) + _shake(seconds, rng, 0.022)
     roll = _shake(seconds, rng, 0.009)[:, 0]

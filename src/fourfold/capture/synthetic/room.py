@@ -54,14 +54,24 @@ def _room_texture(rng: np.random.Generator, texel: float) -> Texture:
     streams = rng.spawn(6)
     faces = [wall(streams[i], sizes[i], texel, *WALLS[i % 4], marks=int(sizes[i][0] * sizes[i][1] * 2.2)) for i in (0, 1)]
     faces.append(wall(streams[2], sizes[2], texel, (0.92, 0.90, 0.86), (0.72, 0.74, 0.78), marks=40))
-    faces.append(floor(streams[3], sizes[3], texel))
+    faces.append(floor(streams[3], sizes[3], texel, _footprints()))
     faces += [wall(streams[i], sizes[i], texel, *WALLS[i - 2], marks=int(sizes[i][0] * sizes[i][1] * 2.2)) for i in (4, 5)]
     return atlas(faces, np.full(6, texel), inside=True)
+
+
+def _footprints() -> np.ndarray:
+    """(F, 4, 2) corners of the furniture on the floor image, metres from its corner; seen from inside, u runs against x."""
+    corners = []
+    for _, centre, (half_x, _, half_z), turn in FURNITURE:
+        c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+        square = np.array([(-half_x, -half_z), (half_x, -half_z), (half_x, half_z), (-half_x, half_z)])
+        corners.append(np.array(centre) + square @ np.array([[c, -s], [s, c]]))
+    return np.array([HALF_WIDTH, HALF_DEPTH]) + np.array(corners) * (-1, 1)
 
 
 def _box_texture(rng: np.random.Generator, half: tuple[float, float, float], texel: float) -> Texture:
     x, y, z = (2 * h for h in half)
     sizes = [(z, y), (z, y), (x, z), (x, z), (x, y), (x, y)]
-    first, second = (tuple(float(c) for c in INK[i]) for i in rng.choice(len(INK), 2, replace=False))
+    first, second = (INK[int(i)] for i in rng.choice(len(INK), 2, replace=False))
     faces = [wall(stream, size, texel, first, second, marks=2 + int(size[0] * size[1] * 9)) for size, stream in zip(sizes, rng.spawn(6), strict=True)]
     return atlas(faces, np.full(6, texel))

@@ -16,7 +16,7 @@ from fourfold.capture.synthetic.truth import Truth
 
 Array = NDArray[np.floating[Any]]
 
-CANDIDATES = 600
+CANDIDATES = 2000
 """Random surface points per piece from which tracks are drawn."""
 BURIED = 0.02
 """A point deeper than this in another piece of its object, in that piece's local units, is never tracked."""
