@@ -1,6 +1,8 @@
 """Camera paths and point tracking on small analytic scenes."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,13 @@ from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.export.formats import FORMATS, export, frame_rate
 from fourfold.export.paths import PATHS, PathOptions, camera_between, camera_path, object_center, swing
-from fourfold.export.tracking import TrackingConfig, track_points
+from fourfold.export.tracking import track_points
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.projection import pixel_grid, project
 from fourfold.geometry.rigid import make_rigid
 from fourfold.geometry.rotations import so3_exp
-from fourfold.render.api import Render
+from fourfold.render.api import Render, rasterize
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import Layer, Scene
@@ -141,25 +143,22 @@ def test_json_paths(tmp_path: Path) -> None:
     assert set(PATHS) == {"input", "orbit", "wiggle", "bullet-time", "json"}
 
 
-def test_tracks_follow_the_plate_and_the_wall_and_know_what_is_hidden() -> None:
+@pytest.mark.parametrize("draw", [tiny_rasterizer, partial(rasterize, backend="reference")], ids=["tiny", "reference"])
+def test_tracks_follow_the_plate_and_the_wall_and_know_what_is_hidden(draw: Callable[..., Render]) -> None:
     moving, camera = scene(), Camera(K, torch.eye(4), 40, 30)
     shifted = Camera(K, make_rigid(torch.eye(3), torch.tensor([-0.1, 0.05, 0.0])), 40, 30)
     targets = [(0.0, camera), (1.0, camera), (1.0, shifted), *[(0.04 * k, camera) for k in range(25)]]  # more than one call's channels
     pixels = torch.tensor([[20.0, 15.0], [8.0, 8.0], [30.0, 15.0]])  # plate, wall, wall that the plate will hide
-    tracks = track_points(moving, (0.0, camera), pixels, targets, tiny_rasterizer)
+    tracks = track_points(moving, (0.0, camera), pixels, targets, draw)
     assert tracks.xyz.shape == (3, 28, 3) and tracks.xy is not None
     np.testing.assert_allclose(tracks.xy[:, 0], pixels, atol=1e-3)
-    np.testing.assert_allclose(tracks.xyz[0, 1] - tracks.xyz[0, 0], VELOCITY, atol=0.02)  # the wall shines through a little
-    np.testing.assert_allclose(tracks.xyz[1, 1], tracks.xyz[1, 0], atol=0.01)
-    np.testing.assert_allclose(tracks.xyz[:, 0, 2], [2, 4, 4], atol=0.05)
-    np.testing.assert_allclose(tracks.xy[0, 2], [20 + 40 * 0.4 / 2, 15 + 40 * 0.05 / 2], atol=0.2)
+    np.testing.assert_allclose(tracks.xyz[0, 1] - tracks.xyz[0, 0], VELOCITY, atol=1e-4)
+    np.testing.assert_allclose(tracks.xyz[1, 1], tracks.xyz[1, 0], atol=1e-6)
+    np.testing.assert_allclose(tracks.xyz[:, 0, 2], [2, 4, 4], atol=1e-3)
+    np.testing.assert_allclose(tracks.xy[0, 2], [20 + 40 * 0.4 / 2, 15 + 40 * 0.05 / 2], atol=0.01)
     assert tracks.visibility[:, 0].tolist() == [1, 1, 1] and tracks.visibility[:, 1].tolist() == [1, 1, 0]
-    np.testing.assert_allclose(tracks.xyz[0, -1] - tracks.xyz[0, 0], VELOCITY * 0.96, atol=0.02)
-    published = track_points(moving, (0.0, camera), pixels, targets[:2], tiny_rasterizer, TrackingConfig(anchor=False))
-    assert np.abs(published.xyz - tracks.xyz[:, :2]).max() < 0.1, "off by less than the size of a Gaussian"
-    away = track_points(
-        moving, (0.0, camera), pixels, [(1.0, Camera(K, make_rigid(torch.eye(3), torch.tensor([9.0, 0, 0])), 40, 30))], tiny_rasterizer
-    )
+    np.testing.assert_allclose(tracks.xyz[0, -1] - tracks.xyz[0, 0], VELOCITY * 0.96, atol=1e-4)
+    away = track_points(moving, (0.0, camera), pixels, [(1.0, Camera(K, make_rigid(torch.eye(3), torch.tensor([9.0, 0, 0])), 40, 30))], draw)
     assert away.visibility.max() == 0, "outside the target image nothing is visible"
 
 

@@ -1,4 +1,9 @@
-"""Following pixels through a scene: spec shape_of_motion.md section 7, with the rendered positions divided by alpha."""
+"""Following pixels through a scene: spec shape_of_motion.md section 7, made exact at the query pixel.
+
+The published formula blends the positions of all Gaussians; there a track starts at the blended centres, up to a Gaussian's size beside
+the pixel, and what shines through slows it down. Here a track starts on the ray of its pixel at the rendered depth, and what is blended
+is the displacement, of the moving Gaussians alone where they make up most of the pixel; elsewhere the point stands still.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,13 @@ from torch import Tensor
 from fourfold.export.paths import View
 from fourfold.export.tracks import PointTracks
 from fourfold.geometry.camera import Camera
+from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.projection import project, unproject
-from fourfold.render.api import Render, rasterize
+from fourfold.render.api import RasterOptions, Render, rasterize
 from fourfold.scene.scene import Scene
 
 MOST_CHANNELS = 64  # of one call of the rasterizer
+MEDIAN = RasterOptions(depth="median")  # at soft edges one surface or the other, never a mixture of depths
 Rasterize = Callable[..., Render]
 
 
@@ -27,13 +34,10 @@ class TrackingConfig:
         depth_tolerance: a point counts as hidden where the scene rendered at the target lies nearer by more than this fraction of the
             point's depth; raise it for blurry scenes.
         smallest_alpha: a query pixel with less accumulated opacity has no point: its visibility is 0 everywhere.
-        anchor: start at the query pixel itself, at the rendered depth, and add only the displacement of what is blended there. Without
-            it a track starts at the blended centres, up to the size of a Gaussian beside the pixel (the published formula).
     """
 
     depth_tolerance: float = 0.05
     smallest_alpha: float = 0.2
-    anchor: bool = True
 
 
 def track_points(
@@ -46,9 +50,6 @@ def track_points(
 ) -> PointTracks:
     """Follow P pixels of one (seconds, camera) to other moments and cameras.
 
-    The positions of all Gaussians at the target times are blended into the query image like colours, divided by alpha, and read at the
-    query pixels: the surface seen there moves along with what it consists of.
-
     Args:
         query: time and camera in which the pixels are given.
         pixels: (P, 2), centres at +0.5.
@@ -59,17 +60,15 @@ def track_points(
         `PointTracks` with xy, xyz and visibility 0 or 1.
     """
     with torch.no_grad():
-        world, alpha = _positions(scene, query, pixels, [query[0], *(time for time, _ in targets)], rasterize_fn)
-        start, world = world[:, :1], world[:, 1:]
-        if config.anchor:
-            world = world - start + _surface(scene, query, pixels, rasterize_fn)[:, None]
+        start, alpha, moving = _start(scene, query, pixels, rasterize_fn)
+        shift = _displacements(scene, query, pixels, [time for time, _ in targets], rasterize_fn)
+        world = start[:, None] + torch.where(moving[:, None, None], shift, torch.zeros_like(shift))
         xy, visibility = [], []
         for index, (time, camera) in enumerate(targets):
             point, depth = project(world[:, index], camera.K.to(world), camera.world_to_camera.to(world))
-            rendered = rasterize_fn(scene.at(time), _near(camera, scene))
-            surface = sample(rendered.depth[..., None], point)[:, 0]
-            covered = sample(rendered.alpha[..., None], point)[:, 0] >= config.smallest_alpha
-            hidden = covered & (surface < depth * (1.0 - config.depth_tolerance))
+            rendered = rasterize_fn(scene.at(time), _near(camera, scene), options=MEDIAN)
+            surface, covered = nearest(rendered.depth, point), nearest(rendered.alpha, point) >= config.smallest_alpha
+            hidden = covered & (surface > 0) & (surface < depth * (1.0 - config.depth_tolerance))
             inside = (point >= 0).all(-1) & (point[:, 0] <= camera.width) & (point[:, 1] <= camera.height)
             visibility.append((~hidden & inside & (depth > scene.near) & (alpha >= config.smallest_alpha)).float())
             xy.append(point)
@@ -89,32 +88,46 @@ def sample(image: Tensor, xy: Tensor) -> Tensor:
     return values[0, :, 0].T
 
 
-def _positions(scene: Scene, query: View, pixels: Tensor, times: Sequence[float], rasterize_fn: Rasterize) -> tuple[Tensor, Tensor]:
-    """World positions (P, T, 3) of the surface behind `pixels` at `times`, and the accumulated opacity (P,) there.
+def nearest(image: Tensor, xy: Tensor) -> Tensor:
+    """(P,) values of `image` (H, W) at the pixels that hold `xy` (P, 2); outside the border value is repeated."""
+    column, row = xy.floor().nan_to_num().long().unbind(-1)
+    return image[row.clamp(0, image.shape[0] - 1), column.clamp(0, image.shape[1] - 1)]
 
-    Positions are blended relative to their median: where alpha is small, large numbers would lose precision.
+
+def _start(scene: Scene, query: View, pixels: Tensor, rasterize_fn: Rasterize) -> tuple[Tensor, Tensor, Tensor]:
+    """World points (P, 3) behind `pixels`, the accumulated opacity (P,), and whether most of it moves (P,).
+
+    The depth is that of the moving or of the still Gaussians, whichever make up most of the pixel: no mixture at soft edges.
     """
     gaussians, camera = scene.at(query[0]), _near(query[1], scene)
-    moved = torch.stack([g.means for g in scene.at_times(list(times))], dim=1)
-    origin = gaussians.means.median(dim=0).values
-    channels = (moved - origin).flatten(1)
-    per_call, pieces = MOST_CHANNELS // 3 * 3, []
-    alpha = pixels.new_zeros(len(pixels))
-    for start in range(0, channels.shape[1], per_call):
-        rendered = rasterize_fn(gaussians, camera, channels=channels[:, start : start + per_call].contiguous())
-        if rendered.channels is None:
-            raise RuntimeError("the rasterizer returned no channels though it was given some")
-        alpha = sample(rendered.alpha[..., None], pixels)[:, 0]
-        pieces.append(sample(rendered.channels, pixels))
-    blended = torch.cat(pieces, dim=1) / alpha.clamp_min(1e-6)[:, None]
-    return blended.unflatten(1, (len(times), 3)) + origin, alpha
+    moving = scene.dynamic_rows()
+    _, depth = project(gaussians.means, camera.K.to(moving), camera.world_to_camera.to(moving))
+    channels = torch.stack([moving, moving * depth, (1 - moving) * depth], dim=1)
+    alpha, (share, near_moving, near_still) = _blend(gaussians, camera, channels, pixels, rasterize_fn)
+    mostly = share > 0.5 * alpha
+    depth = torch.where(mostly, near_moving / share.clamp_min(1e-6), near_still / (alpha - share).clamp_min(1e-6))
+    return unproject(pixels.to(depth), depth, camera.K.to(depth), camera.world_to_camera.to(depth)), alpha, mostly
 
 
-def _surface(scene: Scene, query: View, pixels: Tensor, rasterize_fn: Rasterize) -> Tensor:
-    """(P, 3) world points at the rendered depth behind `pixels`."""
-    camera = _near(query[1], scene)
-    depth = sample(rasterize_fn(scene.at(query[0]), camera).depth[..., None], pixels)[:, 0]
-    return unproject(pixels.to(depth), depth, camera.K.to(depth), camera.world_to_camera.to(depth))
+def _displacements(scene: Scene, query: View, pixels: Tensor, times: Sequence[float], rasterize_fn: Rasterize) -> Tensor:
+    """(P, T, 3) how far the moving Gaussians seen at `pixels` are from where they were, at each of `times`."""
+    gaussians, camera = scene.at(query[0]), _near(query[1], scene)
+    moving = scene.dynamic_rows()[:, None]
+    shift = torch.cat([(g.means - gaussians.means) * moving for g in scene.at_times(list(times))], dim=1)
+    per_call, pieces = (MOST_CHANNELS - 1) // 3 * 3, []
+    for start in range(0, shift.shape[1], per_call):
+        channels = torch.cat([moving, shift[:, start : start + per_call]], dim=1)
+        _, blended = _blend(gaussians, camera, channels, pixels, rasterize_fn)
+        pieces.append(blended[1:] / blended[0].clamp_min(1e-6))
+    return torch.cat(pieces).T.unflatten(1, (len(times), 3))
+
+
+def _blend(gaussians: Gaussians, camera: Camera, channels: Tensor, pixels: Tensor, rasterize_fn: Rasterize) -> tuple[Tensor, Tensor]:
+    """Accumulated opacity (P,) and blended channels (C, P) at `pixels`."""
+    rendered = rasterize_fn(gaussians, camera, channels=channels)
+    if rendered.channels is None:
+        raise RuntimeError("the rasterizer returned no channels though it was given some")
+    return sample(rendered.alpha[..., None], pixels)[:, 0], sample(rendered.channels, pixels).T
 
 
 def _near(camera: Camera, scene: Scene) -> Camera:
