@@ -60,6 +60,7 @@ def track_points(
         `PointTracks` with xy, xyz and visibility 0 or 1.
     """
     with torch.no_grad():
+        pixels = pixels.to(scene.layers[0].splats["means"])
         start, alpha, moving = _start(scene, query, pixels, rasterize_fn)
         shift = _displacements(scene, query, pixels, [time for time, _ in targets], rasterize_fn)
         world = start[:, None] + torch.where(moving[:, None, None], shift, torch.zeros_like(shift))
