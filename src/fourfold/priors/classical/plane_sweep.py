@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
-from fourfold.priors.classical.fill import pull_push, splat_nearest
-from fourfold.priors.classical.sweep_cost import UNSEEN, SweepConfig, cost_volume, smooth_volume, winner
+from fourfold.priors.classical.fill import pull_push
+from fourfold.priors.classical.sweep_cost import SweepConfig
+from fourfold.priors.classical.sweep_references import Swept, cloud_of, confidence_of, project_clouds, sweep_reference
 from fourfold.priors.classical.sweep_views import (
     Frame,
     Source,
     camera_spread,
-    choose_neighbours,
     gather_sources,
     range_from_points,
     search_range,
@@ -50,17 +49,6 @@ class StaticDepthConfig:
     nominal_depth: float = 1.0
 
 
-@dataclass(frozen=True)
-class _Swept:
-    """What one reference's sweep gave: inverse depth, cost, distinctness (H, W), and the inverse-depth step between planes."""
-
-    source: Source
-    inverse: NDArray[np.float32]
-    cost: NDArray[np.float32]
-    margin: NDArray[np.float32]
-    step: float
-
-
 def static_depth(capture: Capture, masks: Masks | None = None, cameras: Cameras | None = None, config: StaticDepthConfig | None = None) -> Depth:
     """Depth of the static world in every training frame.
 
@@ -88,12 +76,12 @@ def static_depth(capture: Capture, masks: Masks | None = None, cameras: Cameras 
     if range_from == "coarse sweep":
         common = search_range(sources, references, config.neighbours, config.sweep)
         ranges = [r or common for r in ranges]
-    jobs = [(sources, r, ends, config) for r, ends in zip(references, ranges, strict=True) if ends is not None]
+    jobs = [(sources, r, ends, config.neighbours, config.sweep) for r, ends in zip(references, ranges, strict=True) if ends is not None]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        swept = [s for s in pool.map(lambda job: _sweep(*job), jobs) if s is not None]
+        swept = [s for s in pool.map(lambda job: sweep_reference(*job), jobs) if s is not None]
     if not swept:
         return _nominal_depth(capture, config)
-    maps = [_confident(swept, i, config) for i in range(len(swept))]
+    maps = [confidence_of(swept, i, config.consistent_steps) for i in range(len(swept))]
     return _assemble(capture, sources, swept, maps, range_from, config)
 
 
@@ -117,71 +105,23 @@ def _choose_references(sources: Sequence[Source], limit: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, len(sources) - 1, min(limit, len(sources))).round())]
 
 
-def _sweep(sources: Sequence[Source], reference: int, ends: tuple[float, float], config: StaticDepthConfig) -> _Swept | None:
-    near = choose_neighbours(sources, reference, config.neighbours)
-    if not near:
-        return None
-    source = sources[reference]
-    planes = np.linspace(ends[0], ends[1], config.sweep.planes)
-    volume = cost_volume(source.image, [sources[i].image for i in near], planes, config.sweep)
-    cost = volume.min(axis=0)
-    inverse, _, margin = winner(smooth_volume(volume, source.colour, config.sweep), planes)
-    return _Swept(source, inverse, cost, margin, float(planes[1] - planes[0]))
-
-
-def _confident(swept: Sequence[_Swept], index: int, config: StaticDepthConfig) -> NDArray[np.float32]:
-    """(H, W) confidence of one reference: share of the other references that confirm the depth, at least two of them, times the match."""
-    own = swept[index]
-    centers = np.stack([s.source.center for s in swept])
-    others = np.argsort(np.linalg.norm(centers - centers[index], axis=1))[1:9]
-    depth = 1 / np.maximum(own.inverse, 1e-9)
-    world = unproject(depth, own.source.image.K, own.source.image.pose)
-    agree = np.zeros(depth.shape, np.float32)
-    seen = np.zeros(depth.shape, np.float32)
-    for other in (swept[i] for i in others):
-        camera = world @ other.source.image.pose[:3, :3].T + other.source.image.pose[:3, 3]
-        z = np.maximum(camera[..., 2], 1e-9)
-        pixel = camera @ other.source.image.K.T
-        u, v = (pixel[..., 0] / z - 0.5).astype(np.float32), (pixel[..., 1] / z - 0.5).astype(np.float32)
-        there = np.where((other.source.image.valid > 0) & (other.cost < UNSEEN), other.inverse, 0).astype(np.float32)
-        inverse = cv2.remap(there, u, v, cv2.INTER_NEAREST, borderValue=0)
-        visible = (inverse > 0) & (camera[..., 2] > 0)
-        limit = config.consistent_steps * max(own.step, other.step) + 0.01 / z
-        agree += visible & (np.abs(inverse - 1 / z) < limit)
-        seen += visible
-    enough = np.minimum(1.0, agree / min(2.0, max(1.0, len(others))))
-    share = agree / np.maximum(seen, 1)
-    match = np.exp(-((own.cost / 0.35) ** 2))
-    return np.where(own.source.image.valid > 0, enough * share * match, 0).astype(np.float32)
-
-
-def unproject(depth: NDArray[np.floating], K: NDArray[np.float64], world_to_camera: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(H, W, 3) world points of an (H, W) depth image, pixel centres at +0.5."""
-    height, width = depth.shape
-    x = (np.arange(width) + 0.5)[None, :].repeat(height, axis=0)
-    y = (np.arange(height) + 0.5)[:, None].repeat(width, axis=1)
-    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(K).T
-    camera = rays * depth[..., None]
-    return (camera - world_to_camera[:3, 3]) @ world_to_camera[:3, :3]
-
-
 def _assemble(
     capture: Capture,
     sources: Sequence[Source],
-    swept: Sequence[_Swept],
+    swept: Sequence[Swept],
     maps: Sequence[NDArray[np.float32]],
     range_from: str,
     config: StaticDepthConfig,
 ) -> Depth:
     depth, confidence = _empty(capture)
     by_frame = {s.source.frames: i for i, s in enumerate(swept)}
-    clouds = [_cloud(s, c, config) for s, c in zip(swept, maps, strict=True)]
+    clouds = [cloud_of(s, c, config.known_confidence) for s, c in zip(swept, maps, strict=True)]
     for source in sources:
         index = by_frame.get(source.frames)
         if index is not None:
             inverse, sure = swept[index].inverse, maps[index]
         else:
-            inverse, sure = _project(source, swept, clouds)
+            inverse, sure = project_clouds(source, swept, clouds)
         known = sure > config.known_confidence
         filled = np.maximum(pull_push(inverse, known), 1e-9) if known.any() else np.maximum(inverse, 1e-9)
         for view, time in source.frames:
@@ -193,26 +133,6 @@ def _assemble(
     share = float((static > config.known_confidence).mean()) if len(static) else 0.0
     figures = {"near": near, "far": far, "references": len(swept), "known_share": round(share, 4), "range_from": range_from}
     return Depth(Provenance("plane_sweep", figures=figures), tuple(depth), tuple(confidence))
-
-
-def _cloud(swept: _Swept, sure: NDArray[np.float32], config: StaticDepthConfig) -> NDArray[np.float64]:
-    """(N, 3) world points of the confident pixels of one reference."""
-    world = unproject(1 / np.maximum(swept.inverse, 1e-9), swept.source.image.K, swept.source.image.pose)
-    return world[sure > config.known_confidence]
-
-
-def _project(
-    source: Source, swept: Sequence[_Swept], clouds: Sequence[NDArray[np.float64]], nearest: int = 3
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Inverse depth and confidence of an image that was not swept, from the nearest swept ones."""
-    gaps = [np.linalg.norm(s.source.center - source.center) for s in swept]
-    points = np.concatenate([clouds[i] for i in np.argsort(gaps)[:nearest]])
-    camera = points @ source.image.pose[:3, :3].T + source.image.pose[:3, 3]
-    pixel = camera @ source.image.K.T
-    height, width = source.image.valid.shape
-    drawn = splat_nearest(pixel[:, :2] / np.where(np.abs(pixel[:, 2:]) > 1e-9, pixel[:, 2:], np.nan), camera[:, 2], height, width)
-    inverse = np.where(drawn > 0, 1 / np.maximum(drawn, 1e-9), 0).astype(np.float32)
-    return inverse, np.where((drawn > 0) & (source.image.valid > 0), 0.6, 0).astype(np.float32)
 
 
 def _empty(capture: Capture) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float16]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.track_step import (
-    TrackFrame,
     MatchConfig,
     Points,
+    TrackFrame,
     agrees,
     correlation,
     match,
@@ -90,7 +91,7 @@ def track_points(capture: Capture, masks: Masks | None = None, flow: Flow | None
     Args:
         capture: images; cameras are not needed.
         masks: moving pixels are tracked densely, a track stays on its side of the mask; None uses the capture's own or none.
-        flow: between neighbouring frames, used as the first guess; None computes it.
+        flow: between neighbouring training frames, used as the first guess; None computes it.
 
     Returns:
         `Tracks2D` over all T; between training frames the positions are interpolated and visibility is 0.
@@ -144,7 +145,6 @@ def _spread(
 
 
 def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None, config: TrackConfig) -> _Clip:
-    present = np.flatnonzero(capture.present[view])
     times = [int(t) for t in np.flatnonzero(capture.train[view] & capture.present[view])]
     frames = [prepare_frame(np.asarray(capture.image(view, t))) for t in times]
     labels = []
@@ -155,9 +155,8 @@ def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None
         labels.append(label if alpha is None else np.where(np.asarray(alpha) < 128, np.uint8(255), label))
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     forward, backward = [], []
-    for index, (a, b) in enumerate(zip(times[:-1], times[1:], strict=True)):
-        adjacent = int(np.searchsorted(present, b) - np.searchsorted(present, a)) == 1
-        if flow is not None and adjacent:
+    for index, (a, b) in enumerate(itertools.pairwise(times)):
+        if flow is not None:
             forward.append(np.asarray(flow.forward[view][a], np.float32))
             backward.append(np.asarray(flow.backward[view][b], np.float32))
         else:

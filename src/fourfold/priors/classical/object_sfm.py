@@ -1,0 +1,252 @@
+"""Structure from motion of one moving object: its points and its pose to the camera in every frame, up to scale.
+
+Source: spec calibration.md section E ("each large mover is an SfM problem of its own").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.priors.classical.bundle import Array, BundleConfig, Observations, bundle_adjust, residuals
+from fourfold.priors.classical.factorisation import factorise
+
+
+@dataclass(frozen=True)
+class ObjectSfmConfig:
+    """Numbers of the object's structure from motion.
+
+    Attributes:
+        bundle: one bundle adjustment.
+        max_points: tracks used, the longest ones.
+        max_frames: frames bundled; the others are only placed against the points.
+        least_points: points a frame must see to be placed, and tracks the first window must share.
+        outlier: observations with a larger error are dropped in the end, pixels.
+        least_angle: largest angle between a point's rays that is too small to trust it, radians in the object's frame.
+    """
+
+    bundle: BundleConfig = field(default_factory=BundleConfig)
+    max_points: int = 700
+    max_frames: int = 60
+    least_points: int = 10
+    outlier: float = 3.0
+    least_angle: float = 0.02
+
+
+@dataclass(frozen=True)
+class RigidObject:
+    """A rigid object in its own frame and scale.
+
+    Attributes:
+        object_to_camera: (F, 4, 4), NaN where the frame could not be placed.
+        points: (P, 3); origin near the centre, whose depth in the first window's first frame is 1.
+        tracks: (P,) index of the track each point came from.
+        error: median reprojection error of all observations before dropping outliers, pixels.
+        inliers: share of the observations below the outlier threshold.
+        turned: largest rotation between two frames relative to the camera, radians.
+    """
+
+    object_to_camera: Array
+    points: Array
+    tracks: NDArray[np.int64]
+    error: float
+    inliers: float
+    turned: float
+
+
+def solve_object(xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig | None = None) -> RigidObject | None:
+    """Rigid shape and motion from the tracks of one object.
+
+    Args:
+        xy: (P, F, 2) pixels, pixel centres at +0.5.
+        visible: (P, F) bool.
+        K: (F, 3, 3) intrinsics.
+
+    Returns:
+        None where too few tracks live long enough to say anything.
+    """
+    config = config or ObjectSfmConfig()
+    chosen = np.argsort(-visible.sum(axis=1), kind="stable")[: config.max_points]
+    chosen = chosen[visible[chosen].sum(axis=1) >= 3]
+    frames = np.unique(np.linspace(0, xy.shape[1] - 1, min(config.max_frames, xy.shape[1])).round().astype(int))
+    if len(chosen) < config.least_points or len(frames) < 3:
+        return None
+    seen = visible[chosen][:, frames]
+    seed = _seed(xy[chosen][:, frames].astype(np.float64), seen, K[frames], config)
+    if seed is None:
+        return None
+    grown = _grow(xy[chosen][:, frames].astype(np.float64), seen, K[frames], *seed, config)
+    return _finish(xy[chosen].astype(np.float64), visible[chosen], K, frames, chosen, grown, config)
+
+
+def _window(seen: NDArray[np.bool_], least: int) -> tuple[list[int], NDArray[np.int64]] | None:
+    """The run of frames, and the tracks visible in all of it, that is longest while enough tracks (a third of the best frame's) live through it."""
+    best: tuple[float, list[int], NDArray[np.int64]] | None = None
+    wanted = max(least, int(0.33 * seen.sum(axis=0).max()))
+    for start in range(seen.shape[1] - 2):
+        alive = seen[:, start].copy()
+        for end in range(start + 1, seen.shape[1]):
+            alive &= seen[:, end]
+            if alive.sum() < wanted:
+                break
+            score = (end - start) * np.sqrt(alive.sum())
+            if end - start >= 2 and (best is None or score > best[0]):
+                best = (score, list(range(start, end + 1)), np.flatnonzero(alive))
+    if best is None and wanted > least:
+        return _window_least(seen, least)
+    return None if best is None else (best[1], best[2])
+
+
+def _window_least(seen: NDArray[np.bool_], least: int) -> tuple[list[int], NDArray[np.int64]] | None:
+    shared = [int((seen[:, s] & seen[:, s + 1] & seen[:, s + 2]).sum()) for s in range(seen.shape[1] - 2)]
+    start = int(np.argmax(shared)) if shared else 0
+    if not shared or shared[start] < least:
+        return None
+    return [start, start + 1, start + 2], np.flatnonzero(seen[:, start : start + 3].all(axis=1))
+
+
+def _observations(xy: Array, seen: NDArray[np.bool_], K: Array) -> Observations:
+    point, frame = np.nonzero(seen)
+    return Observations(frame, point, xy[point, frame], np.ones(len(point)), K)
+
+
+def _seed(xy: Array, seen: NDArray[np.bool_], K: Array, config: ObjectSfmConfig) -> tuple[list[int], Array, NDArray[np.int64], Array] | None:
+    """Frames, their poses, tracks and their points of the first window: the best bundle-adjusted candidate."""
+    window = _window(seen, config.least_points)
+    if window is None:
+        return None
+    frames, tracks = window
+    part = xy[tracks][:, frames]
+    observed = _observations(part, np.ones(part.shape[:2], bool), K[frames])
+    best: tuple[float, Array, Array] | None = None
+    for poses, points in factorise(part.transpose(1, 0, 2), K[frames]):
+        poses, points, cost = bundle_adjust(poses, points, observed, replace(config.bundle, iterations=2 * config.bundle.iterations))
+        extent = float(np.linalg.norm(points - np.median(points, axis=0), axis=1).mean())
+        sane = extent < 0.8 * float(np.median(poses[:, 2, 3]))
+        if np.isfinite(cost) and sane and (best is None or cost < best[0]):
+            best = (cost, poses, points)
+    return None if best is None else (frames, best[1], tracks, best[2])
+
+
+def _grow(
+    xy: Array,
+    seen: NDArray[np.bool_],
+    K: Array,
+    frames: list[int],
+    poses: Array,
+    tracks: NDArray[np.int64],
+    points: Array,
+    config: ObjectSfmConfig,
+) -> tuple[Array, Array]:
+    """Add frames outwards and tracks as they become known. Returns (F, 4, 4) poses and (P, 3) points with NaN where unknown."""
+    all_poses = np.full((xy.shape[1], 4, 4), np.nan)
+    all_points = np.full((len(xy), 3), np.nan)
+    all_poses[frames], all_points[tracks] = poses, points
+    refused: set[int] = set()
+    since = 0
+    while True:
+        _triangulate(xy, seen, K, all_poses, all_points, config)
+        known = np.isfinite(all_poses[:, 0, 0])
+        if since >= 4:
+            _bundle_known(xy, seen, K, all_poses, all_points, config, 6)
+            since = 0
+        ready = [f for f in _border(known) if f not in refused]
+        if not ready:
+            break
+        for frame in ready:
+            guess = all_poses[int(np.flatnonzero(known)[np.abs(np.flatnonzero(known) - frame).argmin()])]
+            pose = place(all_points, xy[:, frame], seen[:, frame], K[frame], guess, config)
+            if pose is None:
+                refused.add(frame)
+            else:
+                all_poses[frame] = pose
+                since += 1
+    _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
+    _triangulate(xy, seen, K, all_poses, all_points, config)
+    _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
+    return all_poses, all_points
+
+
+def _border(known: NDArray[np.bool_]) -> list[int]:
+    near = np.zeros_like(known)
+    near[1:] |= known[:-1]
+    near[:-1] |= known[1:]
+    return [int(f) for f in np.flatnonzero(near & ~known)]
+
+
+def place(points: Array, xy: Array, seen: NDArray[np.bool_], K: Array, guess: Array, config: ObjectSfmConfig) -> Array | None:
+    """(4, 4) object-to-camera pose of one frame from known points, starting at `guess`; None if it sees too few or fits badly."""
+    own = np.flatnonzero(seen & np.isfinite(points[:, 0]))
+    if len(own) < config.least_points:
+        return None
+    observed = Observations(np.zeros(len(own), np.int64), np.arange(len(own)), xy[own], np.ones(len(own)), K[None])
+    poses, _, _ = bundle_adjust(guess[None], points[own], observed, replace(config.bundle, iterations=40, move_points=False))
+    error = np.linalg.norm(residuals(poses, points[own], observed), axis=1)
+    return poses[0] if float(np.median(error)) < 2 * config.outlier else None
+
+
+def _triangulate(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> None:
+    """Give a place to unknown tracks seen in at least three known frames from directions far enough apart, in place."""
+    known = np.isfinite(poses[:, 0, 0])
+    middle = np.nanmedian(points, axis=0)
+    for track in np.flatnonzero(~np.isfinite(points[:, 0]) & ((seen & known).sum(axis=1) >= 3)):
+        frames = np.flatnonzero(seen[track] & known)
+        rays = np.concatenate([xy[track, frames], np.ones((len(frames), 1))], axis=1)
+        rays = np.einsum("fij,fj->fi", np.linalg.inv(K[frames]), rays)
+        rotation, shift = poses[frames, :3, :3], poses[frames, :3, 3]
+        direction = np.einsum("fji,fj->fi", rotation, rays / np.linalg.norm(rays, axis=1, keepdims=True))
+        origin = -np.einsum("fji,fj->fi", rotation, shift)
+        if np.arccos(np.clip(direction @ direction.T, -1, 1)).max() < config.least_angle:
+            continue
+        outside = np.eye(3) - direction[:, :, None] * direction[:, None, :]
+        weight = 1e-4 * len(frames)
+        point = np.linalg.solve(outside.sum(axis=0) + weight * np.eye(3), np.einsum("fij,fj->i", outside, origin) + weight * middle)
+        depth = np.einsum("fi,i->f", rotation[:, 2], point) + shift[:, 2]
+        observed = Observations(np.arange(len(frames)), np.zeros(len(frames), np.int64), xy[track, frames], np.ones(len(frames)), K[frames])
+        error = np.linalg.norm(residuals(poses[frames], point[None], observed), axis=1)
+        if (depth > 0).all() and np.median(error) < config.outlier:
+            points[track] = point
+
+
+def _bundle_known(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig, iterations: int) -> None:
+    """Bundle adjust what is known, in place; observations far off are left out first."""
+    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
+    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
+    error = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    near = observed.of(error < 4 * config.outlier)
+    poses[frames], points[tracks], _ = bundle_adjust(poses[frames], points[tracks], near, replace(config.bundle, iterations=iterations))
+    left = np.bincount(near.point, minlength=len(tracks))
+    points[tracks[left < 3]] = np.nan
+
+
+def _finish(
+    xy: Array,
+    visible: NDArray[np.bool_],
+    K: Array,
+    frames: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    grown: tuple[Array, Array],
+    config: ObjectSfmConfig,
+) -> RigidObject | None:
+    key_poses, points = grown
+    poses = np.full((xy.shape[1], 4, 4), np.nan)
+    poses[frames] = key_poses
+    known = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
+    for frame in np.setdiff1d(np.arange(xy.shape[1]), frames):
+        pose = place(points, xy[:, frame], visible[:, frame], K[frame], poses[known[np.abs(known - frame).argmin()]], config)
+        if pose is not None:
+            poses[frame] = pose
+    known = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
+    tracks = np.flatnonzero(np.isfinite(points[:, 0]))
+    if len(known) < 3 or len(tracks) < config.least_points:
+        return None
+    observed = _observations(xy[tracks][:, known], visible[tracks][:, known], K[known])
+    error = np.linalg.norm(residuals(poses[known], points[tracks], observed), axis=1)
+    rotation = poses[known, :3, :3]
+    angles = np.arccos(np.clip((np.einsum("fij,gij->fg", rotation, rotation) - 1) / 2, -1, 1))
+    middle = np.median(points[tracks], axis=0)
+    poses[:, :3, 3] += poses[:, :3, :3] @ middle
+    share = float((error < config.outlier).mean())
+    return RigidObject(poses, points[tracks] - middle, chosen[tracks], float(np.median(error)), share, float(angles.max()))
