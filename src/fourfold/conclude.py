@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold import __version__
 from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout, report_html
 from fourfold.evaluation.report import advice, capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
+from fourfold.export.formats import draw, frame_rate
 from fourfold.export.paths import PathOptions, camera_path
-from fourfold.export.video import to_uint8, write_mp4
-from fourfold.geometry.camera import Camera
+from fourfold.export.video import write_mp4
 from fourfold.notices import fallbacks
 from fourfold.options import Clock, Options, Report
 from fourfold.priors.pictures import masks_sheet, tracks_sheet
 from fourfold.priors.providers import Preparation
 from fourfold.recipes import find_recipe
 from fourfold.recipes.recipe import Recipe
-from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
 from fourfold.training.trainer import TrainConfig, train
 from fourfold.viewer.player import write_player
@@ -91,28 +88,13 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
     for path in ("input", "orbit"):
         frames = camera_path(path, scene, capture, PathOptions())
         files[f"video_{path}"] = f"renders/{path}.mp4"
-        write_mp4(root / files[f"video_{path}"], (draw(scene, time, camera) for time, camera in frames), fps=frame_rate(capture))
+        write_mp4(root / files[f"video_{path}"], (draw(scene, view) for view in frames), fps=frame_rate(capture.timestamps))
         if path == "orbit":
             files["side_views"] = "renders/side_views.png"
-            shots = [draw(scene, *frames[round(k * (len(frames) - 1))]) for k in (0.0, 0.25, 0.5, 0.75)]
+            shots = [draw(scene, frames[round(k * (len(frames) - 1))]) for k in (0.0, 0.25, 0.5, 0.75)]
             Image.fromarray(np.concatenate([np.concatenate(shots[:2], 1), np.concatenate(shots[2:], 1)])).save(root / files["side_views"])
     write_player(root / files["player"], scene, capture)
     return files
-
-
-def draw(scene: Scene, time: float, camera: Camera, device: str = "cpu") -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 image of `scene` at `time` through `camera`."""
-    with torch.no_grad():
-        background = torch.tensor(scene.background, device=device)
-        color = rasterize(scene.at(time).to(device), replace(camera, near=scene.near).to(device), background=background).color
-    return to_uint8(color)
-
-
-def frame_rate(capture: Capture) -> float:
-    """Frames per second of the capture; 10 for captures too short to tell."""
-    if capture.times < 2 or capture.timestamps[-1] <= 0:
-        return 10.0
-    return float(np.clip((capture.times - 1) / capture.timestamps[-1], 1, 60))
 
 
 def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: dict[str, str]) -> dict[str, Any]:

@@ -43,17 +43,19 @@ class Render(Command):
     """Where to render: cpu or cuda."""
 
     def run(self) -> Result:
-        from fourfold.conclude import draw, frame_rate
+        from fourfold.export.formats import draw, frame_rate
         from fourfold.export.paths import PathOptions, camera_path
         from fourfold.export.video import write_mp4, write_pngs
         from fourfold.pipeline import Run
+        from fourfold.scene.file import load_scene
 
         run = Run(self.run_folder)
         file = Path(self.path) if self.path.endswith(".json") else None
         options = PathOptions(self.amplitude, self.frames, self.view, file)
+        scene = load_scene(self.run_folder / "scene.safetensors", self.device)
         name = "json" if file is not None else self.path
-        views = camera_path(name, run.scene, run.capture, options)
+        views = camera_path(name, scene, run.capture, options)
         out = self.out or self.run_folder / "renders" / f"{Path(self.path).stem}.mp4"
-        pictures = (draw(run.scene, time, camera.scaled(self.scale), self.device) for time, camera in views)
-        count = write_mp4(out, pictures, self.fps or frame_rate(run.capture)) if out.suffix == ".mp4" else write_pngs(out, pictures)
+        pictures = (draw(scene, (time, camera.scaled(self.scale))) for time, camera in views)
+        count = write_mp4(out, pictures, self.fps or frame_rate(run.capture.timestamps)) if out.suffix == ".mp4" else write_pngs(out, pictures)
         return Result({"path": self.path, "frames": count, "out": out})
