@@ -47,7 +47,9 @@ def adam_step(
     """
     for name, tensor in (("grad", grad), ("first", first), ("second", second)):
         if tensor.shape != param.shape:
-            raise FourfoldError(f"adam_step got {name} of shape {tuple(tensor.shape)} for a parameter of shape {tuple(param.shape)}: they must be equal")
+            raise FourfoldError(
+                f"adam_step got {name} of shape {tuple(tensor.shape)} for a parameter of shape {tuple(param.shape)}: they must be equal"
+            )
     if step < 1:
         raise FourfoldError(f"adam_step got step {step}: steps count from 1")
     if param.ndim == 0:  # a single number is one row
@@ -97,7 +99,7 @@ def _mask(rows: Tensor, param: Tensor) -> Tensor:
         if rows.shape != (count,):
             raise FourfoldError(f"adam_step got a row mask of shape {tuple(rows.shape)} for {count} rows: it must be ({count},)")
         return rows.to(param.device).contiguous()
-    if rows.numel() and not (0 <= int(rows.min()) and int(rows.max()) < count):
+    if rows.numel() and not (int(rows.min()) >= 0 and int(rows.max()) < count):
         raise FourfoldError(f"adam_step got row numbers from {int(rows.min())} to {int(rows.max())} for {count} rows: they must lie in [0, {count})")
     mask = torch.zeros(count, dtype=torch.bool, device=param.device)
     mask[rows.to(param.device).long()] = True

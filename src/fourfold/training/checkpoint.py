@@ -15,8 +15,8 @@ from torch import Tensor
 from fourfold.density.base import GrowthStatistics
 from fourfold.files import replacing
 from fourfold.notices import fallback
+from fourfold.scene.motion import motion_kinds
 from fourfold.scene.scene import Layer, Scene
-from fourfold.training.motion_codec import decode_motion, encode_motion
 from fourfold.training.state import Moments, TrainingState
 
 SCHEMA = 1
@@ -70,7 +70,7 @@ def _pack(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors: dict[str, Tensor] = {}
     layers: list[dict[str, Any]] = []
     for layer in state.scene.layers:
-        layers.append({"name": layer.name, "role": layer.role, "motion": encode_motion(layer.motion)})
+        layers.append({"name": layer.name, "role": layer.role, "motion": layer.motion.kind, "numbers": asdict(layer.motion)})  # type: ignore[call-overload]
         for group in _GROUPS:
             tensors |= {f"scene/{layer.name}/{group}/{name}": value for name, value in getattr(layer, group).items()}
     for name, moments in state.moments.items():
@@ -91,7 +91,8 @@ def _unpack(tensors: dict[str, Tensor], header: dict[str, Any]) -> TrainingState
         for path, value in parts:
             if path[0] == "scene" and path[1] == entry["name"]:
                 groups[path[2]][path[3]] = value
-        layers.append(Layer(entry["name"], entry["role"], decode_motion(entry["motion"]), **groups))
+        numbers = {name: tuple(value) if isinstance(value, list) else value for name, value in entry["numbers"].items()}
+        layers.append(Layer(entry["name"], entry["role"], motion_kinds()[entry["motion"]](**numbers), **groups))
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in header["scene"].items() if k != "layers"}
     moments = {
         name: Moments(tensors[f"moments/{name}/first"], tensors[f"moments/{name}/second"], steps) for name, steps in header["adam_steps"].items()

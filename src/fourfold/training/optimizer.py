@@ -56,7 +56,9 @@ def update(
             tensor, rate = group[name], rate_of(rates, key)
             if rate is None or tensor.grad is None:
                 continue
-            memory = moments.setdefault(key, Moments(torch.zeros_like(tensor), torch.zeros_like(tensor)))
+            if key not in moments:
+                moments[key] = Moments(torch.zeros_like(tensor), torch.zeros_like(tensor))
+            memory = moments[key]
             memory.steps += 1
             adam_step(
                 tensor.data,
