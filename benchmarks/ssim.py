@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import torch
 import tyro
-from timing import milliseconds
 
 from fourfold.kernels.library import load
 from fourfold.losses.ssim import ssim, ssim_map_reference
+from timing import milliseconds
 
 SIZES = ((180, 320), (420, 648), (720, 1280))
 

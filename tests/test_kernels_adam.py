@@ -17,7 +17,7 @@ def _problem(shape, seed=0, dtype=torch.float32):
 
 @pytest.mark.parametrize("shape", [(1000, 3), (7, 16, 3), (100_003,), (), (0, 3), (5, 1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_follows_torch_adam(shape, dtype):
+def test_follows_torch_adam(shape, dtype, each_isa):
     param, grads = _problem(shape, dtype=dtype)
     truth = param.clone().requires_grad_()
     optimiser = torch.optim.Adam([truth], lr=0.01, eps=1e-15)

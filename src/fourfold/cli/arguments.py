@@ -24,6 +24,6 @@ def seconds(text: str) -> float:
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text.strip() or total <= 0 or any(unit == "" for _, unit in parts[:-1]):
+    if "".join(number + unit for number, unit in parts) != text.strip() or total <= 0 or (len(parts) > 1 and any(not unit for _, unit in parts)):
         raise FourfoldError(f"{text!r} is not a duration: write for example 90s, 10m or 1h30m")
     return total

@@ -12,12 +12,15 @@ from fourfold.cli.frame import Command, Result
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect(Command):
-    """Say what a capture holds and which recipe would take it, without changing anything."""
+    """Say what a capture holds and what would have to be estimated, without changing anything."""
 
-    path: Positional[Path]
-    """A video, a folder of videos or images, or a dataset folder."""
+    paths: Positional[tuple[Path, ...]]
+    """A video, several synchronised videos, an image folder or a dataset folder."""
+
+    holdout: str | None = None
+    """Which images would measure the result: every:8, cameras:NAME,NAME or none."""
 
     def run(self) -> Result:
         from fourfold.capture.inspect import inspect
 
-        return Result(inspect(self.path))
+        return Result(inspect(self.paths, holdout=self.holdout))

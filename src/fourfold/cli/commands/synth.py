@@ -23,8 +23,25 @@ class Synth(Command):
     seed: int = 0
     """Seed of everything random; the same seed gives the same files."""
 
-    def run(self) -> Result:
-        from fourfold.capture.synthetic import generate
+    frames: int | None = None
+    """Number of moments; the kind's own if not given."""
 
-        generate(self.kind, self.out, self.seed)
-        return Result({"kind": self.kind, "seed": self.seed, "out": self.out})
+    width: int | None = None
+    """Image width in pixels, even; the kind's own if not given."""
+
+    height: int | None = None
+    """Image height in pixels, even; the kind's own if not given."""
+
+    bare: bool = False
+    """Write images only: cameras, depth and masks stay in the truth."""
+
+    noise: bool = False
+    """Also write spoilt depth, masks and tracks, to try what noisy priors do."""
+
+    def run(self) -> Result:
+        from fourfold.capture.synthetic import NoiseOptions, SyntheticOptions, generate
+
+        noise = NoiseOptions() if self.noise else None
+        options = SyntheticOptions(frames=self.frames, width=self.width, height=self.height, bare=self.bare, noise=noise)
+        capture = generate(self.kind, self.out, seed=self.seed, options=options)
+        return Result({"out": self.out, "kind": self.kind, "seed": self.seed, "views": capture.views, "times": capture.times})

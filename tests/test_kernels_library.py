@@ -1,0 +1,78 @@
+"""The loader takes the best library that the CPU can run, and says what is wrong where there is none."""
+
+import ctypes
+
+import pytest
+
+from fourfold.errors import FourfoldError
+from fourfold.kernels import library
+
+V2 = {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}
+V3 = V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
+V4 = V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", V4 | {"fpu"}, ("v4", "v3", "v2")),
+        ("x86_64", V4 - {"avx512vl"}, ("v3", "v2")),
+        ("AMD64", V3 - {"movbe"}, ("v2",)),
+        ("x86_64", set(), ()),
+        ("aarch64", set(), ("neon",)),
+        ("arm64", set(), ("neon",)),
+        ("riscv64", set(), ()),
+    ],
+)
+def test_levels_of_cpus(machine, flags, expected):
+    assert library.isas_of_cpu(machine, frozenset(flags)) == expected
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch):
+    """Pretends that exactly the named libraries were built, on a CPU of level v3."""
+    monkeypatch.setattr(library, "LIBRARY_DIRECTORY", tmp_path)
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(V3))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.delenv("FOURFOLD_ISA", raising=False)
+    return lambda *names: [library.library_path(name).write_bytes(b"") for name in names]
+
+
+def test_takes_the_best_that_is_there_and_runs(built):
+    assert library.chosen_isa() is None
+    assert library.load() is None
+    built("v4", "v2")
+    assert library.chosen_isa() == "v2"
+    built("v3")
+    assert library.chosen_isa() == "v3"
+
+
+def test_the_environment_decides(built, monkeypatch):
+    built("v3", "v2")
+    monkeypatch.setenv("FOURFOLD_ISA", "v2")
+    assert library.chosen_isa() == "v2"
+    monkeypatch.setenv("FOURFOLD_ISA", "reference")
+    assert library.chosen_isa() is None
+    monkeypatch.setenv("FOURFOLD_ISA", "mmx")
+    with pytest.raises(FourfoldError, match=r"^FOURFOLD_ISA is 'mmx', which is not an instruction set: take one of v4, v3, v2, neon or reference$"):
+        library.chosen_isa()
+    monkeypatch.setenv("FOURFOLD_ISA", "v4")
+    with pytest.raises(FourfoldError, match=r"^FOURFOLD_ISA asks for v4, but .*libfourfold_v4.so was not built: unset it or install fourfold again$"):
+        library.chosen_isa()
+
+
+def test_a_damaged_library_is_named(built, monkeypatch):
+    built("v3")
+    monkeypatch.setattr(library, "_open", library._open.__wrapped__)
+    with pytest.raises(FourfoldError, match=r"libfourfold_v3.so cannot be loaded .*: install fourfold again"):
+        library.load()
+
+
+def test_every_built_library_answers(each_isa):
+    loaded = library.load()
+    if each_isa == library.REFERENCE:
+        assert loaded is None
+        return
+    assert isinstance(loaded, ctypes.CDLL)
+    assert loaded is library.load()
+    assert loaded.ff_get_threads() >= 1
