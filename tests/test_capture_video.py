@@ -5,9 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-import capture_files as files
 import numpy as np
 import pytest
+
+import capture_files as files
 from fourfold.capture.video import open_video
 
 
