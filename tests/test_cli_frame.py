@@ -150,7 +150,13 @@ def test_jsonable_takes_what_results_hold():
 
 
 def test_outline_reads_like_a_list():
-    value = {"name": "clip", "scores": {"psnr": 21.512345, "lpips": None}, "rows": [{"a": 1, "b": True}, {"a": 2, "b": False}], "none": []}
+    value = {
+        "name": "clip",
+        "scores": {"psnr": 21.512345, "lpips": None},
+        "rows": [{"a": 1, "b": True}, {"a": 2, "b": False}],
+        "none": [],
+        "sizes": [[64, 48], [2, 3]],
+    }
     assert outline(value) == [
         "name    clip",
         "scores:",
@@ -160,6 +166,7 @@ def test_outline_reads_like_a_list():
         "  a=1  b=yes",
         "  a=2  b=no",
         "none    -",
+        "sizes   (64, 48), (2, 3)",
     ]
 
 

@@ -86,14 +86,14 @@ def dump(value: Any) -> str:
 
 def outline(value: Any, indent: str = "") -> list[str]:
     """Lines `name: value` of a JSON-able object, nested by two spaces; the plain way to show a result."""
-    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return [line for item in value for line in _item(item, indent)]
     if not isinstance(value, dict):
         return [f"{indent}{_plain(value)}"]
     width = max((len(key) for key in value), default=0)
     lines: list[str] = []
     for key, item in value.items():
-        nested = isinstance(item, dict) or (isinstance(item, list) and any(isinstance(i, dict | list) for i in item))
+        nested = isinstance(item, dict) or (isinstance(item, list) and any(isinstance(i, dict) for i in item))
         if nested and item:
             lines += [f"{indent}{key}:", *outline(item, indent + "  ")]
         else:
@@ -115,5 +115,5 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value) or "-"
+        return ", ".join(f"({_plain(item)})" if isinstance(item, list) else _plain(item) for item in value) or "-"
     return str(value) if value != {} else "-"
