@@ -205,3 +205,8 @@ def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
         prepare_capture([tmp_path / "clip"], tmp_path / "out", pixels=10_000)
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "frames_000.npy")[0], before)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_single_frame_is_no_capture(tmp_path: Path) -> None:
+    video = files.write_video(tmp_path / "one.mp4", files.grey_ramp(1))
+    assert "holds a single image" in _refused([video], tmp_path)

@@ -202,3 +202,29 @@ def test_progress_counts_every_frame(tmp_path: Path) -> None:
     said: list[tuple[int, int]] = []
     prepare_capture([tmp_path / "clip"], tmp_path / "out", pixels=10_000, progress=lambda done, total: said.append((done, total)))
     assert said == [(i + 1, 5) for i in range(5)]
+
+
+def test_results_inside_the_input_do_not_change_its_key(tmp_path: Path) -> None:
+    folder = tmp_path / "clip"
+    files.write_images(folder, files.noise(4))
+    key = capture_key([folder], pixels=10_000)
+    prepare_capture([folder], folder / "run" / "capture", pixels=10_000)
+    assert capture_key([folder], pixels=10_000) == key
+
+
+def test_images_without_opacity_before_one_with_it_are_opaque(tmp_path: Path) -> None:
+    clear = np.dstack([files.noise(1)[0], np.zeros((48, 64), np.uint8)])
+    files.write_images(tmp_path / "clip", [*files.noise(2), clear])
+    capture = prepare_capture([tmp_path / "clip"], tmp_path / "out", pixels=10_000)
+    alphas = [capture.alpha(0, t) for t in range(3)]
+    assert [int(a.mean()) for a in alphas if a is not None] == [255, 255, 0]
+
+
+def test_frames_left_out_of_a_prepared_split_stay_out(tmp_path: Path) -> None:
+    files.write_images(tmp_path / "clip", files.noise(12))
+    first = prepare_capture([tmp_path / "clip"], tmp_path / "a", pixels=64 * 48)
+    first.train[0, :3] = False
+    first.save()
+    second = prepare_capture([tmp_path / "a"], tmp_path / "b", pixels=64 * 48)
+    np.testing.assert_array_equal(second.train, first.train)
+    np.testing.assert_array_equal(second.heldout, first.heldout)

@@ -129,3 +129,27 @@ def test_one_frame_is_a_video(tmp_path: Path) -> None:
     assert len(video) == 1
     assert video.fps == 0.0
     assert len(_decode(tmp_path / "one.mp4")) == 1
+
+
+def test_a_file_cut_before_its_first_key_picture_is_counted_by_decoding(tmp_path: Path) -> None:
+    import av
+
+    whole = files.write_video(tmp_path / "whole.mkv", files.noise(30), options={"g": "10", "bf": "2"})
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "cut.ts"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(source.streams.video[0])):
+            if number >= 4 and packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    video = open_video(tmp_path / "cut.ts")
+    assert 20 <= len(video) <= 26
+    assert len(list(video.decode(range(len(video))))) == len(video)
+    assert (np.diff(video.times) > 0).all()
+
+
+def test_a_stray_video_beside_images_does_not_hide_them(tmp_path: Path) -> None:
+    from fourfold.capture.discover import find_reader
+
+    files.write_images(tmp_path, files.grey_ramp(3))
+    files.write_video(tmp_path / "preview.mp4", files.grey_ramp(3))
+    assert find_reader(tmp_path).layout == "images"

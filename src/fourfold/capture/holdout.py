@@ -27,7 +27,7 @@ def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[
         FourfoldError: the rule cannot be read, names a view that does not exist, or leaves nothing to train on.
     """
     present = np.array([v.present for v in source.views])
-    usable = present & ~np.array([v.unused for v in source.views])[:, None]
+    usable = present & ~np.array([v.unused for v in source.views])
     kind, _, argument = (rule or "").partition(":")
     if rule is None and source.protocol is not None:
         heldout, words = np.array([v.heldout for v in source.views]), source.protocol

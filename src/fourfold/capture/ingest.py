@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from fourfold.capture.writer import FrameWriter
 from fourfold.errors import FourfoldError
 from fourfold.files import STAGE_FILE, key_of, run_stage
 
+OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
 VERSION = 1  # raise when the same input gives other frames or cameras than before
 
 
@@ -84,6 +86,8 @@ def write_capture(
     train, heldout, rule = split(source, holdout)
     present = np.array([v.present for v in source.views])
     total, done = int(present.sum()), 0
+    if total < 2:
+        raise FourfoldError(f"{source.path} holds a single image: a moving scene needs two moments or two cameras, give a longer video")
     sizes, factors, K = [], {}, []
     for number, view in enumerate(source.views):
         size, factor = reduced_size(view.frames.size, pixels)
@@ -240,8 +244,11 @@ def with_border(mask: NDArray[np.int8], border: int) -> NDArray[np.int8]:
 
 
 def _stamps(path: Path) -> Iterator[tuple[str, int, int]]:
-    files = [path] if not path.is_dir() else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-    for file in files:
-        if file.exists():
-            stat = file.stat()
-            yield str(file), stat.st_size, stat.st_mtime_ns
+    if path.is_file():
+        yield str(path), path.stat().st_size, path.stat().st_mtime_ns
+    for folder, inner, names in os.walk(path):
+        # Results of our own that lie inside the input are no input.
+        inner[:] = sorted(n for n in inner if not n.startswith(".") and not any((Path(folder) / n / mark).exists() for mark in OWN_RESULTS))
+        for name in sorted(n for n in names if not n.startswith(".") and n != STAGE_FILE):
+            stat = (Path(folder) / name).stat()
+            yield str(Path(folder) / name), stat.st_size, stat.st_mtime_ns

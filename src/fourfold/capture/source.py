@@ -62,7 +62,7 @@ class ViewSource:
         world_to_camera: (T, 4, 4), OpenCV axes; NaN where unknown.
         lenses: distortion, one for all moments or one per moment.
         heldout: (T,) bool, held out by the dataset's own protocol.
-        unused: True if the dataset's own protocol neither trains nor measures on this view.
+        unused: (T,) bool, the dataset's own protocol neither trains nor measures on these.
         alpha: what a fourth channel means: "opacity" (composited on white) or "valid" (0: do not supervise); "none" drops it.
         valid: instead of a fourth channel, uint8 (H, W) files of the same numbering as `frames`.
         masks: int8 (H, W) object masks of the same numbering as `frames`.
@@ -76,15 +76,16 @@ class ViewSource:
     world_to_camera: NDArray[np.float64]
     lenses: tuple[Lens, ...] = (STRAIGHT,)
     heldout: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    unused: bool = False
+    unused: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     alpha: AlphaMeaning = "none"
     valid: FrameList | None = None
     masks: FrameList | None = None
     depth: FrameList | None = None
 
     def __post_init__(self) -> None:
-        if self.heldout.shape != self.frame_of_time.shape:
-            object.__setattr__(self, "heldout", np.zeros(self.frame_of_time.shape, bool))
+        for flags in ("heldout", "unused"):
+            if getattr(self, flags).shape != self.frame_of_time.shape:
+                object.__setattr__(self, flags, np.zeros(self.frame_of_time.shape, bool))
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -199,6 +200,7 @@ def _moments(view: ViewSource, keep: NDArray[np.int64]) -> ViewSource:
         K=view.K[keep],
         world_to_camera=view.world_to_camera[keep],
         heldout=view.heldout[keep],
+        unused=view.unused[keep],
         lenses=lenses,
     )
 

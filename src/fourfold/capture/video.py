@@ -15,6 +15,7 @@ from fourfold.errors import FourfoldError
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".gif"})
 
 LIMITED, FULL = 1, 2  # FFmpeg's AVCOL_RANGE_MPEG and AVCOL_RANGE_JPEG
+INDEXED = ("mp4", "mov", "matroska", "webm")  # containers whose packets tell when each picture is shown
 FULL_RANGE_FORMATS = ("gray", "ya", "yuvj", "rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal", "mono")
 
 
@@ -159,9 +160,10 @@ def _times(path: Path) -> NDArray[np.float64]:
     """(N,) seconds, on the file's clock, of the frames that will be shown, from the packets alone where they say it, else by decoding once."""
     import av.error
 
-    promised, shown, whole, known = 0, [], 0, True
+    shown, whole = [], 0
     with _open(path) as container:
         stream = container.streams.video[0]
+        known = any(name in INDEXED for name in container.format.name.split(","))
         promised, base = stream.frames, float(stream.time_base or 1 / 90000)
         try:
             for packet in container.demux(stream):
@@ -170,7 +172,8 @@ def _times(path: Path) -> NDArray[np.float64]:
                 whole += not packet.is_corrupt
                 if packet.is_discard or packet.is_corrupt:
                     continue
-                known = known and packet.pts is not None
+                # A file cut without re-encoding may begin with pictures that cannot be decoded.
+                known = known and packet.pts is not None and (bool(shown) or packet.is_keyframe)
                 shown.append(packet.pts)
         except av.error.FFmpegError as error:
             raise FourfoldError(f"{path} is damaged after {whole} frames ({error.strerror}): copy the file again or cut it to length") from error
@@ -183,9 +186,14 @@ def _times(path: Path) -> NDArray[np.float64]:
 
 def _decoded_pts(path: Path) -> list[float]:
     """Presentation times, in time base units, found by decoding; evenly spaced where the file has none."""
+    import av.error
+
     with _open(path) as container:
         stream = container.streams.video[0]
-        found = [frame.pts for frame in container.decode(stream)]
+        try:
+            found = [frame.pts for frame in container.decode(stream)]
+        except av.error.FFmpegError as error:
+            raise FourfoldError(f"{path} is damaged ({error.strerror}): copy the file again or convert it to MP4 (H.264)") from error
         step = 1.0 / float((stream.average_rate or 30) * (stream.time_base or 1))
     if any(p is None for p in found) or np.any(np.diff(np.array(found, dtype=np.float64)) <= 0):
         return [i * step for i in range(len(found))]

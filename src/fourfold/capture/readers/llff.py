@@ -78,6 +78,8 @@ def _moving(root: Path, K: Array, world_to_camera: Array, size: tuple[int, int],
     )
     held = _heldout(root, K, world_to_camera, size, times)
     facts: dict[str, object] = {"fps": fps, "fps_from": "given" if options.fps else "assumed"}
+    if (root / "disparity").is_dir():
+        facts["relative_disparity_folder"] = str(root / "disparity")
     if held:
         # The moving camera's image t is camera t's: a held-out image of camera t at t has been trained on.
         seen = [[1 + v, int(t)] for v, view in enumerate(held) for t in np.flatnonzero(view.present) if int(view.name.removeprefix("camera ")) == t]

@@ -20,6 +20,7 @@ from fourfold.capture.readers.json_file import entry, load, numbers
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, unknown_cameras, world_to_camera_of
 from fourfold.errors import FourfoldError
 
+MASK_FOLDERS = ("flow3d_preprocessed/track_anything",)  # Shape of Motion's additions
 MILLIMETRES_ABOVE = 50.0  # a median depth beyond 50 is not metres in a hand-held capture
 
 
@@ -48,6 +49,8 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     protocol = "the validation split" if any(v.heldout.any() for v in views) else None
     missing = [i for i in (*train, *held) if i not in images]
     facts: dict[str, Any] = {"fps": fps, "rgb_folder": scale, "frames_without_image": len(missing)}
+    if (root / "covisible" / scale / "val").is_dir():
+        facts["covisible_folder"] = str(root / "covisible" / scale / "val")
     return Source("DyCheck" if metric else "Nerfies", root, root.resolve().name, tuple(views), times / fps, "given", metric, protocol, facts)
 
 
@@ -101,7 +104,7 @@ def _view(
         which[moment], heldout[moment] = number, name in held
         K[moment], poses[moment], lenses[moment] = load_camera(root / "camera" / f"{name}.json", frames.size)
     depths = [_beside(root / "depth" / scale / i, (".npy", ".npz", ".png")) for i in ids]
-    masks = [_beside(root / "mask" / scale / i, (".png",)) for i in ids]
+    masks = [_beside(root / folder / scale / i, (".png",)) for folder in MASK_FOLDERS if (root / folder / scale).is_dir() for i in ids]
     return ViewSource(
         f"camera {camera}",
         frames,

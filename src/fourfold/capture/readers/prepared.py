@@ -42,7 +42,7 @@ def _view(capture: Capture, view: int) -> ViewSource:
         K=capture.K[view],
         world_to_camera=capture.world_to_camera[view],
         heldout=capture.heldout[view],
-        unused=not (capture.train[view] | capture.heldout[view]).any(),
+        unused=present & ~capture.train[view] & ~capture.heldout[view],
         alpha="valid",
         valid=array("alpha"),
         masks=array("masks"),

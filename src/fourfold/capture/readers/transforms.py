@@ -186,7 +186,7 @@ def _source(
     for name in names:
         own = sorted((f for f in frames if f.view == name), key=lambda f: f.time or 0.0)
         view = _view(name, own, times, alpha, name == heldout)
-        views.append(replace(view, unused=heldout == "test" and name == "val"))
+        views.append(replace(view, unused=np.full(len(times), heldout == "test" and name == "val")))
     return Source("transforms", root, root.resolve().name, tuple(views), times, "given", False, protocol, facts)
 
 

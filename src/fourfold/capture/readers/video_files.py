@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.frames import natural
+from fourfold.capture.frames import images_in, natural
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, unknown_cameras
 from fourfold.capture.video import VideoFile, is_video, open_video
 from fourfold.errors import FourfoldError
 
 
 def recognises(path: Path) -> bool:
-    """A video file, or a folder with video files and no other layout."""
-    return is_video(path) or (path.is_dir() and bool(videos_in(path)))
+    """A video file, or a folder with video files and no images beside them."""
+    return is_video(path) or (bool(videos_in(path)) and not images_in(path))
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -34,7 +34,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     views = tuple(
         ViewSource(name, video, frames, *unknown_cameras(len(timestamps))) for name, video, frames in zip(names, videos, chosen, strict=True)
     )
-    facts = video_facts(videos) | ({"offsets_seconds": offsets, "offsets_from": how} if len(videos) > 1 else {})
+    facts = video_facts(videos) | ({"offsets_seconds": offsets, "offsets_from": how, "files": [f.name for f in files]} if len(videos) > 1 else {})
     first = Path(paths[0])
     return Source(
         "video" if len(videos) == 1 else "videos", first, first.stem if len(videos) == 1 else first.parent.name, views, timestamps, facts=facts
