@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 import torch
 from torch import Tensor
@@ -51,18 +52,31 @@ class ForegroundMask:
 
     Attributes:
         quantile: the worst share above it is left out; mask borders are never exact.
+        layers: pattern (fnmatch) of the dynamic layers that the masks are about; small movers of a residual layer may have none.
     """
 
     quantile: float = 0.98
+    layers: str = "*"
+
+    @property
+    def channel(self) -> str:
+        """Name of the rendered indicator."""
+        return FOREGROUND if self.layers == "*" else f"{FOREGROUND}:{self.layers}"
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """The indicator of dynamic layers, (N, 1)."""
-        return {} if step.samples[item].mask is None else {FOREGROUND: step.scene.dynamic_rows()[:, None]}
+        if step.samples[item].mask is None:
+            return {}
+        rows = step.scene.dynamic_rows()
+        for name, place in step.scene.slices().items():
+            if not fnmatch(name, self.layers):
+                rows[place] = 0
+        return {self.channel: rows[:, None]}
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the images with a mask; 0 without any."""
         losses = []
         for extra, sample in zip(step.extra, step.samples, strict=True):
             if sample.mask is not None:
-                losses.append(trimmed_mean((extra[FOREGROUND][..., 0] - sample.mask).abs(), sample.mask_valid, self.quantile))
+                losses.append(trimmed_mean((extra[self.channel][..., 0] - sample.mask).abs(), sample.mask_valid, self.quantile))
         return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())

@@ -62,7 +62,7 @@ def train_stage(
             state.skipped += 1
         else:
             update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
-            keep_sane(scene, stage.rates, state.step, state.extent)
+            keep_sane(scene, stage.rates, state.step, state.extent, frames)
             gather_growth(state, stage, step)
         change_density(state, stage, scene, frames, seed)
         state.step += 1

@@ -22,6 +22,7 @@ class Bounds:
         smallest, largest: of a standard deviation, in extents.
         opacity_logit, color_logit: largest absolute values; sigmoid(8) = 0.9997 leaves a gradient to come back by.
         renormalize_every: steps after which quaternions are brought back to unit length.
+        shortest, longest: standard deviations of lifetimes, in spacings of the training images and in lengths of the recording.
     """
 
     smallest: float = 1e-5
@@ -29,13 +30,25 @@ class Bounds:
     opacity_logit: float = 12.0
     color_logit: float = 8.0
     renormalize_every: int = 100
+    shortest: float = 1.0
+    longest: float = 2.0
 
 
 @torch.no_grad()
-def keep_sane(scene: Scene, rates: Mapping[str, Rate], step: int, extent: float, bounds: Bounds = Bounds()) -> None:
-    """Clamp the trained parameters of `scene` in place; tensors without a rate are not touched."""
+def keep_sane(scene: Scene, rates: Mapping[str, Rate], step: int, extent: float, frames: int, bounds: Bounds = Bounds()) -> None:
+    """Clamp the trained parameters of `scene` in place; tensors without a rate are not touched.
+
+    Args:
+        frames: how many training images there are: no lifetime may be much shorter than their spacing, or each image gets its own cloud.
+    """
     low, high = math.log(bounds.smallest * extent), math.log(bounds.largest * extent)
-    limits = {"log_scale": (low, high), "opacity_logit": (-bounds.opacity_logit, bounds.opacity_logit), "color_logit": (-bounds.color_logit, bounds.color_logit)}
+    seconds = max(scene.time_range[1] - scene.time_range[0], 1e-9)
+    limits = {
+        "log_scale": (low, high),
+        "opacity_logit": (-bounds.opacity_logit, bounds.opacity_logit),
+        "color_logit": (-bounds.color_logit, bounds.color_logit),
+        "log_duration": (math.log(bounds.shortest * seconds / frames), math.log(bounds.longest * seconds)),
+    }
     for layer in scene.layers:
         for key, group, name in parameters(layer):
             if group is not layer.splats or rate_of(rates, key) is None:
