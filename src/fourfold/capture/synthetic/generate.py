@@ -27,16 +27,17 @@ from fourfold.files import replacing
 VIDEO = "video.mp4"
 
 
-def generate(kind: str, out: Path, *, seed: int = 0, options: SyntheticOptions | None = None) -> Capture:
+def generate(kind: str, out: Path, *, seed: int = 0, options: SyntheticOptions = SyntheticOptions()) -> Capture:
     """Ray-cast the capture `kind` (a key of `KINDS`) into the directory `out` and open it.
 
     A figure walks, waves and breathes beside a hopping ball in a painted room; units are metres, the world's y axis points down, the
     floor is y = 0. Beside the `Capture` layout there is `truth/` (see `Truth`), for one-camera kinds `video.mp4` (view 0, H.264), and
-    with `options.noise` spoilt priors under `noisy/`. The same kind, seed and options give the same bytes.
+    with `options.noise` spoilt priors under `noisy/`. The same kind, seed and options give the same bytes; another seed changes the
+    paint, the tremor of the hand and which points are tracked, not what happens.
 
     FourfoldError for an unknown kind, sizes that cannot be, or an `out` that holds something else.
     """
-    chosen, options = _resolve(kind, options or SyntheticOptions())
+    chosen = _resolve(kind, options)
     out = Path(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / TRUTH).is_dir())):
         raise FourfoldError(f"{out} exists and is no synthetic capture: name another directory with -o")
@@ -60,7 +61,7 @@ def generate(kind: str, out: Path, *, seed: int = 0, options: SyntheticOptions |
     return replace(capture, root=out)
 
 
-def _resolve(kind: str, options: SyntheticOptions) -> tuple[Kind, SyntheticOptions]:
+def _resolve(kind: str, options: SyntheticOptions) -> Kind:
     if kind not in KINDS:
         raise FourfoldError(f"there is no synthetic capture {kind!r}: choose one of {', '.join(KINDS)}")
     names = ("frames", "width", "height", "fps", "heldout_every")
@@ -74,7 +75,7 @@ def _resolve(kind: str, options: SyntheticOptions) -> tuple[Kind, SyntheticOptio
         raise FourfoldError(
             f"a synthetic image is at least 16 pixels wide and high, in even numbers, got {chosen.width} x {chosen.height}: choose others"
         )
-    return chosen, options
+    return chosen
 
 
 def _wall_texel(kind: Kind) -> float:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.synthetic.solids import Shape, Solid
+from fourfold.capture.synthetic.solids import Shape, surface_points
 from fourfold.capture.synthetic.textures import Image, SolidNoise, Texture, atlas, face_directions, plane_noise
 
 Array = NDArray[np.floating[Any]]
@@ -151,11 +151,11 @@ def cover(
     rng: np.random.Generator, noise: SolidNoise, shape: Shape, size_m: Array, style: Cover, resolution: int, half_length: float = 0.0
 ) -> Texture:
     """Paint a solid of half sizes size_m (3,) metres (for capsules the radius on each axis) from noise in space, stripes and dots."""
-    probe = Solid("probe", shape, np.eye(4)[None], None, half_length=half_length)  # type: ignore[arg-type]
+    extent = np.array([1.0, 1.0, 1.0 + half_length])
     offsets = rng.uniform(0, 32, (4, 3))
     faces = []
     for face in range(6):
-        points = probe.surface(face_directions(face, resolution, probe.extent)) * np.asarray(size_m)[:, None]
+        points = surface_points(shape, half_length, face_directions(face, resolution, extent)) * np.asarray(size_m)[:, None]
         blend = 1 / (1 + np.exp(-2.5 * noise(points, style.grain, offsets[0])))
         detail = 0.6 * noise(points, style.grain / 2, offsets[1]) + 0.5 * noise(points, style.grain / 4, offsets[2])
         colours = blend[:, None] * np.array(style.base) + (1 - blend[:, None]) * np.array(style.second)

@@ -73,22 +73,27 @@ class Solid:
 
     def surface(self, direction: Array) -> Array:
         """(3, N) surface points seen from the local centre along `direction` (3, N)."""
-        if self.shape == "ball":
-            return direction / np.linalg.norm(direction, axis=0)
-        if self.shape in ("cube", "room"):
-            return direction / np.abs(direction).max(0)
-        unit = direction / np.linalg.norm(direction, axis=0)
-        across, along, h = unit[0] ** 2 + unit[1] ** 2, np.abs(unit[2]), self.half_length
-        with np.errstate(divide="ignore"):
-            side = 1.0 / np.sqrt(across)
-        cap = along * h + np.sqrt(np.maximum(1.0 - h * h * across, 0.0))
-        return unit * np.where(side * along <= h, side, cap)
+        return surface_points(self.shape, self.half_length, direction)
 
     def contains(self, local: Array, margin: float = 0.0) -> NDArray[np.bool_]:
         """(N,) whether local points (3, N) lie inside by more than `margin` local units."""
         if self.shape in ("cube", "room"):
             return np.abs(local).max(0) < 1.0 - margin
         return np.linalg.norm(self.normal(local), axis=0) < 1.0 - margin
+
+
+def surface_points(shape: Shape, half_length: float, direction: Array) -> Array:
+    """(3, N) points of a canonical shape's surface seen from its centre along `direction` (3, N)."""
+    if shape in ("cube", "room"):
+        return direction / np.abs(direction).max(0)
+    unit = direction / np.linalg.norm(direction, axis=0)
+    if shape == "ball":
+        return unit
+    across, along = unit[0] ** 2 + unit[1] ** 2, np.abs(unit[2])
+    with np.errstate(divide="ignore"):
+        side = 1.0 / np.sqrt(across)
+    cap = along * half_length + np.sqrt(np.maximum(1.0 - half_length**2 * across, 0.0))
+    return unit * np.where(side * along <= half_length, side, cap)
 
 
 def _hit_ball(origin: Array, direction: Array, half_length: float) -> Array:
