@@ -67,7 +67,7 @@ def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int],
         keep: directory that receives `VIEW_TIME.png` renders and `truth/VIEW_TIME.png`, 8 bit; the scores are those of the unrounded render.
     """
     rows: list[dict[str, Any]] = []
-    for view, index in capture.heldout_frames():
+    for view, index in scorable_frames(capture):
         image = render(view, index)
         truth = capture.image(view, index).astype(np.float32) / 255
         moving = masks.get((view, index))
@@ -88,6 +88,12 @@ def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int],
             save_png(keep / "truth" / f"{view:03d}_{index:05d}.png", truth)
     names = ("psnr", "ssim", "psnr_dynamic", "psnr_static", "lpips")
     return Scores({name: metrics.mean_of([row[name] for row in rows]) for name in names}, rows)
+
+
+def scorable_frames(capture: Capture) -> list[tuple[int, int]]:
+    """Held-out images with a known camera; the others cannot be rendered and are left out of every score."""
+    known = np.isfinite(capture.world_to_camera).all(axis=(2, 3)) & np.isfinite(capture.K).all(axis=(2, 3))
+    return [(view, index) for view, index in capture.heldout_frames() if known[view, index]]
 
 
 def moving_regions(capture: Capture, estimated: Mapping[int, NDArray[np.int8]]) -> dict[tuple[int, int], NDArray[np.bool_]]:
