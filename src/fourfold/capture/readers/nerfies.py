@@ -7,6 +7,7 @@ normalised by `scene.json`. An RGBA image's opacity says which pixels the depth 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,20 @@ from fourfold.capture.readers.json_file import entry, load, numbers
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, unknown_cameras, world_to_camera_of
 from fourfold.errors import FourfoldError
 
-MASK_FOLDERS = ("flow3d_preprocessed/track_anything",)  # Shape of Motion's additions
+MASK_FOLDER = "flow3d_preprocessed/track_anything"  # Shape of Motion's additions
 MILLIMETRES_ABOVE = 50.0  # a median depth beyond 50 is not metres in a hand-held capture
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the folder holds: images by id in `rgb/{scale}`, (camera number, number of the moment) by id, ids held out, and whether units are metres."""
+
+    root: Path
+    scale: str
+    images: dict[str, Path]
+    moments: dict[str, tuple[int, int]]
+    held: frozenset[str]
+    metric: bool
 
 
 def recognises(path: Path) -> bool:
@@ -33,19 +46,18 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     """One view per camera number, at the moments of its images; validation frames are held out. Cameras without images are left out."""
     root = paths[0]
     scale, images = _images(root)
-    moments = _moments(root)
     train, held = _splits(root)
-    listed = [i for i in (*train, *held) if i in images and i in moments]
+    # Shipped with a frame rate and splits, the cameras come from a phone's depth sensor and are in metres; Nerfies' own are not.
+    metric = (root / "splits").is_dir() and (root / "extra.json").is_file()
+    found = _Found(root, scale, images, _moments(root), frozenset(held), metric)
+    listed = [i for i in (*train, *held) if i in images and i in found.moments]
     if not listed:
         raise FourfoldError(f"{root / 'rgb' / scale} holds none of the images that the splits name: complete the download")
-    times = np.array(sorted({moments[i][1] for i in listed}))
-    cameras = sorted({moments[i][0] for i in listed})
+    times = np.array(sorted({found.moments[i][1] for i in listed}))
     extra = load(root / "extra.json") if (root / "extra.json").is_file() else {}
     fps = options.fps or float(extra.get("fps", DEFAULT_FPS))
-    metric = (root / "splits").is_dir() and (root / "extra.json").is_file()
-    views = [
-        _view(root, scale, camera, [i for i in listed if moments[i][0] == camera], images, moments, times, set(held), metric) for camera in cameras
-    ]
+    cameras = sorted({found.moments[i][0] for i in listed})
+    views = [_view(found, camera, [i for i in listed if found.moments[i][0] == camera], times) for camera in cameras]
     protocol = "the validation split" if any(v.heldout.any() for v in views) else None
     missing = [i for i in (*train, *held) if i not in images]
     facts: dict[str, Any] = {"fps": fps, "rgb_folder": scale, "frames_without_image": len(missing)}
@@ -84,27 +96,18 @@ def _splits(root: Path) -> tuple[list[str], list[str]]:
     return train, held
 
 
-def _view(
-    root: Path,
-    scale: str,
-    camera: int,
-    ids: list[str],
-    images: dict[str, Path],
-    moments: dict[str, tuple[int, int]],
-    times: NDArray[np.int64],
-    held: set[str],
-    metric: bool,
-) -> ViewSource:
-    frames = image_files([images[i] for i in ids])
+def _view(found: _Found, camera: int, ids: list[str], times: NDArray[np.int64]) -> ViewSource:
+    root, scale = found.root, found.scale
+    frames = image_files([found.images[i] for i in ids])
     which, heldout = np.full(len(times), -1, np.int64), np.zeros(len(times), bool)
     K, poses = unknown_cameras(len(times))
     lenses: list[Lens] = [Lens()] * len(times)
     for number, name in enumerate(ids):
-        moment = int(np.searchsorted(times, moments[name][1]))
-        which[moment], heldout[moment] = number, name in held
+        moment = int(np.searchsorted(times, found.moments[name][1]))
+        which[moment], heldout[moment] = number, name in found.held
         K[moment], poses[moment], lenses[moment] = load_camera(root / "camera" / f"{name}.json", frames.size)
     depths = [_beside(root / "depth" / scale / i, (".npy", ".npz", ".png")) for i in ids]
-    masks = [_beside(root / folder / scale / i, (".png",)) for folder in MASK_FOLDERS if (root / folder / scale).is_dir() for i in ids]
+    masks = [_beside(root / MASK_FOLDER / scale / i, (".png",)) for i in ids]
     return ViewSource(
         f"camera {camera}",
         frames,
@@ -115,7 +118,7 @@ def _view(
         heldout=heldout,
         alpha="valid",
         masks=mask_files(masks, frames.size) if any(masks) else None,
-        depth=depth_files(depths, frames.size, depth_unit([d for d in depths if d])) if any(depths) and metric else None,
+        depth=depth_files(depths, frames.size, depth_unit([d for d in depths if d])) if any(depths) and found.metric else None,
     )
 
 
