@@ -210,3 +210,13 @@ def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
 def test_a_single_frame_is_no_capture(tmp_path: Path) -> None:
     video = files.write_video(tmp_path / "one.mp4", files.grey_ramp(1))
     assert "holds a single image" in _refused([video], tmp_path)
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_images(tmp_path / "clip", files.noise(3))
+
+    def refuse(self: FrameWriter, index: int, frame: np.ndarray) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere")
+
+    monkeypatch.setattr(FrameWriter, "write", refuse)
+    assert "/somewhere may not be read or written" in _refused([tmp_path / "clip"], tmp_path)

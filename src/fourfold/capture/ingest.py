@@ -60,7 +60,10 @@ def prepare_capture(
         source = open_source(paths, options)
         write_capture(source, folder, pixels=pixels, holdout=holdout, mask_border=options.mask_border, progress=progress)
 
-    run_stage(out, capture_key(paths, pixels=pixels, holdout=holdout, options=options), make)
+    try:
+        run_stage(out, capture_key(paths, pixels=pixels, holdout=holdout, options=options), make)
+    except PermissionError as error:
+        raise FourfoldError(f"{error.filename or out} may not be read or written: check its permissions or give another folder") from error
     return Capture.load(out)
 
 

@@ -27,7 +27,7 @@ MILLIMETRES_ABOVE = 50.0  # a median depth beyond 50 is not metres in a hand-hel
 
 @dataclass(frozen=True)
 class _Found:
-    """What the folder holds: images by id in `rgb/{scale}`, (camera number, number of the moment) by id, ids held out, and whether units are metres."""
+    """What the folder holds: images by id in `rgb/{scale}`, (camera, moment) numbers by id, ids held out, and whether units are metres."""
 
     root: Path
     scale: str
