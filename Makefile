@@ -40,13 +40,15 @@ $(BIN)/python:
 	$$python -m venv $(VENV)
 
 # torch comes first and alone: it is by far the largest download, and a change of ours never fetches it again.
+# The build tools stay in the environment too, so that a changed kernel is compiled alone and not the rest with it.
 $(VENV)/.torch: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet "scikit-build-core>=0.10" cmake ninja
 	@touch $@
 
 $(STAMP): $(BUILD_INPUTS) $(VENV)/.torch
 	@command -v $${CXX:-g++} >/dev/null || command -v clang++ >/dev/null || echo "note: no C++ compiler (g++ or clang++) was found: fourfold will run on its slow reference." >&2
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[dev]"
 	@touch $@
 
 # For work on the kernels without a new install: builds into src/fourfold/kernels/lib with the cmake on PATH.
