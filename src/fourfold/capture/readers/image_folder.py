@@ -34,7 +34,7 @@ def recognises(path: Path) -> bool:
 def folders_in(path: Path) -> list[Folder]:
     """The views in a folder: images directly inside it, inside `images/` and its like, or inside one folder per camera in either."""
     if found := images_in(path):
-        return [Folder(path.name, tuple(found), _masks(path.parent, None) if path.name in IMAGE_FOLDERS else _masks(path, None))]
+        return [Folder(path.name, tuple(found), _masks(path, None) or _beside(path, found))]
     for name in IMAGE_FOLDERS:
         if found := images_in(path / name):
             return [Folder(path.name, tuple(found), _masks(path, None))]
@@ -57,6 +57,12 @@ def _masks(root: Path, camera: str | None) -> tuple[Path, ...]:
         if found := images_in(root / name / camera if camera else root / name):
             return tuple(found)
     return ()
+
+
+def _beside(path: Path, images: Sequence[Path]) -> tuple[Path, ...]:
+    """Masks in a sibling folder: of `images/` and its like in any case, of a folder of another name only if the file names agree."""
+    masks = _masks(path.resolve().parent, None)
+    return masks if path.resolve().name in IMAGE_FOLDERS or {i.stem for i in images} <= {m.stem for m in masks} else ()
 
 
 def matched_masks(images: Sequence[Path], masks: Sequence[Path], size: tuple[int, int]) -> FrameFiles | None:

@@ -1,0 +1,56 @@
+"""`inspect`: what is told about an input, without decoding it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import capture_files as files
+from fourfold.capture.inspect import as_lines, inspect
+
+
+def test_a_video_is_described_in_lines(tmp_path: Path) -> None:
+    path = files.write_video(tmp_path / "clip.mp4", files.grey_ramp(21), fps=10)
+    found = inspect(path)
+    json.dumps(found, allow_nan=False)
+    assert as_lines(found) == [
+        f"{path}: video",
+        "  views     1",
+        "  moments   21 at 10 per second, 2.00 s, 21 images",
+        "  size      64 x 48 pixels",
+        "  cameras   unknown",
+        "  also      no masks, no depth",
+        "  held out  every:8: 3 images, 18 to train on",
+        "  estimated camera poses, focal length and lens distortion, masks of what moves, depth, point tracks",
+    ]
+
+
+def test_several_videos_and_a_rule(tmp_path: Path) -> None:
+    paths = [files.write_video(tmp_path / f"{n}.mp4", files.grey_ramp(9), fps=10) for n in ("left", "right")]
+    found = inspect(paths, holdout="cameras:right")
+    assert (found["layout"], found["view_names"], found["heldout_images"], found["train_images"]) == ("videos", ["left", "right"], 9, 9)
+    assert found["facts"]["offsets_from"] == "assumed to begin together"
+    assert inspect(tmp_path)["view_names"] == ["left", "right"]
+
+
+def test_given_cameras_and_masks_are_not_estimated(tmp_path: Path) -> None:
+    root = tmp_path / "scene"
+    files.write_images(root / "images", files.noise(3))
+    files.write_images(root / "masks", [np.zeros((48, 64), np.uint8)] * 3)
+    rows = np.zeros((3, 17))
+    rows[:, :15] = np.tile(np.array([[0, 1, 0, 0, 48], [1, 0, 0, 0, 64], [0, 0, -1, 0, 50]], float).ravel(), (3, 1))
+    rows[2, 3] = 0.5  # the third camera stands elsewhere
+    np.save(root / "poses_bounds.npy", rows)
+    found = inspect(root)
+    assert (found["layout"], found["cameras"], found["moving_cameras"], found["masks"]) == ("LLFF", "given", True, 1)
+    assert found["will_estimate"] == ["depth", "point tracks"]
+
+
+def test_masks_beside_a_folder_of_another_name_need_its_file_names(tmp_path: Path) -> None:
+    files.write_images(tmp_path / "left", files.noise(3), "a{:02d}.jpg")
+    files.write_images(tmp_path / "masks", [np.zeros((48, 64), np.uint8)] * 3, "b{:02d}.png")
+    assert inspect(tmp_path / "left")["masks"] == 0
+    files.write_images(tmp_path / "masks", [np.zeros((48, 64), np.uint8)] * 3, "a{:02d}.png")
+    assert inspect(tmp_path / "left")["masks"] == 1
