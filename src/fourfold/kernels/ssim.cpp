@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "buffer.h"
 #include "pool.h"
 #include "simd.h"
 
@@ -40,6 +41,14 @@ inline vfloat load_some(const float* from, int n) {
   vfloat v{};
   std::memcpy(&v, from, n * sizeof(float));
   return v;
+}
+
+inline void store_some(float* to, vfloat v, int n) {
+  if (n >= kLanes) {
+    fourfold::store(to, v);
+  } else {
+    std::memcpy(to, &v, n * sizeof(float));
+  }
 }
 
 struct Size {
@@ -88,11 +97,14 @@ template <int kFields, class Fields, class Body>
 void for_blurred_rows(const Size& size, const Fields& fields, const Body& body) {
   const int tasks = (size.height + kRowsPerTask - 1) / kRowsPerTask;
   fourfold::parallel_for(tasks, [&](int task) {
-    std::vector<float> scratch(static_cast<std::size_t>(kBlock) * kFields * size.stride());  // margins stay zero
+    thread_local fourfold::Buffer<float> kept;
+    const std::size_t floats = static_cast<std::size_t>(kBlock) * kFields * size.stride();
+    float* scratch = kept.resize(floats);
+    std::fill_n(scratch, floats, 0.f);  // the margins stay zero
     const int end = std::min(size.height, (task + 1) * kRowsPerTask);
     for (int first = task * kRowsPerTask; first < end; first += kBlock) {
-      blur_columns<kFields>(size, first, scratch.data(), fields);
-      for (int o = 0; o < std::min(kBlock, end - first); ++o) body(task, first + o, scratch.data() + static_cast<std::size_t>(o) * kFields * size.stride());
+      blur_columns<kFields>(size, first, scratch, fields);
+      for (int o = 0; o < std::min(kBlock, end - first); ++o) body(task, first + o, scratch + static_cast<std::size_t>(o) * kFields * size.stride());
     }
   });
 }
@@ -105,15 +117,9 @@ inline Partials similarity_of(vfloat mx, vfloat my, vfloat square, vfloat produc
   const vfloat mxy = mx * my, mm = mx * mx + my * my;
   const vfloat a1 = 2.f * mxy + kC1, a2 = 2.f * (product - mxy) + kC2;
   const vfloat b1 = mm + kC1, b2 = square - mm + kC2;
-  const vfloat r1 = 1.f / b1, r2 = 1.f / b2;
+  const vfloat r1 = fourfold::reciprocal(b1), r2 = fourfold::reciprocal(b2);
   const vfloat r12 = r1 * r2, s = a1 * a2 * r12;
   return {s, 2.f * my * (a2 - a1) * r12 - 2.f * mx * s * (r1 - r2), -s * r2, 2.f * a1 * r12};
-}
-
-double sum_of(vfloat v) {
-  double sum = 0;
-  for (int i = 0; i < kLanes; ++i) sum += v[i];
-  return sum;
 }
 
 }  // namespace
@@ -137,7 +143,8 @@ int ff_ssim(const float* x, const float* y, const float* weight, int height, int
     return 0;
   }
   const double scale = 1 / (total_weight * channels);
-  std::vector<float> partials(gradient ? 3 * length * height + kLanes : 0);  // (height, 3, length)
+  thread_local fourfold::Buffer<float> kept;  // a fresh array would cost more in page faults than the arithmetic
+  float* const partials = gradient ? kept.resize(3 * length * height) : nullptr;  // (height, 3, length)
   std::vector<double> sums((height + kRowsPerTask - 1) / kRowsPerTask);
 
   const auto moments = [&](int row, int column, int count, vfloat* out) {
@@ -148,41 +155,41 @@ int ff_ssim(const float* x, const float* y, const float* weight, int height, int
     out[3] = a * b;
   };
   for_blurred_rows<4>(size, moments, [&](int task, int row, const float* blurred) {
-    float lane_weight[kLanes];
-    std::fill_n(lane_weight, kLanes, static_cast<float>(scale));
-    double sum = 0;
+    // the share of each column of this row in the mean, zero beyond the image so that the last vector adds nothing
+    std::vector<float> share(length + kLanes);
+    for (std::size_t pixel = 0, i = 0; pixel < static_cast<std::size_t>(width); ++pixel) {
+      const float one = static_cast<float>(weight ? scale * weight[static_cast<std::size_t>(row) * width + pixel] : scale);
+      for (int c = 0; c < channels; ++c) share[i++] = one;
+    }
+    vfloat sum{};
     for (int column = 0; column < size.length; column += kLanes) {
-      const int count = std::min(kLanes, size.length - column);
-      if (weight) {
-        for (int i = 0; i < count; ++i) lane_weight[i] = static_cast<float>(scale * weight[static_cast<std::size_t>(row) * width + (column + i) / channels]);
-      }
-      for (int i = count; i < kLanes; ++i) lane_weight[i] = 0;
-      const vfloat w = fourfold::load(lane_weight);
+      const vfloat w = fourfold::load(share.data() + column);
       const Partials p = similarity_of(blur_row(blurred, column, channels), blur_row(blurred + padded, column, channels),
                                        blur_row(blurred + 2 * padded, column, channels), blur_row(blurred + 3 * padded, column, channels));
-      sum += sum_of(w * p.similarity);
+      sum += w * p.similarity;
       if (!gradient) continue;
-      float* to = partials.data() + static_cast<std::size_t>(row) * 3 * length + column;
+      float* to = partials + static_cast<std::size_t>(row) * 3 * length + column;
+      const int count = size.length - column;
       const vfloat out[3] = {w * p.by_mean, w * p.by_square, w * p.by_product};
-      for (int f = 0; f < 3; ++f) std::memcpy(to + f * length, &out[f], count * sizeof(float));
+      for (int f = 0; f < 3; ++f) store_some(to + f * length, out[f], count);
     }
-    sums[task] += sum;
+    for (int i = 0; i < kLanes; ++i) sums[task] += sum[i];
   });
   *value = 0;
   for (const double sum : sums) *value += sum;
   if (!gradient) return 0;
 
   const auto derivatives = [&](int row, int column, int count, vfloat* out) {
-    const float* from = partials.data() + static_cast<std::size_t>(row) * 3 * length + column;
+    const float* from = partials + static_cast<std::size_t>(row) * 3 * length + column;
     for (int f = 0; f < 3; ++f) out[f] = load_some(from + f * length, count);
   };
   for_blurred_rows<3>(size, derivatives, [&](int, int row, const float* blurred) {
     const float *a = x + row * length, *b = y + row * length;
     for (int column = 0; column < size.length; column += kLanes) {
-      const int count = std::min(kLanes, size.length - column);
+      const int count = size.length - column;
       const vfloat g = blur_row(blurred, column, channels) + 2.f * load_some(a + column, count) * blur_row(blurred + padded, column, channels) +
                        load_some(b + column, count) * blur_row(blurred + 2 * padded, column, channels);
-      std::memcpy(gradient + row * length + column, &g, count * sizeof(float));
+      store_some(gradient + row * length + column, g, count);
     }
   });
   return 0;
