@@ -55,7 +55,12 @@ class Cloud:
 
 
 def static_layer(
-    capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: BackgroundNumbers = BackgroundNumbers(), name: str = "static"
+    capture: Capture,
+    priors: Priors,
+    quality: Quality,
+    random: np.random.Generator,
+    numbers: BackgroundNumbers = BackgroundNumbers(),
+    name: str = "static",
 ) -> Layer:
     """The background as a static layer of about `numbers.count * quality.gaussians` Gaussians.
 
@@ -121,7 +126,9 @@ def from_nothing(frames: list[Frame], count: int, random: np.random.Generator) -
     axes = np.stack([frame.world_to_camera[2, :3] for frame in frames])
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     spread = float(np.linalg.norm(centers - centers.mean(0), axis=1).max())
-    target = np.linalg.solve(across.sum(0) + 1e-3 * len(frames) * np.eye(3), np.einsum("fij,fj->i", across, centers) + 1e-3 * len(frames) * centers.mean(0))
+    target = np.linalg.solve(
+        across.sum(0) + 1e-3 * len(frames) * np.eye(3), np.einsum("fij,fj->i", across, centers) + 1e-3 * len(frames) * centers.mean(0)
+    )
     distance = float(np.median(((target - centers) * axes).sum(1)))
     distance = distance if distance > 0.1 * spread and distance > 0 else max(3 * spread, 1.0)
     parts: list[Cloud] = []
@@ -145,7 +152,9 @@ def _filled_inverse(frame: Frame, confident: float) -> tuple[NDArray[np.float32]
     return np.maximum(pull_push(inverse, known), 1e-3 * float(np.median(inverse[known]))), known
 
 
-def _share(number: int, frames: list[Frame], filled: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], numbers: BackgroundNumbers) -> NDArray[np.float64]:
+def _share(
+    number: int, frames: list[Frame], filled: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], numbers: BackgroundNumbers
+) -> NDArray[np.float64]:
     """(H, W) how often each pixel of a frame is chosen: less where its depth is a guess, and shared among the frames that see the place."""
     frame, (inverse, known) = frames[number], filled[number]
     if not (inverse > 0).any():

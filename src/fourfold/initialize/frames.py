@@ -37,7 +37,9 @@ class Frame:
         return unproject_pixels(self.K, self.world_to_camera, np.stack([column + 0.5, row + 0.5], 1), depth)
 
 
-def unproject_pixels(K: NDArray[np.float64], world_to_camera: NDArray[np.float64], xy: NDArray[np.floating], depth: NDArray[np.floating]) -> NDArray[np.float64]:
+def unproject_pixels(
+    K: NDArray[np.float64], world_to_camera: NDArray[np.float64], xy: NDArray[np.floating], depth: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """(P, 3) world points at `depth` (P,) along the axis behind pixel positions `xy` (P, 2)."""
     rays = np.concatenate([xy, np.ones((len(xy), 1))], 1) @ np.linalg.inv(K).T
     return (rays * np.asarray(depth, np.float64)[:, None] - world_to_camera[:3, 3]) @ world_to_camera[:3, :3]
@@ -61,7 +63,9 @@ def read_frame(capture: Capture, priors: Priors, view: int, index: int, margin: 
     elif (given := capture.depth(view, index)) is not None:
         depth, confidence = np.asarray(given, np.float32), (given > 0).astype(np.float32)
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
-    return Frame(view, index, color, capture.K[view, index], capture.world_to_camera[view, index], depth, confidence, moving & seen, (doubtful == 0) & seen)
+    return Frame(
+        view, index, color, capture.K[view, index], capture.world_to_camera[view, index], depth, confidence, moving & seen, (doubtful == 0) & seen
+    )
 
 
 def reference_frames(capture: Capture, most: int) -> list[tuple[int, int]]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.initialize.fit_bases import FitNumbers, FittedBases, fit_bases
-from fourfold.initialize.frames import read_frame
+from fourfold.initialize.frames import Frame, read_frame
 from fourfold.initialize.splats import make_splats, neighbour_spacing
 from fourfold.initialize.track_cleaning import CleanTracks, clean_tracks
 from fourfold.initialize.tracks_to_bases import ClusterNumbers, bases_from_tracks
@@ -59,7 +59,8 @@ def object_layer(
     some = tracks if len(tracks) <= numbers.fitted_tracks else tracks.rows(np.sort(random.choice(len(tracks), numbers.fitted_tracks, replace=False)))
     bases = bases_from_tracks(some, numbers.clusters, random)
     fitted = fit_bases(some, bases, camera_centers(capture, indices), numbers.fit)
-    splats = _gaussians(capture, priors, tracks, some, fitted, max(100, round(numbers.count * quality.gaussians)), bases.size, random, numbers)
+    motion = _Motion(some, fitted, bases.size)
+    splats = _gaussians(capture, priors, tracks, motion, max(100, round(numbers.count * quality.gaussians)), random, numbers)
     fixed = {"knots": torch.from_numpy(tracks.knots).float(), "pivot": fitted.pivot.detach()}
     shared = {"rotation6d": fitted.rotation6d.detach(), "translation": fitted.translation.detach()}
     return Layer(name, DYNAMIC, SE3Bases(), splats, shared, fixed)
@@ -76,6 +77,15 @@ def camera_centers(capture: Capture, indices: NDArray[np.int64]) -> NDArray[np.f
 
 
 @dataclass(frozen=True)
+class _Motion:
+    """The tracks that bases were fitted to, the fit, and the object's size in scene units."""
+
+    tracks: CleanTracks
+    fitted: FittedBases
+    size: float
+
+
+@dataclass(frozen=True)
 class _Seeds:
     """Canonical points (P, 3) with color (P, 3), motion logits (P, B) and pixel footprint (P,), 0 unknown."""
 
@@ -86,21 +96,13 @@ class _Seeds:
 
 
 def _gaussians(
-    capture: Capture,
-    priors: Priors,
-    tracks: CleanTracks,
-    some: CleanTracks,
-    fitted: FittedBases,
-    count: int,
-    size: float,
-    random: np.random.Generator,
-    numbers: ObjectNumbers,
+    capture: Capture, priors: Priors, tracks: CleanTracks, motion: _Motion, count: int, random: np.random.Generator, numbers: ObjectNumbers
 ) -> dict[str, Tensor]:
-    parts = [_from_tracks(tracks, some, fitted, count, random)]
+    parts = [_from_tracks(tracks, motion, count, random)]
     missing = count - len(parts[0].points)
     frames = _frames_with_movers(capture, priors, tracks, numbers.frames)
     for view, index in frames if missing > 0 else []:
-        parts.append(_from_pixels(capture, priors, (view, index), some, fitted, -(-missing // len(frames)), size, random, numbers))
+        parts.append(_from_pixels(read_frame(capture, priors, view, index), motion, -(-missing // len(frames)), random, numbers))
     seeds = _Seeds(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("points", "color", "logits", "footprint")))
     if len(seeds.points) < count // 2:
         seeds = _thickened(seeds, count // 2, random)
@@ -111,8 +113,9 @@ def _gaussians(
     return make_splats(seeds.points, seeds.color, scale, numbers.opacity) | {"motion_logits": torch.from_numpy(seeds.logits).float()}
 
 
-def _from_tracks(tracks: CleanTracks, some: CleanTracks, fitted: FittedBases, count: int, random: np.random.Generator) -> _Seeds:
+def _from_tracks(tracks: CleanTracks, motion: _Motion, count: int, random: np.random.Generator) -> _Seeds:
     """One point per track, up to `count`; tracks that were not fitted take the coefficients of their nearest fitted neighbours."""
+    some, fitted = motion.tracks, motion.fitted
     if len(tracks) <= len(some):
         points, logits, color = fitted.means.numpy().astype(np.float64), fitted.logits.numpy(), some.color
     else:
@@ -126,7 +129,7 @@ def neighbour_logits(
     points: NDArray[np.floating], known: NDArray[np.floating], logits: NDArray[np.float32], neighbours: int = 3
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """(P, B) inverse-distance mean of the `logits` of the nearest `known` points, and (P,) the distance to the nearest."""
-    distance, index = cKDTree(known).query(points, k=min(neighbours, len(known)))
+    distance, index = KDTree(known).query(points, k=min(neighbours, len(known)))
     distance, index = distance.reshape(len(points), -1), index.reshape(len(points), -1)
     weight = 1.0 / np.maximum(distance, 1e-9)
     weight /= weight.sum(1, keepdims=True)
@@ -141,28 +144,20 @@ def _frames_with_movers(capture: Capture, priors: Priors, tracks: CleanTracks, m
     return [(view, int(index)) for index in indices for view in range(capture.views) if capture.train[view, index]]
 
 
-def _from_pixels(
-    capture: Capture,
-    priors: Priors,
-    where: tuple[int, int],
-    some: CleanTracks,
-    fitted: FittedBases,
-    count: int,
-    size: float,
-    random: np.random.Generator,
-    numbers: ObjectNumbers,
-) -> _Seeds:
+def _from_pixels(frame: Frame, motion: _Motion, count: int, random: np.random.Generator, numbers: ObjectNumbers) -> _Seeds:
     """Moving pixels of one image with their prior depth, brought back to the canonical time by the motion of the tracks around them."""
-    frame = read_frame(capture, priors, *where)
+    fitted = motion.fitted
     row, column = np.nonzero(frame.moving & (frame.depth > 0) & (frame.confidence >= numbers.confident))
-    pick = random.choice(len(row), min(count, len(row)), replace=False) if len(row) else np.zeros(0, np.int64)
+    if len(row) == 0:
+        return _Seeds(np.zeros((0, 3)), np.zeros((0, 3), np.float32), np.zeros((0, fitted.logits.shape[1]), np.float32), np.zeros(0))
+    pick = random.choice(len(row), min(count, len(row)), replace=False)
     row, column = row[pick], column[pick]
     depth = frame.depth[row, column].astype(np.float64)
     points = frame.unproject(row, column, depth)
-    knot = int(np.flatnonzero(some.indices == where[1])[0])
-    at_knot = fitted.positions(fitted.means, fitted.logits)[knot].detach().numpy().astype(np.float64)
-    logits, distance = neighbour_logits(points, at_knot, fitted.logits.numpy()) if len(points) else (np.zeros((0, fitted.logits.shape[1]), np.float32), np.zeros(0))
-    near = distance < numbers.reach * size
+    knot = int(np.flatnonzero(motion.tracks.indices == frame.index)[0])
+    at_knot = fitted.positions(fitted.means, fitted.logits)[knot].numpy().astype(np.float64)
+    logits, distance = neighbour_logits(points, at_knot, fitted.logits.numpy())
+    near = distance < numbers.reach * motion.size
     back = fitted.canonical(torch.from_numpy(points[near]).float(), torch.from_numpy(logits[near]), knot).numpy().astype(np.float64)
     return _Seeds(back, frame.color[row, column][near], logits[near], (depth / frame.K[0, 0])[near])
 

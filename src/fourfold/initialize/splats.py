@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 
@@ -38,5 +38,5 @@ def neighbour_spacing(points: NDArray[np.floating], neighbours: int = 3) -> NDAr
     count = len(points)
     if count < 2:
         return np.full(count, 1e-2, np.float32)
-    distance, _ = cKDTree(points).query(points, k=min(neighbours + 1, count))
+    distance, _ = KDTree(points).query(points, k=min(neighbours + 1, count))
     return distance[:, 1:].mean(1).astype(np.float32)

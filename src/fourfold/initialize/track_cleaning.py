@@ -5,7 +5,7 @@ Spec shape_of_motion.md section 4, points 1 to 3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,8 @@ class CleanTracks:
 
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> CleanTracks:
         """The `chosen` tracks."""
-        parts = (self.xyz, self.visible, self.reliable, self.color, self.spacing, self.group)
-        return CleanTracks(*(part[chosen] for part in parts), self.knots, self.indices, self.canonical)
+        names = ("xyz", "visible", "reliable", "color", "spacing", "group")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
     def __len__(self) -> int:
         return len(self.xyz)

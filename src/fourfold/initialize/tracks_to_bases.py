@@ -121,7 +121,7 @@ def _kmeans(feature: NDArray[np.float64], wanted: int, random: np.random.Generat
     if wanted == 1:
         return np.zeros(len(feature), np.int64)
     sample = feature if len(feature) <= 4000 else feature[random.choice(len(feature), 4000, replace=False)]
-    centers, _ = kmeans2(sample, wanted, iter=20, minit="++", seed=random, missing="warn")
+    centers, _ = kmeans2(sample, wanted, iter=20, minit="++", seed=random, missing="warn")  # pyright: ignore[reportCallIssue]
     distance = ((feature[:, None] - centers[None]) ** 2).sum(2) if len(feature) * wanted * feature.shape[1] < 5e7 else _distances(feature, centers)
     return np.unique(distance.argmin(1), return_inverse=True)[1].astype(np.int64)
 

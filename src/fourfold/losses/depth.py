@@ -19,10 +19,9 @@ def disparity(depth: Tensor, extent: float) -> Tensor:
     return 1.0 / (depth / extent + _EPSILON)
 
 
-def _weight(sample: Sample, alpha: Tensor, foreground_only: bool) -> Tensor:
-    """(H, W) where prior and rendering both have a depth, weighted by the prior's confidence."""
-    assert sample.depth is not None
-    weight = ((sample.depth > 0) & (alpha.detach() > 0.1)).to(alpha.dtype)
+def _weight(sample: Sample, prior: Tensor, alpha: Tensor, foreground_only: bool) -> Tensor:
+    """(H, W) where `prior` depth and rendering both have a depth, weighted by the prior's confidence."""
+    weight = ((prior > 0) & (alpha.detach() > 0.1)).to(alpha.dtype)
     if sample.depth_confidence is not None:
         weight = weight * sample.depth_confidence
     if sample.valid is not None:
@@ -51,7 +50,7 @@ class DepthDisparity:
         losses = []
         for render, sample in zip(step.renders, step.samples, strict=True):
             if sample.depth is not None:
-                weight = _weight(sample, render.alpha, self.foreground_only)
+                weight = _weight(sample, sample.depth, render.alpha, self.foreground_only)
                 error = torch.where(weight > 0, (_safe(render.depth, weight, step) - _safe(sample.depth, weight, step)).abs(), 0)
                 losses.append(trimmed_mean(error, weight, self.quantile))
         return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
@@ -77,7 +76,7 @@ class DepthGradient:
         for render, sample in zip(step.renders, step.samples, strict=True):
             if sample.depth is None:
                 continue
-            weight = _weight(sample, render.alpha, False)
+            weight = _weight(sample, sample.depth, render.alpha, False)
             rendered, prior = _safe(render.depth, weight, step), _safe(sample.depth, weight, step)
             for axis in (0, 1):
                 both = weight[1:] * weight[:-1] if axis == 0 else weight[:, 1:] * weight[:, :-1]

@@ -66,10 +66,8 @@ def read_tracks(channels: Tensor, alpha: Tensor, targets: TrackTargets, divide_b
     return points.unflatten(1, (-1, 3)), opacity[:, 0].detach() > SMALLEST_ALPHA
 
 
-def target_weight(step: Step, item: int, numbers: TrackNumbers, opaque: Tensor) -> Tensor:
-    """(P, K) weight of each query and target."""
-    targets = step.samples[item].tracks
-    assert targets is not None
+def target_weight(targets: TrackTargets, step: Step, item: int, numbers: TrackNumbers, opaque: Tensor) -> Tensor:
+    """(P, K) weight of each query and target of sample `item`."""
     weight = targets.visible * targets.weight * opaque[:, None]
     if numbers.interval_weight:
         first, last = step.scene.time_range
@@ -99,7 +97,7 @@ class TrackReprojection:
             points = torch.cat([points[..., :2], points[..., 2:].clamp_min(1e-6)], dim=-1)
             pixels = torch.stack([project_camera_points(points[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
             error = (pixels - targets.xy).abs().mean(-1)
-            weight = target_weight(step, item, self.numbers, opaque)
+            weight = target_weight(targets, step, item, self.numbers, opaque)
             side = max(sample.camera.width, sample.camera.height)
             losses.append(trimmed_mean(error, weight, self.numbers.quantile) / side)
         return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
@@ -123,7 +121,7 @@ class TrackDepth:
             if targets is None:
                 continue
             points, opaque = read_tracks(step.extra[item][TRACKS], step.renders[item].alpha, targets, self.numbers.divide_by_alpha)
-            weight = target_weight(step, item, self.numbers, opaque) * (targets.depth > 0)
+            weight = target_weight(targets, step, item, self.numbers, opaque) * (targets.depth > 0)
             known = torch.where(targets.depth > 0, targets.depth, step.extent)
             # a depth before the near plane is noise of a nearly transparent pixel and would dominate the mean
             rendered = points[..., 2].clamp_min(max(sample.camera.near, 1e-6))

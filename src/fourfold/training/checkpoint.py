@@ -93,7 +93,7 @@ def _unpack(tensors: dict[str, Tensor], header: dict[str, Any]) -> TrainingState
                 groups[path[2]][path[3]] = value
         numbers = {name: tuple(value) if isinstance(value, list) else value for name, value in entry["numbers"].items()}
         layers.append(Layer(entry["name"], entry["role"], motion_kinds()[entry["motion"]](**numbers), **groups))
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in header["scene"].items() if k != "layers"}
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["scene"].items() if k != "layers"}
     moments = {
         name: Moments(tensors[f"moments/{name}/first"], tensors[f"moments/{name}/second"], steps) for name, steps in header["adam_steps"].items()
     }

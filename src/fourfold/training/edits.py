@@ -20,7 +20,9 @@ def apply_edit(layer: Layer, edit: Edit, moments: dict[str, Moments]) -> GrowthS
     rows = len(edit.source)
     for name, value in edit.changes.items():
         if name not in layer.splats or value.shape != (rows, *layer.splats[name].shape[1:]):
-            raise FourfoldError(f"an edit of layer {layer.name!r} gives {name!r} the shape {tuple(value.shape)}, expected {rows} rows of an existing parameter")
+            raise FourfoldError(
+                f"an edit of layer {layer.name!r} gives {name!r} the shape {tuple(value.shape)}, expected {rows} rows of an existing parameter"
+            )
     for name, old in layer.splats.items():
         changed = edit.changes.get(name)
         layer.splats[name] = (old.detach()[edit.source] if changed is None else changed.detach().to(old.dtype)).contiguous()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class RandomImages:
 
 
 def _entropy(random: np.random.Generator) -> tuple[int, int]:
-    words = getattr(random.bit_generator.seed_seq, "entropy", None)
+    words: Any = getattr(random.bit_generator.seed_seq, "entropy", 0)
     if isinstance(words, tuple | list) and len(words) >= 2:
         return int(words[0]), int(words[1])
-    return int(words or 0), 0
+    return int(words) if isinstance(words, int) else 0, 0

@@ -16,7 +16,7 @@ from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
 from fourfold.scene.scene import Scene
 from fourfold.training.batch import SampleStore, Source
-from fourfold.training.checkpoint import load_newest, save_checkpoint
+from fourfold.training.checkpoint import clear_checkpoints, load_newest, save_checkpoint
 from fourfold.training.loop import StepReport, train_stage
 from fourfold.training.metrics_log import MetricsLog
 from fourfold.training.optimizer import trainable
@@ -95,7 +95,9 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     if not capture.train.any():
         raise FourfoldError(f"{capture.name} has no training image: hold out fewer frames")
     device = choose_device(config.device)
-    key = key_of(CODE_VERSION, recipe, config.seed, config.quality, config.time_budget, capture.name, capture.K, capture.world_to_camera, capture.train)
+    key = key_of(
+        CODE_VERSION, recipe, config.seed, config.quality, config.time_budget, capture.name, capture.K, capture.world_to_camera, capture.train
+    )
     run = _Run(recipe, capture, priors, out, config, device, key)
     state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
     store = SampleStore(Source(capture, priors, device, recipe.background, state.scene.near))
@@ -111,6 +113,7 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
 
 
 def _begin(run: _Run, scene: Scene | None) -> TrainingState:
+    clear_checkpoints(run.checkpoints)  # of other settings: they would be taken for newer ones
     quality = QUALITIES[run.config.quality]
     initial = scene if scene is not None else run.recipe.initialize(run.capture, run.priors, quality, generator(run.config.seed, -1 % 2**32, 0))
     return TrainingState(scene=replace(scene_to(initial, run.device), background=run.recipe.background))
