@@ -13,16 +13,16 @@ from fourfold.priors.providers import Provider
 
 
 def _missing(kind: str) -> Callable[[Capture], str | None]:
-    def reason(capture: Capture) -> str | None:
+    def applies(capture: Capture) -> str | None:
         trained = np.flatnonzero(capture.train.any(axis=1))
-        return None if len(trained) and all(capture.has(kind, int(v)) for v in trained) else f"the capture brings no {kind}"  # type: ignore[arg-type]
+        return None if len(trained) and all(capture.has(kind, int(v)) for v in trained) else ""  # type: ignore[arg-type]
 
-    return reason
+    return applies
 
 
 def _no_cameras(capture: Capture) -> str | None:
     known = np.isfinite(capture.world_to_camera[capture.train]).all() and np.isfinite(capture.K[capture.train]).all()
-    return None if known else "the capture brings no cameras"
+    return None if known else ""
 
 
 def _cameras(capture: Capture, _: Priors) -> list[Cameras]:

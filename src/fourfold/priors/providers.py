@@ -18,7 +18,8 @@ from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
 
 CONTRACTS: dict[str, type[Prior]] = {
-    c.name: c for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D)
+    c.name: c
+    for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D, contracts.Clouds)
 }
 _FOLDERS = ("given", "classical", "foundation")
 
@@ -32,7 +33,7 @@ class Provider:
         makes: names of the priors it returns, fields of `Priors`.
         needs: names of the priors it reads; they are made first.
         rank: the available provider of the highest rank serves.
-        missing: (capture) -> why it cannot serve this capture on this machine (one sentence), or None if it can.
+        missing: (capture) -> None if it can serve this capture on this machine, "" if it does not apply to it, or what is missing.
         make: (capture with cameras, priors so far) -> the priors it makes, in the order of `makes`.
         version: raised when its results change, so that kept results are made anew.
     """
@@ -80,7 +81,7 @@ def choose(prior: str, capture: Capture) -> Provider:
             for sentence in reasons:
                 fallback(sentence)
             return provider
-        if not provider.name.startswith("given"):
+        if reason:
             reasons.append(f"{name} from {provider.name} is not available ({reason}), the next provider serves")
     raise FourfoldError(f"nothing can provide the prior {prior!r} for this capture: {'; '.join(reasons) or 'no provider knows it'}")
 

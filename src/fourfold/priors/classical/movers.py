@@ -78,17 +78,18 @@ def moving_objects(
         Depth with the objects inside the masks, and `Tracks3D` (empty if nothing moves).
     """
     config = config or MoverConfig()
-    if capture.views > 1 or static.provenance.provider == "given":
+    frames = usable_frames(capture)
+    if len({v for v, _ in frames}) != 1 or static.provenance.provider == "given":
         return static, lift_tracks(tracks2d, static, masks, capture, config.lift)
-    times = [t for v, t in usable_frames(capture) if v == 0]
-    moving = _moving_masks(capture, masks, times)
+    view, times = frames[0][0], [t for _, t in frames]
+    moving = _moving_masks(capture, masks, view, times)
     regions = movers_of(moving, config.regions) if len(times) >= 3 else []
-    depth, confidence = static.depth[0].astype(np.float32), static.confidence[0].astype(np.float32)
+    depth, confidence = static.depth[view].astype(np.float32), static.confidence[view].astype(np.float32)
     parts: list[MoverTracks] = []
     notes: list[str] = []
     figures: dict[str, object] = {}
     for index, region in enumerate(regions):
-        mover = Mover(0, times, region, capture.K[0, times], capture.world_to_camera[0, times])
+        mover = Mover(view, times, region, capture.K[view, times], capture.world_to_camera[view, times])
         model = model_mover(capture, mover, tracks2d, config.model)
         choice = choose_scale(_evidence(mover, model, static, config), config.scale)
         notes += _sentences(index, model, choice, config)
@@ -99,19 +100,21 @@ def moving_objects(
         stamp[times] = np.where(shown, model.depth * choice.scale, 0)
         depth = np.where(stamp > 0, stamp, depth)
         confidence = np.where(stamp > 0, config.mask_confidence[model.kind], confidence)
-    parts.append(_left_over(capture, masks, regions, times, tracks2d, static, config))
+    parts.append(_left_over(capture, masks, regions, (view, times), tracks2d, static, config))
     for note in notes:
         fallback(note)
     provenance = Provenance("movers", notes=tuple(notes), figures={**static.provenance.figures, **figures})
-    joined = Depth(provenance, (depth.astype(np.float32),), (confidence.astype(np.float16),))
+    all_depth = tuple(depth if v == view else d for v, d in enumerate(static.depth))
+    all_confidence = tuple(confidence.astype(np.float16) if v == view else c for v, c in enumerate(static.confidence))
+    joined = Depth(provenance, all_depth, all_confidence)
     return joined, _join(capture, parts, provenance)
 
 
-def _moving_masks(capture: Capture, masks: Masks | None, times: Sequence[int]) -> NDArray[np.bool_]:
-    width, height = (int(n) for n in capture.sizes[0])
+def _moving_masks(capture: Capture, masks: Masks | None, view: int, times: Sequence[int]) -> NDArray[np.bool_]:
+    width, height = (int(n) for n in capture.sizes[view])
     found = np.zeros((len(times), height, width), bool)
     for index, time in enumerate(times):
-        mask = capture.mask(0, time) if masks is None else masks.mask[0][time]
+        mask = capture.mask(view, time) if masks is None else masks.mask[view][time]
         if mask is not None:
             found[index] = np.asarray(mask) > 0
     return found
@@ -123,8 +126,8 @@ def _evidence(mover: Mover, model: MoverModel, static: Depth, config: MoverConfi
     rotation, shift = mover.world_to_camera[:, :3, :3], mover.world_to_camera[:, :3, 3]
     centers = -np.einsum("fji,fj->fi", rotation, shift)
     offsets = np.einsum("fji,fj->fi", rotation, model.centers)
-    depth = [static.depth[0][t] for t in mover.times]
-    sure = [static.confidence[0][t] for t in mover.times]
+    depth = [static.depth[mover.view][t] for t in mover.times]
+    sure = [static.confidence[mover.view][t] for t in mover.times]
     ground, bounds = [], []
     for frame in known[:: max(1, len(known) // 20)]:
         contact = ground_ratio(depth[frame], sure[frame], mover.masks[frame], model.depth[frame])
@@ -238,18 +241,18 @@ def _left_over(
     capture: Capture,
     masks: Masks | None,
     regions: Sequence[NDArray[np.bool_]],
-    times: Sequence[int],
+    frames: tuple[int, Sequence[int]],
     tracks2d: Tracks2D,
     static: Depth,
     config: MoverConfig,
 ) -> MoverTracks:
     """Tracks on moving pixels that belong to no large mover, lifted with the depth of their surroundings."""
-    width, height = (int(n) for n in capture.sizes[0])
-    rest = np.full((capture.times, height, width), -1, np.int8)
-    rest[list(times)] = np.where(_moving_masks(capture, masks, times), 1, -1)
+    view, times = frames
+    rest = [np.full((capture.times, int(h), int(w)), -1, np.int8) for w, h in capture.sizes]
+    rest[view][list(times)] = np.where(_moving_masks(capture, masks, view, times), 1, -1)
     for region in regions:
-        rest[list(times)] = np.where(region, -1, rest[list(times)])
-    lifted = lift_tracks(tracks2d, static, Masks(Provenance("rest"), (rest,)), capture, config.lift)
+        rest[view][list(times)] = np.where(region, -1, rest[view][list(times)])
+    lifted = lift_tracks(tracks2d, static, Masks(Provenance("rest"), tuple(rest)), capture, config.lift)
     weight = 0.5 * lifted.confidence.astype(np.float32)
     return MoverTracks(lifted.xyz.astype(np.float64), lifted.visibility.astype(np.float32), weight, lifted.color, lifted.spacing, lifted.native)
 
@@ -271,11 +274,11 @@ def _join(capture: Capture, parts: Sequence[MoverTracks], provenance: Provenance
 
 
 def _brings_depth(capture: Capture) -> str | None:
-    return "the capture brings depth, tracks are lifted with it" if capture.has("depth") else None
+    return "" if capture.has("depth") else None
 
 
 def _brings_no_depth(capture: Capture) -> str | None:
-    return None if capture.has("depth") else "the capture brings no depth"
+    return None if capture.has("depth") else ""
 
 
 PROVIDERS = (
