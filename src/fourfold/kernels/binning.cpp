@@ -32,7 +32,7 @@ void pack_values(const ff_gaussians& g, std::size_t row, const float center[3], 
 
 int clamp_tile(float pixel, int tiles) {
   const float tile = std::floor(pixel * (1.f / kTile));
-  return static_cast<int>(std::fmin(std::fmax(tile, -1.f), static_cast<float>(tiles)));
+  return static_cast<int>(smaller(larger(tile, -1.f), static_cast<float>(tiles)));
 }
 
 struct Row {
@@ -43,13 +43,13 @@ struct Row {
 // over the row's dy it is largest at the dy nearest to that. The left border mirrors it.
 Row row_span(const Splat& s, const Frame& frame, int ty) {
   const float top = static_cast<float>(ty * kTile) + 0.5f;
-  const float bottom = std::fmin(top + (kTile - 1), static_cast<float>(frame.camera.height) - 0.5f);
-  const float low = std::fmax(top - s.y, -s.extent_y), high = std::fmin(bottom - s.y, s.extent_y);
+  const float bottom = smaller(top + (kTile - 1), static_cast<float>(frame.camera.height) - 0.5f);
+  const float low = larger(top - s.y, -s.extent_y), high = smaller(bottom - s.y, s.extent_y);
   if (!(low <= high)) return {0, -1};
   const float best = s.slope_y * s.extent_x;
   const auto border = [&](float wanted, float sign) {
-    const float dy = std::fmin(std::fmax(wanted, low), high), ratio = dy / s.extent_y;
-    return s.x + s.slope_x * dy + sign * s.chord_x * std::sqrt(std::fmax(1.f - ratio * ratio, 0.f));
+    const float dy = smaller(larger(wanted, low), high), ratio = dy / s.extent_y;
+    return s.x + s.slope_x * dy + sign * s.chord_x * std::sqrt(larger(1.f - ratio * ratio, 0.f));
   };
   const float slack = 1e-3f + 1e-6f * s.extent_x;  // rounding of the border itself
   const float left = std::ceil(border(-best, -1.f) - 0.5f - slack), right = std::floor(border(best, 1.f) - 0.5f + slack);

@@ -40,7 +40,10 @@ class TilePainter {
   }
 
   void paint() {
-    for (int entry = tile_.begin; entry < tile_.end && alive_ != 0; ++entry) add(entry);
+    for (int entry = tile_.begin; entry < tile_.end && alive_ != 0; ++entry) {
+      prefetch(frame_, std::min(entry + kAhead, tile_.end - 1));
+      add(entry);
+    }
   }
 
   void finish(const float* background, const ff_images& images) {
@@ -85,6 +88,7 @@ class TilePainter {
     const mask blended = reached & greater(rest, splat(kMinTransmittance));
     const vfloat weight = keep(blended, alpha * t);
     vfloat* sums = sums_ + b * channels_;
+#pragma GCC unroll 16
     for (int c = 0; c < channels_; ++c) sums[c] += weight * values[c];
     last_[b] = select(blended, splat_int(entry), last_[b]);
     tile_last_ = entry;

@@ -61,7 +61,10 @@ class TileGradient {
   }
 
   void walk() {
-    for (int entry = frame_.tile_last[static_cast<std::size_t>(tile_.index)]; entry >= tile_.begin; --entry) subtract(entry);
+    for (int entry = frame_.tile_last[static_cast<std::size_t>(tile_.index)]; entry >= tile_.begin; --entry) {
+      prefetch(frame_, std::max(entry - kAhead, tile_.begin));
+      subtract(entry);
+    }
   }
 
  private:
@@ -74,8 +77,9 @@ class TileGradient {
     const Splat& s = frame_.splats[rank];
     const float* values = &frame_.values[rank * static_cast<std::size_t>(frame_.channels)];
     const float x = s.x - (static_cast<float>(tile_.left) + 0.5f), y = s.y - (static_cast<float>(tile_.top) + 0.5f);
-    vfloat sums[kMoments + (kChannels > 0 ? kChannels : kMaxChannels)];
-    for (int i = 0; i < kMoments + channels_; ++i) sums[i] = vfloat{};
+    vfloat sums[kMoments] = {}, of_values[kChannels > 0 ? kChannels : kMaxChannels];
+#pragma GCC unroll 16
+    for (int c = 0; c < channels_; ++c) of_values[c] = vfloat{};
     bool touched = false;
     const ColumnRange columns = column_range(s, x, tile_.width);
     for (int column = columns.first; column <= columns.last; ++column) {
@@ -92,7 +96,7 @@ class TileGradient {
         const mask blended = at_least(log2_alpha, splat(kMinAlpha2)) & at_least(last_[b], splat_int(entry));
         if (!any(blended)) continue;
         column_touched = true;
-        const vfloat q = unblend(b, blended, log2_alpha, values, sums + kMoments);
+        const vfloat q = unblend(b, blended, log2_alpha, values, of_values);
         const vfloat qu = q * u;
         moments.q += q, moments.qu += qu, moments.quu += qu * u;
         sums[kAbsY] += absolute(qu);
@@ -104,7 +108,7 @@ class TileGradient {
       sums[kQ] += moments.q, sums[kQu] += moments.qu, sums[kQuu] += moments.quu;
       sums[kQv] += qv, sums[kQvv] += qv * v, sums[kQuv] += moments.qu * v;
     }
-    if (touched) record(entry, sums);
+    if (touched) record(entry, sums, of_values);
   }
 
   // Takes one contribution back out of a block: T, S become those before it; returns q = d loss / d ln alpha.
@@ -118,6 +122,7 @@ class TileGradient {
     const vfloat weight = alpha * t;
     const vfloat* g = gradient_ + b * channels_;
     vfloat here = dot(g, values);
+#pragma GCC unroll 16
     for (int c = 0; c < channels_; ++c) of_values[c] += weight * g[c];
     const vfloat of_alpha = t * here - behind_[b] * inverse;
     behind_[b] += weight * here;
@@ -136,15 +141,23 @@ class TileGradient {
       }
       a += d, b += e;
     }
+#pragma GCC unroll 16
     for (; c < channels_; ++c) a += g[c] * values[c];
     return a + b;
   }
 
-  void record(int entry, const vfloat* sums) {
+  void record(int entry, const vfloat* moments, const vfloat* of_values) {
     const std::size_t slot = static_cast<std::size_t>(frame_.tile_slot[static_cast<std::size_t>(entry)]);
     scratch_.touched[slot] = 1;
     float* to = &scratch_.records[slot * static_cast<std::size_t>(scratch_.record)];
+    constexpr int kSums = kMoments + (kChannels > 0 ? kChannels : kMaxChannels);
     const int n = kMoments + channels_;
+    vfloat sums[kSums];
+#pragma GCC unroll 8
+    for (int i = 0; i < kMoments; ++i) sums[i] = moments[i];
+#pragma GCC unroll 16
+    for (int i = 0; i < channels_; ++i) sums[kMoments + i] = of_values[i];
+#pragma GCC unroll 5
     for (int i = 0; i < n; i += kLanes) store(to + i, sum_lanes(sums + i, n - i < kLanes ? n - i : kLanes));
   }
 

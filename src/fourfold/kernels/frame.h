@@ -84,13 +84,13 @@ inline vfloat lane_y() {
 // The blocks of one column of a tile that a splat may touch, as bits of rows; x, y relative to the tile's first pixel centre.
 // Within the column's dx the ellipse lies inside the parallelogram slope_y dx +- chord_y, cut by the bounding box.
 inline unsigned column_rows(const Splat& s, float x, float y, int column, int tile_height) {
-  const float left = std::fmax(static_cast<float>(column * kBlockWidth) - x, -s.extent_x);
-  const float right = std::fmin(static_cast<float>(column * kBlockWidth + kBlockWidth - 1) - x, s.extent_x);
+  const float left = larger(static_cast<float>(column * kBlockWidth) - x, -s.extent_x);
+  const float right = smaller(static_cast<float>(column * kBlockWidth + kBlockWidth - 1) - x, s.extent_x);
   const float at_left = s.slope_y * left, at_right = s.slope_y * right;
-  const float low = std::fmax(std::fmin(at_left, at_right) - s.chord_y, -s.extent_y);
-  const float high = std::fmin(std::fmax(at_left, at_right) + s.chord_y, s.extent_y);
-  const float first = std::ceil(std::fmax(y + low, 0.f));
-  const float last = std::floor(std::fmin(y + high, static_cast<float>(tile_height - 1)));
+  const float low = larger(smaller(at_left, at_right) - s.chord_y, -s.extent_y);
+  const float high = smaller(larger(at_left, at_right) + s.chord_y, s.extent_y);
+  const float first = std::ceil(larger(y + low, 0.f));
+  const float last = std::floor(smaller(y + high, static_cast<float>(tile_height - 1)));
   if (!(first <= last)) return 0;
   const int from = static_cast<int>(first) / kBlockHeight, to = static_cast<int>(last) / kBlockHeight;
   return (2u << to) - (1u << from);
@@ -100,8 +100,8 @@ struct ColumnRange {
   int first, last;  // empty when first > last
 };
 inline ColumnRange column_range(const Splat& s, float x, int tile_width) {
-  const float first = std::ceil(std::fmax(x - s.extent_x, 0.f));
-  const float last = std::floor(std::fmin(x + s.extent_x, static_cast<float>(tile_width - 1)));
+  const float first = std::ceil(larger(x - s.extent_x, 0.f));
+  const float last = std::floor(smaller(x + s.extent_x, static_cast<float>(tile_width - 1)));
   if (!(first <= last)) return {0, -1};
   return {static_cast<int>(first) / kBlockWidth, static_cast<int>(last) / kBlockWidth};
 }

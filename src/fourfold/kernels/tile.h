@@ -37,6 +37,14 @@ inline void for_lanes(const TileView& tile, int block, F&& visit) {
   }
 }
 
+// Asks the caches for the splat and values of a list entry that will be needed soon: ranks of one tile lie far apart.
+constexpr int kAhead = 6;
+inline void prefetch(const Frame& frame, int entry) {
+  const std::size_t rank = static_cast<std::size_t>(frame.tile_rank[static_cast<std::size_t>(entry)]);
+  __builtin_prefetch(&frame.splats[rank]);
+  __builtin_prefetch(&frame.values[rank * static_cast<std::size_t>(frame.channels)]);
+}
+
 // Calls run.template operator()<C>() with C the number of channels where it has code of its own, else with 0.
 template <class F>
 inline void with_channels(int channels, F&& run) {

@@ -5,6 +5,7 @@ Differentiable in everything by autograd, in any floating dtype on any device. O
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,11 @@ def rasterize_reference(gaussians: Gaussians, camera: Camera, channels: Tensor |
     screen = ScreenStatistics(radius=_radius(splats, len(gaussians)))
     _watch_centers(splats, screen, len(gaussians))
     tiles = _tiles(splats, camera)
-    blended, alpha, depth, top = _draw_tiles(tiles, splats, torch.cat(values, 1), camera, options, screen)
+    values = torch.cat(values, 1)
+    blended, alpha, depth, top = _draw_tiles(tiles, splats, values, camera, options, screen)
+    if len(splats.row) == 0:  # nothing to draw: still a function of the inputs, with zero gradients
+        nothing = values.sum() + splats.opacity.sum() + splats.inverse.sum() + splats.centers.sum()
+        blended, alpha = blended + nothing, alpha + nothing
     color = blended[..., :3]
     if background is not None:
         color = color + (1 - alpha)[..., None] * background.to(means.dtype)
@@ -103,6 +108,12 @@ def _tiles(splats: Splats, camera: Camera) -> list[_Tile]:
         for y in range(tiles_y)
         for x in range(tiles_x)
     ]
+
+
+def tile_weights(splats: Splats, camera: Camera) -> Iterator[Tensor]:
+    """(G, P) blending weights of each tile in row-major order: its splats, nearest first, by its pixels."""
+    screen = ScreenStatistics(radius=splats.depth)
+    return (_weights(tile, splats, screen) for tile in _tiles(splats, camera))
 
 
 def _draw_tiles(
