@@ -91,7 +91,7 @@ def _texture(points: NDArray[np.float64], seed: int, wave: float) -> NDArray[np.
     phase = random.uniform(0, 2 * np.pi, (24, 3))
     weight = random.normal(size=(24, 3))
     angle = (points @ direction.T) * (2 * np.pi / length)
-    value = np.stack([(weight[:, c] * np.sin(angle + phase[:, c])).sum(axis=-1) for c in range(3)], axis=-1)
+    value = np.sin(angle) @ (weight * np.cos(phase)) + np.cos(angle) @ (weight * np.sin(phase))
     return 1 / (1 + np.exp(-0.6 * value))
 
 
@@ -101,14 +101,14 @@ def _render(
     sub = 2
     x, y = (np.arange(width * sub) + 0.5) / sub, (np.arange(height * sub) + 0.5) / sub
     grid = np.stack([*np.meshgrid(x, y), np.ones((height * sub, width * sub))], axis=-1)
-    image, _, _ = _cast(grid @ np.linalg.inv(K).T, pose, body)
+    image, _, _ = cast(grid @ np.linalg.inv(K).T, pose, body)
     image = image.reshape(height, sub, width, sub, 3).mean(axis=(1, 3))
     centres = np.stack([*np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), np.ones((height, width))], axis=-1)
-    _, depth, moving = _cast(centres @ np.linalg.inv(K).T, pose, body)
+    _, depth, moving = cast(centres @ np.linalg.inv(K).T, pose, body)
     return (image * 255).round().astype(np.uint8), depth, moving
 
 
-def _cast(
+def cast(
     rays: NDArray[np.float64], pose: NDArray[np.float64], body: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Colour, depth and object membership of camera rays with z = 1, so that the ray parameter is the depth."""
@@ -127,9 +127,34 @@ def _cast(
     depth = np.minimum(np.minimum(wall, floor), np.where(moving, ball, np.inf))
     points = origin + direction * depth[..., None]
     local = (points - body[:3, 3]) @ body[:3, :3]
-    colour = np.where(
-        moving[..., None],
-        _texture(local, 1, 0.16),
-        np.where((floor < wall)[..., None], _texture(points, 2, 0.3), _texture(points, 3, 0.4)),
-    )
+    colour = np.zeros((*depth.shape, 3))
+    for part, where, seed, wave in ((moving, local, 1, 0.16), (~moving & (floor < wall), points, 2, 0.3), (~moving & (floor >= wall), points, 3, 0.4)):
+        colour[part] = _texture(where[part], seed, wave)
     return colour, depth, moving
+
+
+def surface_points(scene: AnalyticScene, xy: NDArray[np.floating], time: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(N, T, 3) true world positions over all times of the surface points seen at (N, 2) pixels of moment `time`, and whether they move."""
+    pose, body = scene.capture.world_to_camera[0, time], scene.object_to_world[time]
+    rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1) @ np.linalg.inv(scene.capture.K[0, time]).T
+    _, depth, moving = cast(rays, pose, body)
+    world = (rays * depth[:, None] - pose[:3, 3]) @ pose[:3, :3]
+    local = (world - body[:3, 3]) @ body[:3, :3]
+    carried = np.einsum("tij,pj->pti", scene.object_to_world[:, :3, :3], local) + scene.object_to_world[None, :, :3, 3]
+    return np.where(moving[:, None, None], carried, world[:, None]), moving
+
+
+def project(scene: AnalyticScene, xyz: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(N, T, 2) pixels of (N, T, 3) world points and whether each is really seen: in the image and not hidden."""
+    capture = scene.capture
+    width, height = capture.sizes[0]
+    camera = np.einsum("tij,ptj->pti", capture.world_to_camera[0, :, :3, :3], xyz) + capture.world_to_camera[0, None, :, :3, 3]
+    pixel = np.einsum("tij,ptj->pti", capture.K[0], camera)
+    xy = pixel[..., :2] / pixel[..., 2:]
+    seen = np.zeros(xy.shape[:2], bool)
+    for time in range(capture.times):
+        rays = np.concatenate([xy[:, time], np.ones((len(xy), 1))], axis=1) @ np.linalg.inv(capture.K[0, time]).T
+        _, depth, _ = cast(rays, capture.world_to_camera[0, time], scene.object_to_world[time])
+        inside = (xy[:, time] >= 0).all(axis=1) & (xy[:, time, 0] < width) & (xy[:, time, 1] < height)
+        seen[:, time] = inside & (camera[:, time, 2] < 1.01 * depth)
+    return xy, seen

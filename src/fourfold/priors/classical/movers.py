@@ -129,10 +129,11 @@ def _evidence(mover: Mover, model: MoverModel, static: Depth, config: MoverConfi
     depth = [static.depth[mover.view][t] for t in mover.times]
     sure = [static.confidence[mover.view][t] for t in mover.times]
     ground, bounds = [], []
-    for frame in known[:: max(1, len(known) // 20)]:
+    for frame in known:
         contact = ground_ratio(depth[frame], sure[frame], mover.masks[frame], model.depth[frame])
         if contact is not None:
             ground.append(contact)
+    for frame in known[:: max(1, len(known) // 20)]:
         others = _spread_frames(int(frame), len(mover.times), config.hidden_from)
         behind = hidden_depth(depth, sure, mover.K, mover.world_to_camera, int(frame), others)
         bound = occlusion_bound(behind, mover.masks[frame], model.depth[frame])

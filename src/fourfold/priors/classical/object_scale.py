@@ -21,8 +21,8 @@ class ScaleConfig:
     Attributes:
         steps: frame distances over which motion is minimised.
         agreement: rivals within this relative difference (natural logarithm) support each other.
-        ground_spread: relative spread of the ground contact over time at which its quality falls to 1/e.
-        ground_prior: how much a perfect ground contact counts against a perfect motion fit, 1 is equal.
+        ground_spread: relative spread of the ground contact over time beyond which the object does not stand on the ground.
+        ground_prior: how much a perfect ground contact counts against a perfect motion fit: objects do move, but seldom hover.
         slack: how far beyond the occlusion bound a rival may lie, relative.
         least_quality: a winner below it is reported as a guess.
     """
@@ -30,7 +30,7 @@ class ScaleConfig:
     steps: tuple[int, ...] = (1, 4, 8)
     agreement: float = 0.2
     ground_spread: float = 0.2
-    ground_prior: float = 1.2
+    ground_prior: float = 2.0
     slack: float = 0.1
     least_quality: float = 0.3
 
@@ -103,22 +103,28 @@ def minimal_acceleration(centers: Array, offsets: Array, step: int = 1) -> Rival
 
 
 def ground_contact(ground: Array, config: ScaleConfig) -> Rival | None:
-    """Median scale of the frames with a contact; its quality falls with their spread and rises with how ground-like the surface is."""
+    """Scale from the frames in which the object is above a visible ground.
+
+    While it stands, all frames agree: their median, with a quality that falls with the spread. While it hops, the ground under it lies
+    farther away than its feet, so that the smallest scales are those of the contacts: a low percentile, at half the quality.
+    """
     usable = ground[(ground[:, 0] > 0) & (ground[:, 1] > 0.2)]
     if len(usable) < 2:
         return None
-    scale = float(np.median(usable[:, 0]))
-    spread = 1.4826 * float(np.median(np.abs(usable[:, 0] - scale))) / scale
+    scales, ground_like = usable[:, 0], float(np.median(usable[:, 1]))
+    middle = float(np.median(scales))
+    spread = 1.4826 * float(np.median(np.abs(scales - middle))) / middle
     support = min(1.0, len(usable) / 5)
-    return Rival(scale, float(np.exp(-((spread / config.ground_spread) ** 2)) * support * float(np.median(usable[:, 1]))), "ground")
+    if spread < config.ground_spread:
+        return Rival(middle, float(np.exp(-0.5 * (spread / config.ground_spread) ** 2)) * support * ground_like, "ground")
+    return Rival(float(np.percentile(scales, 10)), 0.5 * min(1.0, len(usable) / 10) * ground_like, "ground")
 
 
 def choose_scale(evidence: ScaleEvidence, config: ScaleConfig | None = None) -> ScaleChoice:
     """Let the rivals vote.
 
     A rival must be positive and must not put the object behind what it hides. Its vote is its quality plus half the quality of the best
-    agreeing rival of every other family. The scale is the winner's, drawn towards the best agreeing rival of each other family by its
-    quality. Without a plausible rival the object is put a little in front of what it hides.
+    agreeing rival of every other family. Without a plausible rival the object is put a little in front of what it hides.
     """
     config = config or ScaleConfig()
     rivals: dict[str, Rival] = {}
@@ -136,7 +142,7 @@ def choose_scale(evidence: ScaleEvidence, config: ScaleConfig | None = None) -> 
     votes = {k: _vote(r, plausible, config) for k, r in plausible.items()}
     if votes and max(votes.values()) >= 0.1:
         winner = max(votes, key=lambda k: votes[k])
-        return ScaleChoice(_consensus(winner, plausible, config), winner, min(1.0, votes[winner]), rivals, bound)
+        return ScaleChoice(plausible[winner].scale, winner, min(1.0, votes[winner]), rivals, bound)
     if contact is not None and contact.scale > 0:
         return ScaleChoice(min(contact.scale, bound), "ground_contact", 0.1, rivals, bound)
     if np.isfinite(bound):
@@ -159,14 +165,3 @@ def _vote(rival: Rival, all_rivals: dict[str, Rival], config: ScaleConfig) -> fl
         vote += 0.5 * weight[family] * max(support)
     return float(vote)
 
-
-def _consensus(winner: str, plausible: dict[str, Rival], config: ScaleConfig) -> float:
-    """Geometric mean of the winner and the best agreeing rival of every other family, weighted by quality."""
-    chosen = plausible[winner]
-    total, weight = chosen.quality * np.log(chosen.scale), chosen.quality
-    for family in {r.family for r in plausible.values()} - {chosen.family}:
-        near = [r for r in plausible.values() if r.family == family and abs(np.log(r.scale / chosen.scale)) < config.agreement]
-        if near:
-            best = max(near, key=lambda r: r.quality)
-            total, weight = total + best.quality * np.log(best.scale), weight + best.quality
-    return float(np.exp(total / weight))
