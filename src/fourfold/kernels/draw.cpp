@@ -27,6 +27,7 @@ class TilePainter {
       vfloat start = splat(-1.f);  // lanes outside the image count as finished
       for_lanes(tile, b, [&](int lane, int, int) { start[lane] = 1.f; });
       transmittance_[b] = start;
+      coverage_[b] = vfloat{};
       last_[b] = splat_int(-1);
       if (any(greater(start, vfloat{}))) alive_ |= BlockSet{1} << b;
     }
@@ -52,9 +53,12 @@ class TilePainter {
       const std::size_t at = tile_.pixels + static_cast<std::size_t>(b * kLanes);
       const vfloat t = absolute(transmittance_[b]);
       store(&frame_.transmittance[at], t);
-      store(&frame_.depth_sum[at], sums_[b * channels_ + channels_ - 1]);
+      const mask hit = greater(coverage_[b], vfloat{});
+      const vfloat depth = keep(hit, sums_[b * channels_ + channels_ - 1] / select(hit, coverage_[b], splat(1.f)));
+      store(&frame_.coverage[at], coverage_[b]);
+      store(&frame_.pixel_depth[at], depth);
       std::memcpy(&frame_.pixel_last[at], &last_[b], sizeof last_[b]);
-      write(b, t, background, images);
+      write(b, t, depth, background, images);
     }
   }
 
@@ -87,6 +91,7 @@ class TilePainter {
     const vfloat rest = t - alpha * t;
     const mask blended = reached & greater(rest, splat(kMinTransmittance));
     const vfloat weight = keep(blended, alpha * t);
+    coverage_[b] += weight;
     vfloat* sums = sums_ + b * channels_;
 #pragma GCC unroll 16
     for (int c = 0; c < channels_; ++c) sums[c] += weight * values[c];
@@ -114,17 +119,17 @@ class TilePainter {
 
   std::int32_t rank_of(std::int32_t entry) const { return frame_.tile_rank[static_cast<std::size_t>(entry)]; }
 
-  void write(int b, vfloat t, const float* background, const ff_images& images) const {
+  void write(int b, vfloat t, vfloat depth, const float* background, const ff_images& images) const {
     const vfloat* sums = sums_ + b * channels_;
     const int extra = channels_ - 4;
     for_lanes(tile_, b, [&](int lane, int x, int y) {
       const std::size_t pixel = tile_.pixel(frame_, x, y);
-      const float rest = t[lane], alpha = 1.f - rest;
+      const float rest = t[lane];
       for (int c = 0; c < 3; ++c) images.color[pixel * 3 + static_cast<std::size_t>(c)] = sums[c][lane] + rest * background[c];
-      images.alpha[pixel] = alpha;
+      images.alpha[pixel] = coverage_[b][lane];
       float* channels = images.channels + pixel * static_cast<std::size_t>(extra);
       for (int c = 0; c < extra; ++c) channels[c] = sums[3 + c][lane];
-      images.depth[pixel] = alpha > 0.f ? sums[channels_ - 1][lane] / alpha : 0.f;
+      images.depth[pixel] = depth[lane];
       if constexpr (kTrack) {
         const std::int32_t hit = frame_.camera.depth_mode == 1 ? tracks_.median[b][lane] : tracks_.first[b][lane];
         if (frame_.camera.depth_mode != 0) images.depth[pixel] = hit >= 0 ? frame_.splats[static_cast<std::size_t>(rank_of(hit))].depth : 0.f;
@@ -139,7 +144,7 @@ class TilePainter {
   const int channels_;
   BlockSet alive_ = 0;
   int tile_last_ = -1;
-  vfloat transmittance_[kBlocks];
+  vfloat transmittance_[kBlocks], coverage_[kBlocks];
   vint last_[kBlocks];
   vfloat sums_[(kChannels > 0 ? kChannels : kMaxChannels) * kBlocks];
   std::conditional_t<kTrack, Tracks, NoTracks> tracks_;
@@ -158,7 +163,8 @@ void draw_tile(Frame& frame, int index, const float* background, const ff_images
 void draw(Frame& frame, const float* background, const ff_images& images) {
   const std::size_t tiles = static_cast<std::size_t>(frame.tiles());
   frame.transmittance.resize(tiles * kTilePixels);
-  frame.depth_sum.resize(tiles * kTilePixels);
+  frame.coverage.resize(tiles * kTilePixels);
+  frame.pixel_depth.resize(tiles * kTilePixels);
   frame.pixel_last.resize(tiles * kTilePixels);
   frame.tile_last.resize(tiles);
   const bool track = frame.camera.depth_mode != 0 || images.top != nullptr;

@@ -14,16 +14,15 @@ template <int kChannels>
 class TileGradient {
  public:
   TileGradient(const Frame& frame, const TileView& tile, BackwardScratch& scratch)
-      : frame_(frame), tile_(tile), scratch_(scratch), channels_(kChannels > 0 ? kChannels : scratch.channels) {}
+      : frame_(frame), tile_(tile), scratch_(scratch), channels_(kChannels > 0 ? kChannels : scratch.channels), with_depth_(channels_ == frame.channels) {}
 
   // Loads d loss / d channel of every pixel, and starts S = T_final (sum_c g_c background_c - g_alpha): what light from behind is worth.
   void load_images(const float* background, const ff_image_gradients& g) {
     vfloat of_background[3] = {};
-    const bool with_depth = channels_ == frame_.channels;
     const int extra = frame_.channels - 4;
     for (int b = 0; b < kBlocks; ++b) {
       const std::size_t at = tile_.pixels + static_cast<std::size_t>(b * kLanes);
-      const vfloat t = load(&frame_.transmittance[at]), depth_sum = load(&frame_.depth_sum[at]);
+      const vfloat t = load(&frame_.transmittance[at]);
       std::memcpy(&last_[b], &frame_.pixel_last[at], sizeof last_[b]);
       transmittance_[b] = t;
       vfloat* of = gradient_ + b * channels_;
@@ -43,11 +42,11 @@ class TileGradient {
         if (g.depth != nullptr) of_depth[lane] = g.depth[pixel];
       });
       block_last_[b] = newest;
-      if (with_depth) {  // depth = sum / alpha
-        const vfloat alpha = 1.f - t;
-        const vfloat per_alpha = keep(greater(alpha, vfloat{}), of_depth / alpha);
-        of[channels_ - 1] = per_alpha;
-        of_alpha -= keep(greater(alpha, vfloat{}), per_alpha * depth_sum / alpha);
+      if (with_depth_) {  // depth = sum_i w_i z_i / sum_i w_i: d depth / d w_i = (z_i - depth) / alpha
+        const vfloat alpha = load(&frame_.coverage[at]);
+        const mask hit = greater(alpha, vfloat{});
+        of[channels_ - 1] = keep(hit, of_depth / select(hit, alpha, splat(1.f)));
+        depth_[b] = load(&frame_.pixel_depth[at]);
       }
       vfloat behind = vfloat{} - of_alpha;
       for (int c = 0; c < 3; ++c) {
@@ -122,6 +121,7 @@ class TileGradient {
     const vfloat weight = alpha * t;
     const vfloat* g = gradient_ + b * channels_;
     vfloat here = dot(g, values);
+    if (with_depth_) here -= g[channels_ - 1] * depth_[b];
 #pragma GCC unroll 16
     for (int c = 0; c < channels_; ++c) of_values[c] += weight * g[c];
     const vfloat of_alpha = t * here - behind_[b] * inverse;
@@ -165,7 +165,8 @@ class TileGradient {
   const TileView& tile_;
   BackwardScratch& scratch_;
   const int channels_;
-  vfloat transmittance_[kBlocks], behind_[kBlocks];
+  const bool with_depth_;
+  vfloat transmittance_[kBlocks], behind_[kBlocks], depth_[kBlocks];
   vint last_[kBlocks];
   int block_last_[kBlocks];
   vfloat gradient_[(kChannels > 0 ? kChannels : kMaxChannels) * kBlocks];

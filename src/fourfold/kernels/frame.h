@@ -55,7 +55,8 @@ struct Frame {
   Buffer<std::int32_t> tile_order;  // (tiles) largest first
   Buffer<std::int32_t> tile_last;   // (tiles) last entry that touched the tile, or -1
   Buffer<float> transmittance;      // (tiles, blocks, lanes) final
-  Buffer<float> depth_sum;          // (tiles, blocks, lanes) blended depth, not normalised
+  Buffer<float> coverage;           // (tiles, blocks, lanes) alpha as a sum of weights: exact where it is small, unlike 1 - transmittance
+  Buffer<float> pixel_depth;        // (tiles, blocks, lanes) expected depth
   Buffer<std::int32_t> pixel_last;  // (tiles, blocks, lanes) last entry blended, or -1
 
   // Scratch of the forward pass.

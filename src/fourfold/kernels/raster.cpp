@@ -96,6 +96,6 @@ void ff_raster_counts(const void* handle, std::int64_t counts[3]) {
   counts[0] = frame.visible;
   counts[1] = static_cast<std::int64_t>(frame.intersections());
   counts[2] = static_cast<std::int64_t>(frame.splats.bytes() + frame.values.bytes() + frame.unsorted.bytes() + frame.keys.bytes() * 2 +
-                                        frame.tile_rank.bytes() * 2 + frame.transmittance.bytes() * 3);
+                                        frame.tile_rank.bytes() * 2 + frame.transmittance.bytes() * 4);
 }
 }
