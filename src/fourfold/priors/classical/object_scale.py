@@ -21,7 +21,7 @@ class ScaleConfig:
     Attributes:
         steps: frame distances over which motion is minimised.
         agreement: rivals within this relative difference (natural logarithm) support each other.
-        ground_spread: relative spread of the ground contact over time beyond which the object does not stand on the ground.
+        standing_spread: relative spread of the ground contact over time up to which the object stands; from twice this it hops.
         ground_prior: how much a perfect ground contact counts against a perfect motion fit: objects do move, but seldom hover.
         slack: how far beyond the occlusion bound a rival may lie, relative.
         least_quality: a winner below it is reported as a guess.
@@ -29,7 +29,7 @@ class ScaleConfig:
 
     steps: tuple[int, ...] = (1, 4, 8)
     agreement: float = 0.2
-    ground_spread: float = 0.2
+    standing_spread: float = 0.08
     ground_prior: float = 2.0
     slack: float = 0.1
     least_quality: float = 0.3
@@ -111,13 +111,12 @@ def ground_contact(ground: Array, config: ScaleConfig) -> Rival | None:
     usable = ground[(ground[:, 0] > 0) & (ground[:, 1] > 0.2)]
     if len(usable) < 2:
         return None
-    scales, ground_like = usable[:, 0], float(np.median(usable[:, 1]))
+    scales = usable[:, 0]
     middle = float(np.median(scales))
     spread = 1.4826 * float(np.median(np.abs(scales - middle))) / middle
-    support = min(1.0, len(usable) / 5)
-    if spread < config.ground_spread:
-        return Rival(middle, float(np.exp(-0.5 * (spread / config.ground_spread) ** 2)) * support * ground_like, "ground")
-    return Rival(float(np.percentile(scales, 10)), 0.5 * min(1.0, len(usable) / 10) * ground_like, "ground")
+    hopping = float(np.clip((spread - config.standing_spread) / config.standing_spread, 0, 1))
+    quality = (1 - 0.5 * hopping) * min(1.0, len(usable) / 5) * float(np.median(usable[:, 1]))
+    return Rival(float(np.percentile(scales, 50 - 40 * hopping)), quality, "ground")
 
 
 def choose_scale(evidence: ScaleEvidence, config: ScaleConfig | None = None) -> ScaleChoice:

@@ -24,6 +24,8 @@ class ObjectSfmConfig:
         max_frames: frames bundled; the others are only placed against the points.
         least_points: points a frame must see to be placed, and tracks the first window must share.
         outlier: observations with a larger error are dropped in the end, pixels.
+        core_rounds, core_factor, core_least: how often the tracks are narrowed to the rigid core: those whose median error is below this factor
+            times the best third's, or below this many pixels.
         least_angle: largest angle between a point's rays that is too small to trust it, radians in the object's frame.
     """
 
@@ -33,6 +35,9 @@ class ObjectSfmConfig:
     least_points: int = 10
     outlier: float = 3.0
     least_angle: float = 0.02
+    core_rounds: int = 2
+    core_factor: float = 2.0
+    core_least: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -165,8 +170,34 @@ def _grow(
                 since += 1
     _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
     _triangulate(xy, seen, K, all_poses, all_points, config)
-    _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
+    for _ in range(config.core_rounds):
+        _keep_core(xy, seen, K, all_poses, all_points, config)
+        _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
     return all_poses, all_points
+
+
+def _keep_core(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> None:
+    """Forget, in place, the tracks that fit clearly worse than the best third: limbs that move on their own, tracks that drifted."""
+    error = track_errors(xy, seen, K, poses, points)
+    known = np.isfinite(error)
+    if known.sum() < 2 * config.least_points:
+        return
+    limit = max(config.core_factor * float(np.quantile(error[known], 0.3)), config.core_least)
+    if (error[known] < limit).sum() >= config.least_points:
+        points[known & (error >= limit)] = np.nan
+
+
+def track_errors(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array) -> Array:
+    """(P,) median reprojection error of each track in pixels, NaN where its point or all its frames are unknown."""
+    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
+    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
+    length = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    table = np.full((len(tracks), len(frames)), np.nan)
+    table[observed.point, observed.frame] = length
+    error = np.full(len(points), np.nan)
+    some = np.isfinite(table).any(axis=1)
+    error[tracks[some]] = np.nanmedian(table[some], axis=1)
+    return error
 
 
 def _border(known: NDArray[np.bool_]) -> list[int]:
