@@ -139,7 +139,7 @@ def _ellipses(p: Problem, options: RasterOptions) -> tuple[Tensor, ...]:
     return focal * ratio + center, covariance, opacity, point[:, 2], drawn
 
 
-def brute_force(p: Problem, options: RasterOptions = RasterOptions()) -> Truth:  # noqa: B008
+def brute_force(p: Problem, options: RasterOptions = RasterOptions()) -> Truth:
     """Draw `p` (float64) pixel by pixel."""
     x = p.leaves
     centers, covariance, opacity, depth, drawn = _ellipses(p, options)

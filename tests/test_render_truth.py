@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from render_truth import Problem, brute_force, loss, problem, relative
 
 from fourfold.render.api import RasterOptions
+from render_truth import Problem, brute_force, loss, problem, relative
 
 TOLERANCE = 1e-5
 EXACT = 1e-9  # float64 against float64

@@ -73,12 +73,22 @@ def view_colors(gaussians: Gaussians, camera: Camera) -> Tensor:
 
 
 def project(gaussians: Gaussians, camera: Camera, options: RasterOptions, rows: Tensor) -> Splats:
-    """The Gaussians `rows` on the screen, those kept that can reach a pixel with alpha >= 1/255, nearest first."""
+    """The Gaussians `rows` on the screen, those kept that can reach a pixel with alpha >= 1/255, nearest first.
+
+    Two passes: what will not be drawn must not be in the graph, where an overflow times a zero gradient would become NaN.
+    """
+    with torch.no_grad():
+        pose = camera.world_to_camera.to(gaussians.means.dtype)
+        rows = rows[(gaussians.means[rows] @ pose[2, :3] + pose[2, 3]) > camera.near]
+        rows = rows[_visible(*_ellipses(gaussians, camera, options, rows), camera)]
+    return _ellipses(gaussians, camera, options, rows)[0]
+
+
+def _ellipses(gaussians: Gaussians, camera: Camera, options: RasterOptions, rows: Tensor) -> tuple[Splats, Tensor]:
+    """The splats of `rows` in that order, and (M,) determinants of their covariances."""
     dtype = gaussians.means.dtype
     pose, K = camera.world_to_camera.to(dtype), camera.K.to(dtype)
     rotation, translation = pose[:3, :3], pose[:3, 3]
-    with torch.no_grad():
-        rows = rows[(gaussians.means[rows] @ rotation[2] + translation[2]) > camera.near]
     chosen = gaussians.select(rows)
     point = chosen.means @ rotation.T + translation
     z = point[:, 2]
@@ -91,10 +101,8 @@ def project(gaussians: Gaussians, camera: Camera, options: RasterOptions, rows: 
     xx, yy = plain_xx + options.dilation, plain_yy + options.dilation
     opacity = chosen.opacity
     if options.antialias:
-        positive = plain_det > 0
-        opacity = opacity * torch.where(positive, torch.where(positive, plain_det, torch.ones_like(det)).sqrt(), torch.zeros_like(det)) / det.sqrt()
-    splats = Splats(rows, center, torch.stack([yy, -xy, xx], -1) / det[:, None], torch.stack([xx, xy, yy], -1), opacity, z)
-    return _visible(splats, det, camera)
+        opacity = opacity * (plain_det / det).sqrt()
+    return Splats(rows, center, torch.stack([yy, -xy, xx], -1) / det[:, None], torch.stack([xx, xy, yy], -1), opacity, z), det
 
 
 def _screen_axes(gaussians: Gaussians, point: Tensor, rotation: Tensor, K: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -110,16 +118,15 @@ def _screen_axes(gaussians: Gaussians, point: Tensor, rotation: Tensor, K: Tenso
     return row_x, row_y
 
 
-def _visible(splats: Splats, det: Tensor, camera: Camera) -> Splats:
-    with torch.no_grad():
-        finite = torch.isfinite(splats.centers).all(-1) & torch.isfinite(splats.inverse).all(-1) & torch.isfinite(splats.opacity)
-        extent = extents(splats)
-        low, high = splats.centers - extent, splats.centers + extent
-        size = splats.centers.new_tensor([camera.width, camera.height])
-        keep = finite & (det > 0) & (splats.opacity >= MIN_ALPHA) & (high >= 0.5).all(-1) & (low <= size - 0.5).all(-1)
-        index = torch.nonzero(keep)[:, 0]
-        index = index[torch.argsort(splats.depth[index], stable=True)]
-    return Splats(*(getattr(splats, name)[index] for name in ("row", "centers", "inverse", "covariance", "opacity", "depth")))
+def _visible(splats: Splats, det: Tensor, camera: Camera) -> Tensor:
+    """Indices of the splats that are finite and whose box of alpha >= 1/255 holds a pixel centre, nearest first."""
+    finite = torch.isfinite(splats.centers).all(-1) & torch.isfinite(splats.inverse).all(-1) & torch.isfinite(splats.covariance).all(-1)
+    extent = extents(splats)
+    low, high = splats.centers - extent, splats.centers + extent
+    size = splats.centers.new_tensor([camera.width, camera.height])
+    keep = finite & (det > 0) & (splats.opacity >= MIN_ALPHA) & (high >= 0.5).all(-1) & (low <= size - 0.5).all(-1)
+    index = torch.nonzero(keep)[:, 0]
+    return index[torch.argsort(splats.depth[index], stable=True)]
 
 
 def extents(splats: Splats) -> Tensor:

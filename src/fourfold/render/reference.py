@@ -42,7 +42,7 @@ def rasterize_reference(gaussians: Gaussians, camera: Camera, channels: Tensor |
     check_inputs(gaussians, camera, channels, background, options)
     means = gaussians.means
     splats = project(gaussians, camera, options, usable_rows(gaussians, channels))
-    values = [view_colors(gaussians, camera)[splats.row], splats.depth[:, None]]
+    values = [view_colors(gaussians.select(splats.row), camera), splats.depth[:, None]]
     if channels is not None:
         values.append(channels.to(means.dtype)[splats.row])
     screen = ScreenStatistics(radius=_radius(splats, len(gaussians)))
