@@ -26,7 +26,7 @@ class ModelConfig:
         rigid_error: median reprojection error of a rigid body, as a share of the image's diagonal.
         rigid_inliers, rigid_frames: shares of observations and of frames that a rigid body must explain.
         least_turn: rotation below which relief cannot be told, radians.
-        rough_share: share of frames times inliers from which a bad rigid fit still gives an articulated object its depth.
+        rough_inliers: share of observations from which a bad rigid fit still gives an articulated object its depth.
     """
 
     sfm: ObjectSfmConfig = field(default_factory=ObjectSfmConfig)
@@ -37,7 +37,7 @@ class ModelConfig:
     rigid_inliers: float = 0.75
     rigid_frames: float = 0.6
     least_turn: float = 0.05
-    rough_share: float = 0.45
+    rough_inliers: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ class Mover:
 
 
 @dataclass(frozen=True)
+class ImageTracks:
+    """P tracks in F frames: xy (P, F, 2) pixels, visible (P, F), and placed (P, F), where xy is good though perhaps hidden."""
+
+    xy: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    placed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class MoverModel:
     """A mover in object units.
 
@@ -61,7 +70,7 @@ class MoverModel:
         depth: (F, H, W) float32 depth inside the mask in object units, 0 elsewhere.
         object_to_camera: (F, 4, 4) for "rigid", NaN where unknown; None otherwise.
         shape: dense points, for "rigid".
-        tracks: (xy (P, F, 2), visible (P, F)) image tracks of the mover, for lifting.
+        tracks: image tracks of the mover, for lifting.
         figures: JSON-able.
     """
 
@@ -70,12 +79,12 @@ class MoverModel:
     depth: NDArray[np.float32]
     object_to_camera: Array | None
     shape: ObjectShape | None
-    tracks: tuple[NDArray[np.float32], NDArray[np.bool_]]
+    tracks: ImageTracks
     figures: dict[str, object]
 
 
-def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(P, F, 2) and (P, F): the tracks of the mover's view that stay in its mask."""
+def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> ImageTracks:
+    """The tracks of the mover's view that stay in its mask."""
     own = np.flatnonzero(tracks.view == mover.view)
     xy = tracks.xy[own][:, mover.times]
     visible = (tracks.visibility[own][:, mover.times].astype(np.float32) * tracks.confidence[own][:, mover.times].astype(np.float32)) > 0.3
@@ -84,41 +93,40 @@ def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> tuple[NDArray[np
     within = mover.masks[np.arange(len(mover.times))[None], row, column] & visible
     count = visible.sum(axis=1)
     keep = (count >= 2) & (within.sum(axis=1) >= inside * np.maximum(count, 1))
-    return xy[keep], within[keep]
+    return ImageTracks(xy[keep], within[keep], within[keep])
 
 
 def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, config: ModelConfig) -> MoverModel:
     """The best model that the mover's tracks allow: rigid from its tracks, rigid from an affine alignment, else articulated or flat."""
-    xy, visible = tracks_of(mover, tracks, config.inside)
-    rigid = solve_object(xy, visible, mover.K, config.sfm) if len(xy) >= config.sfm.least_points else None
-    figures: dict[str, object] = {"tracks": len(xy)}
+    own = tracks_of(mover, tracks, config.inside)
+    rigid = solve_object(own.xy, own.visible, mover.K, config.sfm) if len(own.xy) >= config.sfm.least_points else None
+    figures: dict[str, object] = {"tracks": len(own.xy)}
     if rigid is not None and _is_rigid(rigid, mover, config):
-        return _rigid_model(capture, mover, rigid, (xy, visible), config, figures | {"tracks_from": "long tracks"})
+        return _rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "long tracks"})
     images = [np.asarray(capture.image(mover.view, t)) for t in mover.times]
     aligned = align_object(images, mover.masks, config.align)
     if aligned is not None:
         figures["alignment"] = round(float(np.median(aligned.correlation)), 3)
         second = solve_object(aligned.xy, aligned.visible, mover.K, config.sfm)
         if second is not None and _is_rigid(second, mover, config):
-            return _rigid_model(capture, mover, second, (aligned.xy, aligned.visible), config, figures | {"tracks_from": "affine alignment"})
-        if second is not None and (rigid is None or _registered(second) > _registered(rigid)):
+            return _rigid_model(capture, mover, second, own, config, figures | {"tracks_from": "affine alignment"})
+        if second is not None and (rigid is None or _placed(second, mover) * second.inliers > _placed(rigid, mover) * rigid.inliers):
             rigid = second
     if rigid is not None:
         figures |= _describe(rigid)
-        if _registered(rigid) > config.rough_share and rigid.turned >= config.least_turn:
-            rough = _rigid_model(capture, mover, rigid, (xy, visible), config, figures)
+        if _placed(rigid, mover) > config.rigid_frames and rigid.inliers > config.rough_inliers and rigid.turned >= config.least_turn:
+            rough = _rigid_model(capture, mover, rigid, own, config, figures)
             return replace(rough, kind="articulated")
-    return _flat_model(mover, aligned, (xy, visible), config, figures)
-
-
-def _registered(rigid: RigidObject) -> float:
-    return float(np.isfinite(rigid.object_to_camera[:, 0, 0]).mean()) * rigid.inliers
+    return _flat_model(mover, aligned, own, config, figures)
 
 
 def _is_rigid(rigid: RigidObject, mover: Mover, config: ModelConfig) -> bool:
     limit = max(1.0, config.rigid_error * float(np.hypot(*mover.masks.shape[1:])))
-    placed = np.isfinite(rigid.object_to_camera[:, 0, 0]).sum() / max(int(mover.masks.any(axis=(1, 2)).sum()), 1)
-    return rigid.error < limit and rigid.inliers > config.rigid_inliers and placed > config.rigid_frames
+    return rigid.error < limit and rigid.inliers > config.rigid_inliers and _placed(rigid, mover) > config.rigid_frames
+
+
+def _placed(rigid: RigidObject, mover: Mover) -> float:
+    return float(np.isfinite(rigid.object_to_camera[:, 0, 0]).sum()) / max(int(mover.masks.any(axis=(1, 2)).sum()), 1)
 
 
 def _describe(rigid: RigidObject) -> dict[str, object]:
@@ -135,7 +143,7 @@ def _rigid_model(
     capture: Capture,
     mover: Mover,
     rigid: RigidObject,
-    tracks: tuple[NDArray[np.float32], NDArray[np.bool_]],
+    tracks: ImageTracks,
     config: ModelConfig,
     figures: dict[str, object],
 ) -> MoverModel:
@@ -175,7 +183,7 @@ def _sparse_shape(capture: Capture, mover: Mover, rigid: RigidObject, config: Mo
 def _flat_model(
     mover: Mover,
     aligned: AlignedTracks | None,
-    tracks: tuple[NDArray[np.float32], NDArray[np.bool_]],
+    tracks: ImageTracks,
     config: ModelConfig,
     figures: dict[str, object],
 ) -> MoverModel:
@@ -193,7 +201,7 @@ def _flat_model(
         size = np.where(good, np.sqrt(np.abs(np.linalg.det(aligned.affine[:, :, :2]))) * size[aligned.reference], size)
         moved = np.einsum("fij,j->fi", aligned.affine[:, :, :2], centre[aligned.reference]) + aligned.affine[:, :, 2]
         centre = np.where(good[:, None], moved, centre)
-        tracks = (aligned.xy, aligned.visible)
+        tracks = ImageTracks(aligned.xy, aligned.visible, np.repeat((good & shown)[None], len(aligned.xy), axis=0))
     relative = np.median(size[shown]) / size if shown.any() else size
     relative = _smooth(relative, shown)
     rays = np.einsum("fij,fj->fi", np.linalg.inv(mover.K), np.concatenate([centre, np.ones((frames, 1))], axis=1))

@@ -202,29 +202,38 @@ def _sees(mover: Mover, model: MoverModel, frame: int, slack: float) -> NDArray[
 
 def _lifted_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float) -> MoverTracks:
     """Image tracks of the mover lifted with its depth; unknown moments are linear in time, relative to the object's own path."""
-    xy, visible = model.tracks
-    frames = len(mover.times)
-    xyz = np.zeros((len(xy), capture.times, 3))
-    seen = np.zeros((len(xy), capture.times), bool)
-    for frame in range(frames):
-        z = sample(model.depth[frame], xy[:, frame])
-        whole = sample((model.depth[frame] > 0).astype(np.float32), xy[:, frame]) > 0.999
-        good = visible[:, frame] & whole & (z > 0)
+    tracks = model.tracks
+    xyz = np.zeros((len(tracks.xy), capture.times, 3))
+    known = np.zeros((len(tracks.xy), capture.times), bool)
+    shown = np.zeros((len(tracks.xy), capture.times), np.float32)
+    for frame in np.flatnonzero((model.depth > 0).any(axis=(1, 2))):
         time = mover.times[frame]
-        xyz[good, time] = unproject_points(xy[good, frame], scale * z[good], mover.K[frame], mover.world_to_camera[frame])
-        seen[good, time] = True
-    keep = seen.sum(axis=1) >= max(2, int(0.05 * frames))
-    xyz, seen, xy, visible = xyz[keep], seen[keep], xy[keep], visible[keep]
+        z = _depth_at(model, int(frame), tracks.xy[:, frame])
+        good = tracks.placed[:, frame] & (z > 0)
+        xyz[good, time] = unproject_points(tracks.xy[good, frame], scale * z[good], mover.K[frame], mover.world_to_camera[frame])
+        known[good, time] = True
+        shown[good & tracks.visible[:, frame], time] = 1
+    keep = shown.sum(axis=1) >= max(2, int(0.05 * len(mover.times)))
+    xyz, known, shown, xy, visible = xyz[keep], known[keep], shown[keep], tracks.xy[keep], tracks.visible[keep]
     path = _world_path(capture, mover, model, scale)
-    filled = fill_between(xyz - path[None], seen) + path[None]
+    filled = fill_between(xyz - path[None], known) + path[None]
     first = visible.argmax(axis=1)
     color = np.zeros((len(xy), 3), np.float32)
     for frame in np.unique(first):
         rows = np.flatnonzero(first == frame)
         color[rows] = sample(np.asarray(capture.image(mover.view, mover.times[frame]), np.float32), xy[rows, frame]) / 255
-    middle = int(seen.sum(axis=0).argmax()) if len(xy) else 0
-    shown = seen.astype(np.float32)
-    return MoverTracks(filled, shown, 0.7 * shown, color, point_spacing(filled[:, middle]), np.zeros(len(xy), np.uint8))
+    middle = int(shown.sum(axis=0).argmax()) if len(xy) else 0
+    confidence = np.where(shown > 0, 0.7, np.where(known, 0.35, 0)).astype(np.float32)
+    native = (known[:, mover.times].mean(axis=1) > 0.8) & (tracks.placed[keep] & ~visible).any(axis=1)
+    return MoverTracks(filled, shown, confidence, color, point_spacing(filled[:, middle]), native.astype(np.uint8))
+
+
+def _depth_at(model: MoverModel, frame: int, xy: NDArray[np.float32]) -> Array:
+    """(P,) depth in object units at image points: bilinear inside the mask; a flat object's is the same beyond its mask, 0 otherwise."""
+    depth = model.depth[frame]
+    whole = sample((depth > 0).astype(np.float32), xy) > 0.999
+    outside = float(np.median(depth[depth > 0])) if model.kind == "flat" else 0.0
+    return np.where(whole, sample(depth, xy), outside).astype(np.float64)
 
 
 def _world_path(capture: Capture, mover: Mover, model: MoverModel, scale: float) -> Array:

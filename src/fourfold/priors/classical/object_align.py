@@ -36,7 +36,7 @@ class AlignConfig:
     iterations: int = 40
     texture: float = 0.6
     least_correlation: float = 0.7
-    points: int = 900
+    points: int = 2500
     patch_correlation: float = 0.6
     match: MatchConfig = field(default_factory=lambda: MatchConfig(window=17))
 

@@ -20,6 +20,7 @@ class ScaleConfig:
 
     Attributes:
         steps: frame distances over which motion is minimised.
+        least_intervals: a step is used if at least this many of it fit into the clip.
         agreement: rivals within this relative difference (natural logarithm) support each other.
         standing_spread: relative spread of the ground contact over time up to which the object stands; from twice this it hops.
         ground_prior: how much a perfect ground contact counts against a perfect motion fit: objects do move, but seldom hover.
@@ -28,6 +29,7 @@ class ScaleConfig:
     """
 
     steps: tuple[int, ...] = (1, 4, 8)
+    least_intervals: int = 5
     agreement: float = 0.2
     standing_spread: float = 0.08
     ground_prior: float = 2.0
@@ -128,7 +130,7 @@ def choose_scale(evidence: ScaleEvidence, config: ScaleConfig | None = None) -> 
     config = config or ScaleConfig()
     rivals: dict[str, Rival] = {}
     frames = len(evidence.centers)
-    for step in (s for s in config.steps if s < frames / 2 or s == 1):
+    for step in (s for s in config.steps if s == 1 or config.least_intervals * s <= frames):
         rivals[f"minimal_motion_{step}"] = minimal_motion(evidence.centers, evidence.offsets, step)
         if frames > 2 * step + 1:
             rivals[f"minimal_acceleration_{step}"] = minimal_acceleration(evidence.centers, evidence.offsets, step)
@@ -163,4 +165,3 @@ def _vote(rival: Rival, all_rivals: dict[str, Rival], config: ScaleConfig) -> fl
         support = [r.quality * np.exp(-((np.log(r.scale / rival.scale) / config.agreement) ** 2)) for r in all_rivals.values() if r.family == family]
         vote += 0.5 * weight[family] * max(support)
     return float(vote)
-
