@@ -11,7 +11,13 @@ from fourfold.cli.frame import Command, Result
 class BenchRasterizer(Command):
     """Time forward and backward of every rasterizer backend on fixed scenes, next to the slow reference, in one run."""
 
+    threads: tuple[int, ...] = (1, 2)
+    """Numbers of threads to time the compiled kernel with."""
+
+    repeats: int = 10
+    """How often each is timed; the median counts."""
+
     def run(self) -> Result:
         from fourfold.evaluation.bench_rasterizer import bench
 
-        return Result(bench())
+        return Result(bench(self.threads, self.repeats))
