@@ -1,10 +1,13 @@
 // Which tiles each Gaussian touches (exact ellipse against rows of tiles), as lists per tile in depth order.
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
 
+#include "footprint.h"
 #include "frame.h"
 #include "pool.h"
-#include "footprint.h"
 #include "spherical_harmonics.h"
 
 namespace fourfold {
@@ -140,6 +143,8 @@ void bin_into_tiles(Frame& frame, const ff_gaussians& g) {
     count_part(frame, g, part_of(p), center, frame.spans[at], &frame.tile_counts[at * tiles]);
   });
 
+  const std::int64_t total = std::accumulate(frame.tile_counts.data(), frame.tile_counts.data() + parts * tiles, std::int64_t{0});
+  if (total > std::numeric_limits<std::int32_t>::max()) throw std::length_error("more intersections than a list can hold");
   std::int32_t sum = 0;
   frame.tile_begin.resize(tiles + 1);
   for (std::size_t t = 0; t < tiles; ++t) {

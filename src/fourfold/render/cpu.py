@@ -69,7 +69,7 @@ def _camera_numbers(camera: Camera, options: RasterOptions) -> CCamera:
     return CCamera(rows, *focal, camera.near, options.dilation, camera.width, camera.height, int(options.antialias), _DEPTH_MODES[options.depth])
 
 
-def _gaussian_numbers(tensors: dict[str, Tensor | None]) -> CGaussians:
+def _gaussian_numbers(tensors: dict[str, Any]) -> CGaussians:
     means, sh_rest, channels = tensors["means"], tensors["sh_rest"], tensors["channels"]
     arrays = [address(tensors[name]) for name in _INPUTS[:8]]
     return CGaussians(len(means), *arrays, 0 if sh_rest is None else sh_rest.shape[1], 0 if channels is None else channels.shape[1])
@@ -81,7 +81,7 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, setup: _Setup, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
         library = _library()
-        tensors = dict(zip(_INPUTS, inputs, strict=True))
+        tensors: dict[str, Any] = dict(zip(_INPUTS, inputs, strict=True))
         means, channels, background = tensors["means"], tensors["channels"], tensors["background"]
         h, w = setup.camera.height, setup.camera.width
         color, alpha, depth = means.new_empty(h, w, 3), means.new_empty(h, w), means.new_empty(h, w)
@@ -102,11 +102,11 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
-        tensors = dict(zip(_INPUTS, ctx.saved_tensors, strict=True))
+        tensors: dict[str, Any] = dict(zip(_INPUTS, ctx.saved_tensors, strict=True))
         setup, means = ctx.setup, tensors["means"]
         of_images = [None if g is None else g.contiguous() for g in of_outputs[:4]]
         wanted = dict(zip(_INPUTS, ctx.needs_input_grad[1:], strict=True))
-        results: dict[str, Tensor | None] = {name: torch.empty_like(tensors[name]) if wanted[name] else None for name in _INPUTS}
+        results: dict[str, Any] = {name: torch.empty_like(tensors[name]) if wanted[name] else None for name in _INPUTS}
         results["screen"], results["absolute_screen"] = means.new_empty(len(means), 2), means.new_empty(len(means), 2)
         status = ctx.frame.library.ff_raster_backward(
             ctx.frame.handle,
@@ -149,5 +149,5 @@ def rasterize_cpu(gaussians: Gaussians, camera: Camera, channels: Tensor | None,
     screen.radius = radius
     if empty is not None:
         extra = empty.new_zeros(camera.height, camera.width, 0)
-    images = [t if t is None or t.dtype == dtype else t.to(dtype) for t in (color, alpha, depth, extra)]
-    return Render(*images, top=top, screen=screen)
+    color, alpha, depth = (image.to(dtype) for image in (color, alpha, depth))
+    return Render(color, alpha, depth, None if extra is None else extra.to(dtype), top=top, screen=screen)
