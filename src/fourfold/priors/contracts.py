@@ -149,6 +149,22 @@ class Tracks3D(Prior):
     native: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Clouds(Prior):
+    """P coloured points of what moves, each at one moment, moments listed in order.
+
+    xyz (P, 3) float32 scene units; index (P,) int32 time index at which the point was there; velocity (P, 3) float32 scene units per
+    second at that moment; color (P, 3) float32 RGB; spacing (P,) float32 distance to the neighbouring points of its moment, scene units.
+    """
+
+    name: ClassVar[str] = "clouds"
+    xyz: NDArray[np.float32]
+    index: NDArray[np.int32]
+    velocity: NDArray[np.float32]
+    color: NDArray[np.float32]
+    spacing: NDArray[np.float32]
+
+
 @dataclass
 class Priors:
     """All priors of one capture; None where the recipe asked for none. `advice` are plain sentences for the report."""
@@ -158,6 +174,7 @@ class Priors:
     flow: Flow | None = None
     tracks2d: Tracks2D | None = None
     tracks3d: Tracks3D | None = None
+    clouds: Clouds | None = None
     cameras: Cameras | None = None
     advice: list[str] = field(default_factory=list)
 
