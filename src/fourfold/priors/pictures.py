@@ -1,129 +1,81 @@
-"""Priors as pictures for a person: contact sheets of masks over images and of tracks with their tails."""
+"""Priors as pictures: contact sheets to look at. PNGs are written with Pillow."""
 
 from __future__ import annotations
 
-import colorsys
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from fourfold.capture.capture import Capture
-from fourfold.files import replacing
-from fourfold.priors.contracts import Tracks3D
-from fourfold.priors.providers import Preparation
+from fourfold.priors.contracts import Depth, Flow, Masks, Tracks2D
 
-CELLS = 8  # pictures of a sheet
-CELL_WIDTH = 320  # pixels
-COLUMNS = 4
-TAIL = 8  # moments
-MOST_TRACKS = 400
-_OBJECT, _IGNORED = (255, 64, 32), (64, 128, 255)
+Picture = NDArray[np.uint8]
 
 
-def masks_sheet(preparation: Preparation, path: Path) -> Path | None:
-    """Write images with the moving objects tinted red and outlined and what is not to be used tinted blue, as one picture.
-
-    Returns `path`, or None (and nothing is written) if there are no masks or none of them holds anything that moves.
-    """
-    capture, masks = preparation.capture, preparation.priors.masks
-    if masks is None or not any((m > 0).any() for m in masks.mask):
-        return None
-    cells = [_cell(tinted(capture.image(v, t), masks.mask[v][t])) for v, t in _chosen(capture)]
-    return _save(cells, path)
+def mask_picture(image: Picture, mask: NDArray[np.int8]) -> Picture:
+    """(H, W, 3) image with the background darkened and the border that is not used in magenta."""
+    shown = np.where(mask[..., None] < 0, image * 0.35, image)
+    shown[mask == 0] = (255, 0, 255)
+    return shown.astype(np.uint8)
 
 
-def tracks_sheet(preparation: Preparation, path: Path) -> Path | None:
-    """Write images with every visible track as a dot and the way it came in the moments before, as one picture.
-
-    Image tracks are drawn, or where there are none 3D tracks through the capture's cameras. Returns `path`, or None (and nothing is
-    written) if there are neither.
-    """
-    capture, priors = preparation.capture, preparation.priors
-    if priors.tracks2d is not None and len(priors.tracks2d.xy):
-        flat, seen, views = priors.tracks2d.xy, priors.tracks2d.visibility > 0.5, priors.tracks2d.view
-        chosen = [(flat[views == v], seen[views == v]) for v in range(capture.views)]
-    elif priors.tracks3d is not None and len(priors.tracks3d.xyz):
-        chosen = [_projected(capture, priors.tracks3d, v) for v in range(capture.views)]
-    else:
-        return None
-    some = [(xy[_spread(len(xy))], seen[_spread(len(xy))]) for xy, seen in chosen]
-    cells = [_with_tails(capture, *some[v], v, t) for v, t in _chosen(capture)]
-    return _save(cells, path)
+def flow_picture(flow: NDArray[np.floating], longest: float | None = None) -> Picture:
+    """(H, W, 3): direction as hue, length as brightness; `longest` pixels are full brightness (the 99th percentile if None)."""
+    x, y = flow[..., 0].astype(np.float32), flow[..., 1].astype(np.float32)
+    length = np.hypot(x, y)
+    scale = longest or max(float(np.percentile(length, 99)), 1e-6)
+    hue = ((np.degrees(np.arctan2(y, x)) % 360) / 2).astype(np.uint8)
+    value = (np.clip(length / scale, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(np.stack([hue, np.full_like(hue, 255), value], -1), cv2.COLOR_HSV2RGB)
 
 
-def tinted(image: NDArray[np.uint8], mask: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """(H, W, 3) `image` with +1 of `mask` (H, W) red and outlined, 0 blue, and -1 a little darker."""
-    result = image.astype(np.float32) * 0.75
-    result[mask > 0] = 0.55 * image[mask > 0] + 0.45 * np.array(_OBJECT)
-    result[mask == 0] = 0.65 * image[mask == 0] + 0.35 * np.array(_IGNORED)
-    inside = np.pad(mask > 0, 1)
-    core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    result[(mask > 0) & ~core] = _OBJECT
-    return result.astype(np.uint8)
+def depth_picture(depth: NDArray[np.floating]) -> Picture:
+    """(H, W, 3): near is warm, far is cold, unknown is black; scaled to the 2nd and 98th percentile of the inverse depth."""
+    depth = depth.astype(np.float32)
+    known = depth > 0
+    if not known.any():
+        return np.zeros((*depth.shape, 3), np.uint8)
+    inverse = np.where(known, 1 / np.where(known, depth, 1), 0)
+    low, high = np.percentile(inverse[known], [2, 98])
+    share = np.clip((inverse - low) / max(high - low, 1e-12), 0, 1)
+    colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.where(known[..., None], colours, 0).astype(np.uint8)
 
 
-def _chosen(capture: Capture) -> list[tuple[int, int]]:
-    """(view, time index) of at most `CELLS` training images, spread over views and times."""
-    views = np.flatnonzero((capture.train & capture.present).any(axis=1))
-    views = views[np.unique(np.linspace(0, len(views) - 1, min(len(views), CELLS)).astype(int))] if len(views) else views
-    each = max(1, CELLS // max(len(views), 1))
-    frames: list[tuple[int, int]] = []
-    for view in views:
-        times = np.flatnonzero(capture.present[view])
-        frames += [(int(view), int(times[i])) for i in np.unique(np.linspace(0, len(times) - 1, min(each, len(times))).astype(int))]
-    return frames
+def track_picture(image: Picture, tracks: Tracks2D, view: int, index: int, tail: int = 6) -> Picture:
+    """(H, W, 3) image with the visible tracks of `view` at time `index` and their last `tail` visible positions."""
+    shown = np.ascontiguousarray(image).copy()
+    start = max(0, index - tail)
+    for track in np.flatnonzero((tracks.view == view) & (tracks.visibility[:, index] > 0.5)):
+        hue = np.uint8([[[int(track * 47) % 180, 255, 255]]])
+        colour = tuple(int(c) for c in cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0])
+        visible = tracks.visibility[track, start : index + 1] > 0.5
+        path = np.round(tracks.xy[track, start : index + 1][visible] - 0.5).astype(np.int32)
+        cv2.polylines(shown, [path.reshape(-1, 1, 2)], False, colour, 1)
+        cv2.circle(shown, tuple(int(n) for n in path[-1]), 1, colour, -1)
+    return shown
 
 
-def _spread(count: int) -> NDArray[np.int64]:
-    """At most `MOST_TRACKS` of `count` row numbers, evenly spread."""
-    return np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_TRACKS)).astype(np.int64)) if count else np.zeros(0, np.int64)
-
-
-def _projected(capture: Capture, tracks: Tracks3D, view: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(P, T, 2) pixels of 3D tracks in `view` and (P, T) whether they are visible and before the camera."""
-    pose, K = capture.world_to_camera[view], capture.K[view]
-    local = np.einsum("tij,ptj->pti", pose[:, :3, :3], tracks.xyz) + pose[None, :, :3, 3]
-    image = np.einsum("tij,ptj->pti", K, local)
-    depth = np.where(image[..., 2] > 1e-6, image[..., 2], np.nan)
-    xy = image[..., :2] / depth[..., None]
-    return np.nan_to_num(xy).astype(np.float32), (tracks.visibility > 0.5) & np.isfinite(xy).all(axis=-1)
-
-
-def _with_tails(capture: Capture, xy: NDArray[np.float32], seen: NDArray[np.bool_], view: int, index: int) -> Image.Image:
-    dimmed = (capture.image(view, index).astype(np.float32) * 0.6).astype(np.uint8)
-    cell = _cell(dimmed)
-    scale = cell.width / dimmed.shape[1]
-    pen = ImageDraw.Draw(cell)
-    for number in np.flatnonzero(seen[:, index]):
-        color = _color(number, len(xy))
-        before = [t for t in range(max(0, index - TAIL), index + 1) if seen[number, t]]
-        way = [(float(x) * scale, float(y) * scale) for x, y in xy[number, before]]
-        if len(way) > 1:
-            pen.line(way, fill=color, width=1)
-        x, y = way[-1]
-        pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=color)
-    return cell
-
-
-def _color(number: int, count: int) -> tuple[int, int, int]:
-    r, g, b = colorsys.hsv_to_rgb((number * 0.618) % 1.0 if count > 12 else number / count, 0.75, 1.0)
-    return round(255 * r), round(255 * g), round(255 * b)
-
-
-def _cell(image: NDArray[np.uint8]) -> Image.Image:
-    height = max(1, round(image.shape[0] * CELL_WIDTH / image.shape[1]))
-    return Image.fromarray(image).resize((CELL_WIDTH, height), Image.Resampling.BICUBIC)
-
-
-def _save(cells: list[Image.Image], path: Path) -> Path:
-    gap, columns = 4, min(COLUMNS, len(cells))
-    height = max(cell.height for cell in cells)
-    rows = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * (CELL_WIDTH + gap) - gap, rows * (height + gap) - gap), (24, 24, 24))
-    for number, cell in enumerate(cells):
-        sheet.paste(cell, (number % columns * (CELL_WIDTH + gap), number // columns * (height + gap)))
-    with replacing(path) as temporary:
-        sheet.save(temporary, format="PNG")
+def write_sheet(capture: Capture, prior: Masks | Flow | Depth | Tracks2D, path: Path, view: int = 0, count: int = 12, columns: int = 4) -> Path:
+    """Write a contact sheet of `prior` over up to `count` training frames of `view` as a PNG; returns `path`."""
+    times = np.flatnonzero(capture.train[view])
+    times = times[np.unique(np.linspace(0, len(times) - 1, min(count, len(times))).round().astype(int))]
+    pictures = [_picture(capture, prior, view, int(t)) for t in times]
+    pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    rows = [np.hstack(pictures[i : i + columns]) for i in range(0, len(pictures), columns)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.vstack(rows)).save(path)
     return path
+
+
+def _picture(capture: Capture, prior: Masks | Flow | Depth | Tracks2D, view: int, index: int) -> Picture:
+    if isinstance(prior, Masks):
+        return mask_picture(np.asarray(capture.image(view, index)), prior.mask[view][index])
+    if isinstance(prior, Flow):
+        return flow_picture(prior.forward[view][index])
+    if isinstance(prior, Depth):
+        return depth_picture(prior.depth[view][index])
+    return track_picture(np.asarray(capture.image(view, index)), prior, view, index)
