@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -73,7 +73,9 @@ class Step:
         renders: B renders; empty while `Loss.channels` is asked.
         extra: per sample, the rendered extra channels by name (H, W, C).
         index: step number in the stage; progress: 0..1 through the stage.
-        extent: size of the scene, scene units (half the largest side of the 5-95 % box of the Gaussians at the stage's start).
+        extent: size of the scene, scene units: half the largest side of the 5-95 % box of the Gaussians at the stage's start, but not more
+            than their median distance from the middle of the training cameras.
+        memo: what several losses need and compute once, by a name of their own choice.
     """
 
     scene: Scene
@@ -84,6 +86,7 @@ class Step:
     index: int
     progress: float
     extent: float
+    memo: dict[str, Any] = field(default_factory=dict)
 
 
 class Loss(Protocol):

@@ -25,7 +25,10 @@ class ScaleVariance:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss over the layers that match; 0 without any."""
         scales = [layer.splats["log_scale"] for layer in step.scene.layers if fnmatch(layer.name, self.layers) and len(layer)]
-        return torch.cat(scales).var(dim=1).mean() if scales else step.gaussians[0].means.new_zeros(())
+        if not scales:
+            return step.gaussians[0].means.new_zeros(())
+        x, y, z = torch.cat(scales).unbind(1)  # the variance of three numbers by their differences: reducing rows of three is slow
+        return ((x - y).square() + (y - z).square() + (z - x).square()).mean() / 6
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LARGEST_QUANTILE = 2**24
-"""`torch.quantile` refuses more elements than this; a regular subsample stands for them."""
+SAMPLE = 2**14
+"""Quantiles are taken from a regular subsample of about this size: exact enough (0.1 % at 98 %), and sorting stays cheap."""
 
 
-def quantile(values: Tensor, level: float) -> Tensor:
-    """The `level` quantile of all `values`, from a regular subsample if there are very many."""
+def subsample(values: Tensor) -> Tensor:
+    """Every k-th of all `values`, flat and detached; k is odd, so that it walks through all columns of an image of even width."""
     flat = values.detach().flatten()
-    stride = max(1, -(-flat.numel() // LARGEST_QUANTILE))
-    return torch.quantile(flat[::stride].contiguous(), level)
+    stride = max(1, -(-flat.numel() // SAMPLE))
+    return flat[:: stride if stride == 1 else stride | 1]
 
 
 def trimmed_mean(error: Tensor, weight: Tensor | None = None, level: float = 1.0, before_masking: bool = False) -> Tensor:
@@ -28,12 +28,14 @@ def trimmed_mean(error: Tensor, weight: Tensor | None = None, level: float = 1.0
     Source: spec shape_of_motion.md section 8.
     """
     if level < 1.0:
-        considered = error if weight is None or before_masking else error[weight > 0]
+        considered = subsample(error)
+        if weight is not None and not before_masking:
+            considered = considered[subsample(weight) > 0]
         if considered.numel() > 1:
-            limit = quantile(considered, level)
+            limit = torch.quantile(considered, level)
             # errors that are all equal would all be dropped: then there is no worst to leave out
-            kept = ((error < limit) | (considered.detach().amax() <= limit) & (considered.detach().amin() >= limit)).to(error.dtype)
-            weight = kept if weight is None else kept * weight
+            kept = (error <= limit) if bool(considered.amin() >= limit) else (error < limit)
+            weight = kept.to(error.dtype) if weight is None else kept * weight
     if weight is None:
         return error.mean()
     return (error * weight).sum() / (weight.sum() + 1e-8)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from fourfold.losses.base import Step
 from fourfold.scene.scene import Layer
+
+MOST_ROWS = 4096
+"""Of more Gaussians every k-th is looked at, others the next step: neighbours move alike."""
 
 
 def second_difference(values: Tensor, dim: int) -> Tensor:
@@ -83,16 +86,19 @@ class _Triple:
 
 def _neighbours(step: Step, item: int) -> list[_Triple]:
     """Positions around the sample's time, at t clamped to [1, T - 2], of every layer with at least three knots."""
-    triples: list[_Triple] = []
-    for layer in step.scene.layers:
-        knots = layer.fixed.get("knots")
-        if knots is None or len(knots) < 3 or len(layer) == 0:
-            continue
-        nearest = int((knots - step.samples[item].time).abs().argmin())
-        middle = min(max(nearest, 1), len(knots) - 2)
-        moved = layer.motion.at(layer, knots[middle - 1 : middle + 2])
-        triples.append(_Triple(*(gaussians.means for gaussians in moved)))
-    return triples
+    key = f"smoothness:{item}"
+    if key not in step.memo:
+        layers = [layer for layer in step.scene.layers if len(layer) and len(layer.fixed.get("knots", ())) >= 3]
+        step.memo[key] = [_triple(layer, step.samples[item].time, step.index) for layer in layers]
+    return step.memo[key]
+
+
+def _triple(layer: Layer, time: float, turn: int) -> _Triple:
+    knots = layer.fixed["knots"]
+    middle = min(max(int((knots - time).abs().argmin()), 1), len(knots) - 2)
+    stride = -(-len(layer) // MOST_ROWS)
+    some = layer if stride == 1 else replace(layer, splats={name: value[turn % stride :: stride] for name, value in layer.splats.items()})
+    return _Triple(*(gaussians.means for gaussians in layer.motion.at(some, knots[middle - 1 : middle + 2])))
 
 
 @dataclass(frozen=True)

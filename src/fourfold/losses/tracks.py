@@ -18,6 +18,7 @@ from fourfold.geometry.rigid import apply_rigid
 from fourfold.losses.base import Step, TrackTargets
 from fourfold.losses.depth import disparity
 from fourfold.losses.robust import trimmed_mean
+from fourfold.scene.scene import STATIC, Layer
 
 TRACKS = "tracks"
 """Name of the channels: (N, 3 K), positions in the axes of the K target cameras."""
@@ -45,13 +46,23 @@ PARITY = TrackNumbers(divide_by_alpha=False, interval_weight=False)
 
 
 def track_channels(step: Step, item: int) -> Mapping[str, Tensor]:
-    """The channels for sample `item`: empty without track targets."""
+    """The channels for sample `item`: empty without track targets. What stands still is blended but not pulled: it has no track."""
     targets = step.samples[item].tracks
     if targets is None:
         return {}
-    moved = step.scene.at_times(targets.times)
-    local = [apply_rigid(camera.world_to_camera, gaussians.means) for camera, gaussians in zip(targets.cameras, moved, strict=True)]
-    return {TRACKS: torch.cat(local, dim=1)}
+    key = f"{TRACKS}:{item}"
+    if key not in step.memo:
+        parts = [_layer_channels(layer, targets) for layer in step.scene.layers]
+        step.memo[key] = torch.cat(parts)
+    return {TRACKS: step.memo[key]}
+
+
+def _layer_channels(layer: Layer, targets: TrackTargets) -> Tensor:
+    """(N, 3 K) positions of one layer's Gaussians in the axes of the target cameras."""
+    moved = [gaussians.means for gaussians in layer.motion.at(layer, targets.times.to(layer.splats["means"].dtype))]
+    if layer.role == STATIC:
+        moved = [means.detach() for means in moved]
+    return torch.cat([apply_rigid(camera.world_to_camera, means) for camera, means in zip(targets.cameras, moved, strict=True)], dim=1)
 
 
 def read_tracks(channels: Tensor, alpha: Tensor, targets: TrackTargets, divide_by_alpha: bool) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
+from functools import lru_cache
 from time import perf_counter
 
 from fourfold.recipes.recipe import Quality, Rate, Stage
@@ -26,7 +27,13 @@ def rate_at(rate: Rate, progress: float, extent: float) -> float:
 
 def rate_of(rates: Mapping[str, Rate], key: str) -> Rate | None:
     """The rate of the first pattern that matches "layer.parameter", or None: frozen."""
-    return next((rate for pattern, rate in rates.items() if fnmatch(key, pattern)), None)
+    pattern = _first_match(tuple(rates), key)
+    return None if pattern is None else rates[pattern]
+
+
+@lru_cache(maxsize=4096)
+def _first_match(patterns: tuple[str, ...], key: str) -> str | None:
+    return next((pattern for pattern in patterns if fnmatch(key, pattern)), None)
 
 
 def divisor_at(stage: Stage, progress: float) -> int:
