@@ -14,13 +14,13 @@ from PIL import Image
 from fourfold import __version__
 from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout, report_html
+from fourfold.evaluation.prior_sheets import masks_sheet, tracks_sheet
 from fourfold.evaluation.report import advice, capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
 from fourfold.export.formats import draw, frame_rate
 from fourfold.export.paths import PathOptions, camera_path
 from fourfold.export.video import write_mp4
 from fourfold.notices import fallbacks
 from fourfold.options import Clock, Options, Report
-from fourfold.priors.pictures import masks_sheet, tracks_sheet
 from fourfold.priors.providers import Preparation
 from fourfold.recipes import find_recipe
 from fourfold.recipes.recipe import Recipe

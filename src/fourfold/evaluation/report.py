@@ -60,13 +60,9 @@ def advice(report: dict[str, Any], from_priors: Sequence[str]) -> list[str]:
     capture, heldout = report["capture"], report["metrics"]["heldout"]
     baselines = report["baselines"]
     if capture["camera_model"] == "rotation":
-        said.append(
-            "The camera only turned and hardly moved sideways, so distances cannot be known: it plays well near the filmed path only."
-        )
+        said.append("The camera only turned and hardly moved sideways, so distances cannot be known: it plays well near the filmed path only.")
     if capture["camera_model"] == "fixed":
-        said.append(
-            "The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path only."
-        )
+        said.append("The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path only.")
     if capture["train_images"] < 20:
         said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")
     if report["scene"]["gaussians_dynamic"] == 0:

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,154 +15,172 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold.capture.capture import Capture
+from fourfold.evaluation.plots import camera_path_svg, line_plot_svg
 from fourfold.files import replacing
 
-_STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8888}
-body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem;border-bottom:1px solid var(--line)}
-table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}
-th{font-weight:600}td.n{text-align:right;font-variant-numeric:tabular-nums}
-img{max-width:100%;display:block}figure{margin:.5rem 0}figcaption{color:var(--soft);font-size:.85rem}
-.pair{display:grid;grid-template-columns:1fr 1fr;gap:.4rem;margin-bottom:.4rem}
-.bar{background:#48a;height:.8rem;display:inline-block;vertical-align:middle}li{margin:.2rem 0}svg{max-width:100%}
-"""
+HELDOUT = "heldout"
+MOST_VIDEO_BYTES = 12_000_000  # a larger video is linked, not put into the page
+FIGURES = {"psnr": "PSNR, dB", "psnr_dynamic": "moving parts, dB", "psnr_static": "still parts, dB", "ssim": "SSIM", "lpips": "LPIPS"}
+ROWS = {"this scene": "This scene", "static3d": "Static scene, same images", "nearest_frame": "Copy of the nearest filmed frame"}
+CAMERAS = {
+    "given": "cameras given",
+    "estimated": "cameras estimated",
+    "rotation": "a camera that only turned",
+    "fixed": "a camera that stood still",
+}
 
 
 def write_html(path: Path, report: Mapping[str, Any], capture: Capture, pictures: Mapping[str, Path]) -> None:
-    """Write the page.
+    """Write the page. Videos that `report["outputs"]` names are looked for beside it and put into it.
 
     Args:
         report: what `write_report` returned.
         pictures: caption -> PNG/JPEG to show; "heldout" may name the directory of held-out renders with its `truth`.
     """
+    name = html.escape(report["capture"]["name"])
     body = [
-        f"<h1>{html.escape(report['capture']['name'])}</h1>",
-        f"<p>{html.escape(report['recipe'])}: {html.escape(report.get('recipe_because', ''))}</p>",
-        _figures(report),
-        _section("What to know", _list([*report["advice"], *(f"Fallback: {s}" for s in report["fallbacks"])] or ["Nothing weak was noticed."])),
-        _section("Held-out frames", _plot(report) + _pairs(pictures.get("heldout"))),
-        *(_section(caption, _picture(file)) for caption, file in pictures.items() if caption != "heldout" and file.exists()),
+        _head(report, path.parent),
+        _videos(report.get("outputs", {}), path.parent),
+        _cards(report),
+        _section("What to know", _advice(report)),
+        _section("Held-out frames", _held_out(report, pictures.get(HELDOUT))),
+        *(_section(caption, _picture(file)) for caption, file in pictures.items() if caption != HELDOUT and file.exists()),
         _section("Camera path, seen from above", camera_path_svg(capture)),
         _section("Where the time went", _stages(report["timing"])),
         _section("Who estimated what", _priors(report.get("priors", {}))),
-        _section("How this was made", f"<pre>{html.escape(report['command'])}</pre>"),
+        _section("How this was made", _origin(report)),
     ]
-    page = f"<!doctype html><meta charset=utf-8><title>{html.escape(report['capture']['name'])}</title><style>{_STYLE}</style>" + "\n".join(body)
+    style = resources.files("fourfold.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title><style>{style}</style>'
+    page = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(part for part in body if part)}</body></html>\n'
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def camera_path_svg(capture: Capture, size: int = 420) -> str:
-    """Camera centres of every view seen along the mean up axis, as an SVG."""
-    pose = capture.world_to_camera
-    centers = -np.einsum("vtji,vtj->vti", pose[..., :3, :3], pose[..., :3, 3])
-    forward = pose[..., 2, :3]
-    known = np.isfinite(centers).all(axis=-1)
-    if not known.any():
-        return "<p>The cameras are not known.</p>"
-    up = -pose[known][:, 1, :3].mean(axis=0)
-    side = np.cross(up, forward[known].mean(axis=0))
-    ahead = np.cross(side, up)
-    axes = np.stack([-side / max(np.linalg.norm(side), 1e-9), ahead / max(np.linalg.norm(ahead), 1e-9)])
-    flat, looks = centers @ axes.T, forward @ axes.T
-    low, high = flat[known].min(axis=0), flat[known].max(axis=0)
-    span = float(max((high - low).max(), 1e-9)) * 1.3
-    middle = (low + high) / 2
-    place = lambda p: ((p - middle) / span + 0.5) * size * [1, -1] + [0, size]  # noqa: E731 - used three lines below only
-    marks: list[str] = []
-    for view in range(capture.views):
-        points = place(flat[view][known[view]])
-        if len(points) == 0:
-            continue
-        color = f"hsl({view * 360 // max(capture.views, 1)} 60% 45%)"
-        marks.append(f'<polyline fill=none stroke="{color}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>')
-        for point, look in list(zip(points, looks[view][known[view]], strict=True))[:: max(1, len(points) // 12)]:
-            tip = point + look * [14, -14]
-            marks.append(f'<circle cx="{point[0]:.1f}" cy="{point[1]:.1f}" r=2.5 fill="{color}"/>')
-            marks.append(f'<line x1="{point[0]:.1f}" y1="{point[1]:.1f}" x2="{tip[0]:.1f}" y2="{tip[1]:.1f}" stroke="{color}"/>')
-    return f'<svg width="{size}" height="{size}" viewBox="0 0 {size} {size}">{"".join(marks)}</svg>'
-
-
-def line_plot_svg(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> str:
-    """Lines with points over common axes; each series is a list of (x, y)."""
-    values = [p for line in series.values() for p in line]
-    if not values:
-        return ""
-    xs, ys = np.array(values).T
-    left, right, low, high = xs.min(), max(xs.max(), xs.min() + 1e-9), np.floor(ys.min()), np.ceil(ys.max()) + 1e-9
-    width, height, pad = 720, 240, 40
-    to_x = lambda x: pad + (x - left) / (right - left) * (width - 2 * pad)  # noqa: E731
-    to_y = lambda y: height - pad + (low - y) / max(high - low, 1e-9) * (height - 2 * pad)  # noqa: E731
-    marks = [
-        f'<text x="{width / 2}" y="{height - 6}" font-size=12 fill=currentColor>{x_label}</text>',
-        f"<text x=2 y=14 font-size=12 fill=currentColor>{y_label}</text>",
-    ]
-    for tick in np.linspace(low, high, 5):
-        marks.append(f'<line x1="{pad}" x2="{width - pad}" y1="{to_y(tick):.1f}" y2="{to_y(tick):.1f}" stroke="#8883"/>')
-        marks.append(f'<text x=2 y="{to_y(tick) + 4:.1f}" font-size=11 fill=currentColor>{tick:.1f}</text>')
-    for number, (name, line) in enumerate(series.items()):
-        color = f"hsl({(205 + 115 * number) % 360} 65% 45%)"
-        marks.append(f'<polyline fill=none stroke="{color}" points="{" ".join(f"{to_x(x):.1f},{to_y(y):.1f}" for x, y in line)}"/>')
-        marks += [f'<circle cx="{to_x(x):.1f}" cy="{to_y(y):.1f}" r=2.5 fill="{color}"/>' for x, y in line]
-        marks.append(f'<text x="{pad + 8 + 170 * number}" y=28 font-size=12 fill="{color}">{html.escape(name)}</text>')
-    return f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}">{"".join(marks)}</svg>'
-
-
-def _figures(report: Mapping[str, Any]) -> str:
-    rows = {
-        "this scene": report["metrics"]["heldout"],
-        "static 3D": report["baselines"]["static3d"],
-        "nearest frame": report["baselines"]["nearest_frame"],
-    }
-    names = ("psnr", "ssim", "psnr_dynamic", "psnr_static", "lpips")
-    head = "".join(f"<th>{n}</th>" for n in names)
-    lines = "".join(f"<tr><th>{who}</th>{''.join(_cell((scores or {}).get(n)) for n in names)}</tr>" for who, scores in rows.items())
-    scene = report["scene"]
-    summary = (
-        f"{scene['gaussians_static']:,} static and {scene['gaussians_dynamic']:,} moving Gaussians, {scene['bytes'] / 1e6:.1f} MB; "
-        f"made in {report['timing']['total_s']:.0f} s; {report['capture']['views']} view(s), {report['capture']['times']} times, "
-        f"{report['capture']['width']} x {report['capture']['height']} pixels, cameras {report['capture']['cameras']}."
-    )
-    return f"<p>{summary}</p><table><tr><th>held-out frames</th>{head}</tr>{lines}</table>"
-
-
-def _plot(report: Mapping[str, Any]) -> str:
-    series = {
-        name: [(row["time"], row["psnr"]) for row in rows if row.get("psnr") is not None]
-        for name, rows in report["metrics"]["heldout_frames"].items()
-    }
-    return line_plot_svg({k: v for k, v in series.items() if v}, "time (s)", "PSNR (dB)")
-
-
-def _pairs(directory: Path | None, most: int = 6) -> str:
-    if directory is None or not (directory / "truth").is_dir():
-        return ""
-    names = sorted(p.name for p in directory.glob("*.png"))
-    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).astype(int))] if names else []
-    pairs = "".join(f'<div class=pair title="{name}">{_picture(directory / "truth" / name)}{_picture(directory / name)}</div>' for name in chosen)
-    return f"<p>Truth left, render right.</p>{pairs}"
-
-
-def _picture(file: Path, widest: int = 960) -> str:
-    image = Image.open(file).convert("RGB")
-    if image.width > widest:
-        image = image.resize((widest, round(image.height * widest / image.width)), Image.Resampling.LANCZOS)
-    return f'<img alt="{html.escape(file.stem)}" src="{data_uri(np.asarray(image))}">'
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
     """A JPEG of `image` (H, W, 3) as a data address."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=88)
+    Image.fromarray(image).save(buffer, "JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """The result in one sentence: the score and by how much it beats the baselines."""
+    ours, baselines = report["metrics"]["heldout"].get("psnr"), report["baselines"]
+    if ours is None:
+        return "Nothing was held out, so the result is not measured."
+    parts: list[str] = []
+    for key, words in (("static3d", "a static scene from the same images"), ("nearest_frame", "copying the nearest filmed frame")):
+        other = (baselines.get(key) or {}).get("psnr")
+        if other is not None:
+            parts.append(f"{abs(ours - other):.1f} dB {'better' if ours >= other else 'worse'} than {words}")
+    count = len(report["metrics"].get("heldout_frames", {}).get("this scene", []))
+    against = f", {' and '.join(parts)}" if parts else ""
+    return f"On {count} frames that were kept out of training it scores {ours:.1f} dB{against}."
+
+
+def _head(report: Mapping[str, Any], folder: Path) -> str:
+    player = report.get("outputs", {}).get("player")
+    link = f' <a class="button" href="{html.escape(player)}">Open the player</a>' if player and (folder / player).exists() else ""
+    because = html.escape(report.get("recipe_because", ""))
+    return (
+        f"<header><h1>{html.escape(report['capture']['name'])}</h1>{link}</header>"
+        f'<p class="lead">{html.escape(verdict(report))}</p><p class="soft">Recipe {html.escape(report["recipe"])}: {because}</p>'
+    )
+
+
+def _videos(outputs: Mapping[str, str], folder: Path) -> str:
+    figures: list[str] = []
+    for key, caption in (("video_orbit", "Moving round the object"), ("video_input", "Along the filmed path")):
+        file = folder / outputs.get(key, "")
+        if key not in outputs or not file.is_file():
+            continue
+        small = file.stat().st_size <= MOST_VIDEO_BYTES
+        source = f"data:video/mp4;base64,{base64.b64encode(file.read_bytes()).decode()}" if small else html.escape(outputs[key])
+        figures.append(f'<figure><video autoplay loop muted playsinline controls src="{source}"></video><figcaption>{caption}</figcaption></figure>')
+    return f'<div class="two">{"".join(figures)}</div>' if figures else ""
+
+
+def _cards(report: Mapping[str, Any]) -> str:
+    capture, scene = report["capture"], report["scene"]
+    views = f"{capture['views']} views, " if capture["views"] > 1 else ""
+    cameras = CAMERAS.get(capture.get("camera_model", ""), "cameras " + capture["cameras"])
+    cards = (
+        (f"{scene['gaussians_static'] + scene['gaussians_dynamic']:,}", f"Gaussians, {scene['gaussians_dynamic']:,} of them moving"),
+        (f"{scene['bytes'] / 1e6:.1f} MB", "the scene as one file"),
+        (f"{capture['times']} moments", f"{views}{capture['width']} × {capture['height']}, {cameras}"),
+        (duration(report["timing"]["total_s"]), f"in all, {(report.get('peak_rss_bytes') or 0) / 1e9:.1f} GB of memory at most"),
+    )
+    return (
+        f'<div class="cards">{"".join(f"<div><b>{html.escape(figure)}</b><span>{html.escape(words)}</span></div>" for figure, words in cards)}</div>'
+    )
+
+
+def duration(seconds: float) -> str:
+    """`75 s` or `12 min 30 s`."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def _advice(report: Mapping[str, Any]) -> str:
+    said = [f"<li>{html.escape(s)}</li>" for s in report["advice"]]
+    said += [f'<li class="soft">{html.escape(s)}</li>' for s in report["fallbacks"]]
+    return f"<ul>{''.join(said)}</ul>" if said else "<p>Nothing weak was noticed.</p>"
+
+
+def _held_out(report: Mapping[str, Any], directory: Path | None) -> str:
+    scores = {"this scene": report["metrics"]["heldout"], **report["baselines"]}
+    if scores["this scene"].get("psnr") is None:
+        return "<p>Nothing was held out, so nothing was measured.</p>"
+    shown = [key for key in FIGURES if any((row or {}).get(key) is not None for row in scores.values())]
+    head = "".join(f"<th>{FIGURES[key]}</th>" for key in shown)
+    lines = "".join(
+        f"<tr><th>{html.escape(ROWS.get(who, who))}</th>{''.join(_cell((row or {}).get(key)) for key in shown)}</tr>" for who, row in scores.items()
+    )
+    return f'<table class="figures"><tr><th></th>{head}</tr>{lines}</table>{_plot(report)}{_pairs(directory)}'
+
+
+def _plot(report: Mapping[str, Any]) -> str:
+    series = {ROWS.get(name, name).split(",")[0]: _over_time(rows) for name, rows in report["metrics"]["heldout_frames"].items()}
+    return line_plot_svg({name: line for name, line in series.items() if line}, "time, s", "PSNR, dB")
+
+
+def _over_time(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """(time, mean PSNR of the frames of that time)."""
+    times = sorted({row["time"] for row in rows if row.get("psnr") is not None})
+    return [(t, float(np.mean([row["psnr"] for row in rows if row["time"] == t and row.get("psnr") is not None]))) for t in times]
+
+
+def _pairs(directory: Path | None, most: int = 5) -> str:
+    if directory is None or not (directory / "truth").is_dir():
+        return ""
+    names = sorted(p.name for p in directory.glob("*.png"))
+    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).astype(int))] if names else []
+    rows = "".join(_compared(directory / "truth" / name, directory / name) for name in chosen)
+    return f'<div class="three soft"><span>Filmed</span><span>Rendered</span><span>Difference, four times</span></div>{rows}' if rows else ""
+
+
+def _compared(truth: Path, render: Path) -> str:
+    one, two = (np.asarray(Image.open(file).convert("RGB")) for file in (truth, render))
+    difference = np.clip(np.abs(one.astype(np.int16) - two.astype(np.int16)).max(axis=-1) * 4, 0, 255).astype(np.uint8)
+    cells = "".join(f'<img alt="" src="{data_uri(_narrowed(image))}">' for image in (one, two, np.repeat(difference[..., None], 3, axis=-1)))
+    return f'<div class="three" title="{html.escape(render.stem)}">{cells}</div>'
+
+
+def _picture(file: Path) -> str:
+    return f'<img alt="{html.escape(file.stem)}" src="{data_uri(_narrowed(np.asarray(Image.open(file).convert("RGB")), 1400))}">'
+
+
+def _narrowed(image: NDArray[np.uint8], widest: int = 640) -> NDArray[np.uint8]:
+    if image.shape[1] <= widest:
+        return image
+    return np.asarray(Image.fromarray(image).resize((widest, round(image.shape[0] * widest / image.shape[1])), Image.Resampling.LANCZOS))
 
 
 def _stages(timing: Mapping[str, Any]) -> str:
     longest = max([*timing["stages"].values(), 1e-9])
     rows = "".join(
-        f'<tr><th>{html.escape(name)}</th><td class=n>{seconds:.1f} s</td>'
-        f'<td><span class=bar style="width:{seconds / longest * 20:.2f}rem"></span></td></tr>'
+        f'<tr><th>{html.escape(name)}</th><td class="n">{seconds:.1f} s</td>'
+        f'<td class="wide"><span class="bar" style="width:{100 * seconds / longest:.1f}%"></span></td></tr>'
         for name, seconds in timing["stages"].items()
     )
     return f"<table>{rows}</table>"
@@ -172,16 +191,19 @@ def _priors(priors: Mapping[str, Any]) -> str:
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(p['provider'])}</td><td>{html.escape(' '.join(p['notes']))}</td></tr>"
         for name, p in priors.items()
     )
-    return f"<table>{rows}</table>"
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _origin(report: Mapping[str, Any]) -> str:
+    facts = (
+        f"Fourfold {html.escape(str(report.get('version', '')))}, quality {html.escape(str(report.get('quality', '')))}, seed {report.get('seed')}"
+    )
+    return f'<pre>{html.escape(report["command"])}</pre><p class="soft">{facts}</p>'
 
 
 def _section(title: str, body: str) -> str:
     return f"<h2>{html.escape(title)}</h2>{body}" if body else ""
 
 
-def _list(items: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in items) + "</ul>"
-
-
 def _cell(value: float | None) -> str:
-    return f"<td class=n>{'-' if value is None else f'{value:.3f}' if value < 2 else f'{value:.2f}'}</td>"
+    return f'<td class="n">{"-" if value is None else f"{value:.3f}" if value < 2 else f"{value:.2f}"}</td>'
