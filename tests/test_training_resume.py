@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.density.capped import CappedGrowth
+from fourfold.errors import FourfoldError
 from fourfold.losses.base import Step
 from fourfold.losses.photometric import Photometric
 from fourfold.priors.contracts import Priors
@@ -172,3 +173,14 @@ def test_other_settings_do_not_resume_from_old_checkpoints(tmp_path: Path) -> No
     other = train(make_recipe(), None, make_capture(tmp_path / "capture"), Priors(), tmp_path, TrainConfig(seed=4, device="cpu"))
     same = train(make_recipe(), None, make_capture(tmp_path / "capture"), Priors(), tmp_path / "fresh", TrainConfig(seed=4, device="cpu"))
     assert torch.equal(other.layers[0].splats["means"], same.layers[0].splats["means"])
+
+
+def test_images_without_a_known_camera_are_left_out(tmp_path: Path) -> None:
+    capture = make_capture(tmp_path / "capture")
+    poses = capture.world_to_camera.copy()
+    poses[0, 2] = np.nan
+    unknown = replace(capture, world_to_camera=poses)
+    scene = train(make_recipe(), None, unknown, Priors(), tmp_path, TrainConfig(device="cpu"))
+    assert all(torch.isfinite(layer.splats["means"]).all() for layer in scene.layers)
+    with pytest.raises(FourfoldError, match="no training image with a known camera"):
+        train(make_recipe(), None, replace(capture, world_to_camera=poses * np.nan), Priors(), tmp_path, TrainConfig(device="cpu"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fourfold.density.base import Edit, GrowthStatistics, Moment
 from fourfold.density.mcmc import MOST_COPIES, relocated
@@ -32,30 +33,42 @@ class ScoredRelocation:
 
     def __call__(self, layer: Layer, statistics: GrowthStatistics, moment: Moment, random: np.random.Generator) -> Edit | None:
         """What to change after this step, or None."""
-        acting = self.begin * moment.steps <= moment.step < self.end * moment.steps
-        if not acting or moment.step == 0 or moment.step % self.every:
+        if not due(moment, self.every, self.begin, self.end):
             return None
         opacity = torch.sigmoid(layer.splats["opacity_logit"].detach()).double().cpu()
-        alive = opacity > self.dead
-        free = torch.nonzero(~alive)[:, 0]
-        if len(free) == 0 or not alive.any():
-            return None
-        chance = self.score(opacity, statistics) * alive
-        chosen = torch.from_numpy(random.choice(len(layer), len(free), p=(chance / chance.sum()).numpy()))
-        source = torch.arange(len(layer))
-        source[free] = chosen
-        copies = torch.bincount(source, minlength=len(layer))[source].clamp_max(MOST_COPIES)
-        faded, shrink = relocated(opacity[source], copies)
-        like = layer.splats["means"]
-        source, many = source.to(like.device), (copies > 1).to(like.device)
-        logit = torch.log(faded / (1 - faded)).to(like)
-        changes = {
-            "opacity_logit": torch.where(many, logit, layer.splats["opacity_logit"].detach()[source]),
-            "log_scale": layer.splats["log_scale"].detach()[source] + torch.where(many, shrink.log().to(like), 0.0)[:, None],
-        }
-        return Edit(source, many, changes)
+        return move_dead(layer, opacity > self.dead, self.score(opacity, statistics), random)
 
-    def score(self, opacity: torch.Tensor, statistics: GrowthStatistics) -> torch.Tensor:
+    def score(self, opacity: Tensor, statistics: GrowthStatistics) -> Tensor:
         """(N,) sampling score of each Gaussian, float64."""
         gradient = (statistics.gradient / statistics.count.clamp_min(1)).double().cpu()
-        return self.gradient_share * gradient / gradient.sum().clamp_min(1e-30) + self.opacity_share * opacity / opacity.sum()
+        return self.gradient_share * gradient / gradient.sum().clamp_min(1e-30) + self.opacity_share * opacity / opacity.sum().clamp_min(1e-30)
+
+
+def due(moment: Moment, every: int, begin: float, end: float) -> bool:
+    """Whether a policy that acts every `every` steps between two fractions of the stage acts now."""
+    return begin * moment.steps <= moment.step < end * moment.steps and moment.step > 0 and moment.step % every == 0
+
+
+def move_dead(layer: Layer, alive: Tensor, score: Tensor, random: np.random.Generator) -> Edit | None:
+    """Rows that are not `alive` (N,) become copies of living ones drawn by `score` (N,) float64; None if there is nothing to do.
+
+    What is drawn stays as it was: n copies share the opacity and the size of the one they come from.
+    """
+    free = torch.nonzero(~alive)[:, 0]
+    chance = score * alive
+    if len(free) == 0 or float(chance.sum()) <= 0:
+        return None
+    chosen = torch.from_numpy(random.choice(len(layer), len(free), p=(chance / chance.sum()).numpy()))
+    source = torch.arange(len(layer))
+    source[free] = chosen
+    copies = torch.bincount(source, minlength=len(layer))[source].clamp_max(MOST_COPIES)
+    opacity = torch.sigmoid(layer.splats["opacity_logit"].detach()).double().cpu()
+    faded, shrink = relocated(opacity[source], copies)
+    like = layer.splats["means"]
+    source, many = source.to(like.device), (copies > 1).to(like.device)
+    logit = torch.log(faded / (1 - faded)).to(like)
+    changes = {
+        "opacity_logit": torch.where(many, logit, layer.splats["opacity_logit"].detach()[source]),
+        "log_scale": layer.splats["log_scale"].detach()[source] + torch.where(many, shrink.log().to(like), 0.0)[:, None],
+    }
+    return Edit(source, many, changes)

@@ -66,7 +66,9 @@ class SampleStore:
     def batch(self, stage: Stage, number: int, seed: int, step: int, steps: int) -> list[Sample]:
         """The batch of `step` of the stage with this `number`."""
         divisor = divisor_at(stage, step / steps)
-        picks = stage.sampler(self._source.capture, step, generator(seed, number, step))
+        random = generator(seed, number, step)
+        within = getattr(stage.sampler, "within", None)  # samplers that walk through time want to know how many steps there are
+        picks = within(self._source.capture, step, steps, random) if within else stage.sampler(self._source.capture, step, random)
         samples = [self.sample(view, index, divisor) for view, index in picks]
         if stage.track_targets:
             random = generator(seed, number, step, purpose=1)

@@ -66,7 +66,12 @@ def make_case(size: CaseSize, directory: Path, seed: int = 0) -> Case:
     random = torch.Generator().manual_seed(seed)
     truth = _truth(size, random)
     capture = _capture(size, directory)
-    kinds: dict[str, tuple[str, tuple[int, ...]]] = {"frames": ("uint8", (3,)), "masks": ("int8", ()), "depth": ("float16", ()), "sure": ("float16", ())}
+    kinds: dict[str, tuple[str, tuple[int, ...]]] = {
+        "frames": ("uint8", (3,)),
+        "masks": ("int8", ()),
+        "depth": ("float16", ()),
+        "sure": ("float16", ()),
+    }
     directory.mkdir(parents=True, exist_ok=True)
     arrays = {
         kind: open_memmap(_path(directory, kind), mode="w+", dtype=dtype, shape=(size.frames, size.height, size.width, *tail))

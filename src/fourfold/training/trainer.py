@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of
+from fourfold.notices import fallback
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
 from fourfold.scene.scene import Scene
@@ -90,10 +92,9 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     and gives bit for bit what an uninterrupted run gives (with a time budget: from the first checkpoint of each stage on).
 
     Raises:
-        FourfoldError: there is no training image, or the recipe's initialisation fails.
+        FourfoldError: there is no training image with a known camera, or the recipe's initialisation fails.
     """
-    if not capture.train.any():
-        raise FourfoldError(f"{capture.name} has no training image: hold out fewer frames")
+    capture = with_known_cameras(capture)
     device = choose_device(config.device)
     key = key_of(
         CODE_VERSION, recipe, config.seed, config.quality, config.time_budget, capture.name, capture.K, capture.world_to_camera, capture.train
@@ -110,6 +111,19 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     finally:
         log.close()
     return scene_to(state.scene, device)
+
+
+def with_known_cameras(capture: Capture) -> Capture:
+    """`capture` with the training images whose camera is known. FourfoldError if there is none."""
+    known = np.isfinite(capture.K).all(axis=(2, 3)) & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+    train = capture.train & known
+    if not train.any():
+        raise FourfoldError(
+            f"{capture.name} has no training image with a known camera: hold out fewer frames or estimate the cameras with `fourfold prepare`"
+        )
+    if train.sum() < capture.train.sum():
+        fallback(f"{int(capture.train.sum() - train.sum())} training images without a known camera are left out")
+    return replace(capture, train=train)
 
 
 def _begin(run: _Run, scene: Scene | None) -> TrainingState:
