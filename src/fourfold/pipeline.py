@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +24,10 @@ from fourfold.recipes.auto import choose_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.scene import Scene
-from fourfold.training.trainer import TrainConfig, train
+from fourfold.training.trainer import TrainConfig, choose_device, train
+
+TRAINING_SHARE = 0.85  # of a time budget is for reading, priors and training; the rest is for scores, baselines and videos
+MINIMUM_TRAINING_SECONDS = 20.0
 
 
 @dataclass
@@ -45,8 +50,6 @@ class Run:
     @cached_property
     def report(self) -> dict[str, Any]:
         """The content of `report.json`."""
-        import json
-
         try:
             return json.loads((self.root / "report.json").read_text())
         except FileNotFoundError as error:
@@ -68,69 +71,104 @@ def reconstruct(
         FourfoldError: the input cannot be used, with what, where and what to do.
     """
     chosen = options or Options(**settings)
-    if chosen.quality not in QUALITIES:
-        raise FourfoldError(f"there is no quality {chosen.quality!r}: choose one of {', '.join(QUALITIES)}")
+    check_options(chosen)
     sources = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     root, clock = Path(out), Clock()
     capture = prepare(sources, root, chosen, report, clock)
-    recipe, because = pick_recipe(capture, root, chosen)
+    posed = estimate(capture, (), root, report, clock).capture
+    recipe, because = pick_recipe(posed, chosen)
     report(f"recipe {recipe.name}: {because}", 0, None)
-    preparation = estimate(capture, recipe, root, report, clock)
+    preparation = estimate(capture, recipe.priors, root, report, clock)
     scene = optimise(preparation, recipe, root, chosen, report, clock)
     conclude(Job(root, preparation, recipe, because, chosen, clock), scene, report)
     return Run(root)
 
 
+def check_options(options: Options) -> None:
+    """FourfoldError if a name in `options` is not known or its device is not there: said before any work is done."""
+    if options.quality not in QUALITIES:
+        raise FourfoldError(f"there is no quality {options.quality!r}: choose one of {', '.join(QUALITIES)}")
+    if options.recipe != "auto":
+        find_recipe(options.recipe)
+    choose_device(options.device)
+
+
 def prepare(sources: Sequence[Path], root: Path, options: Options, report: Report, clock: Clock) -> Capture:
-    """Stage 1: decode, undistort and keep the images under `root/capture`."""
+    """Stage 1: decode, undistort and keep the images under `root/capture`; if that fails, `root` is left as it was."""
     since = time.perf_counter()
+    check_options(options)
     pixels = QUALITIES[options.quality].pixels
     key = capture_key(sources, pixels=pixels, holdout=options.holdout)
-    config = {"capture_key": key, "sources": [str(s) for s in sources], "options": asdict(options), "command": " ".join(sys.argv)}
-    claim(root, config)
+    before = claim(root, key)
     report("reading the images", 0, None)
-    capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout)
+    new = not root.exists()
+    try:
+        capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout)
+    except BaseException:
+        if new:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
+    config = {"capture_key": key, "sources": [str(s) for s in sources], "options": asdict(options), "command": " ".join(sys.argv)}
+    write_json(root / "config.json", before | config)
     clock.lap("capture", since)
     return capture
 
 
-def claim(root: Path, config: dict[str, Any]) -> None:
-    """Make `root` this run's folder. FourfoldError if it holds another capture's run or something else."""
-    import json
-
-    file = root / "config.json"
-    if file.exists():
-        before = json.loads(file.read_text())
-        if before["capture_key"] != config["capture_key"]:
-            raise FourfoldError(
-                f"{root} holds a run of {', '.join(before['sources'])} with other settings: choose another output folder or delete it"
-            )
-    elif root.exists() and (not root.is_dir() or any(p.name != "capture" for p in root.iterdir())):
+def claim(root: Path, key: str) -> dict[str, Any]:
+    """The config of the run in `root`, empty if it is a new one. FourfoldError if it holds another capture's run or something else."""
+    config = read_config(root)
+    if config.get("capture_key", key) != key:
+        raise FourfoldError(f"{root} holds a run of {', '.join(config['sources'])} with other settings: choose another output folder or delete it")
+    if not config and root.exists() and not (root.is_dir() and all(p.name == "capture" or p.name.startswith(".capture.") for p in root.iterdir())):
         raise FourfoldError(f"{root} exists and is not a run of fourfold: choose another output folder")
-    write_json(file, config)
+    for unfinished in root.glob(".*.part"):  # of a run that was killed
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return config
 
 
-def pick_recipe(capture: Capture, root: Path, options: Options) -> tuple[Recipe, str]:
-    """The asked recipe, or the one that suits the capture (for which its cameras must be known)."""
+def read_config(root: Path) -> dict[str, Any]:
+    """What `root/config.json` holds, empty if there is none. FourfoldError if it cannot be read."""
+    file = root / "config.json"
+    try:
+        config = json.loads(file.read_text()) if file.exists() else {}
+        return config if isinstance(config, dict) else {}
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FourfoldError(f"{file} is damaged ({error}): delete the run's folder and start again") from error
+
+
+def pick_recipe(posed: Capture, options: Options) -> tuple[Recipe, str]:
+    """The asked recipe, or the one that suits the capture `posed`, whose cameras are known."""
     if options.recipe != "auto":
         return find_recipe(options.recipe), "as asked"
-    return choose_recipe(prepare_priors(capture, (), root / "priors").capture, all_recipes())
+    return choose_recipe(posed, all_recipes())
 
 
-def estimate(capture: Capture, recipe: Recipe, root: Path, report: Report, clock: Clock) -> Preparation:
-    """Stage 2: everything the recipe wants to know beforehand, under `root/priors`."""
-    preparation = prepare_priors(capture, recipe.priors, root / "priors", lambda what: report(f"estimating {what}", 0, None))
+def estimate(capture: Capture, names: Sequence[str], root: Path, report: Report, clock: Clock) -> Preparation:
+    """Stage 2: the priors `names`, and the cameras in any case, kept under `root/priors`."""
+    preparation = prepare_priors(capture, names, root / "priors", lambda what: report(f"estimating {what}", 0, None))
     for name, seconds in preparation.seconds.items():
-        clock.stages[f"priors: {name}"] = seconds
+        clock.stages[f"priors: {name}"] = clock.stages.get(f"priors: {name}", 0.0) + seconds
     return preparation
 
 
 def optimise(preparation: Preparation, recipe: Recipe, root: Path, options: Options, report: Report, clock: Clock) -> Scene:
     """Stages 3 and 4: initialise and train; leaves `root/scene.safetensors`."""
     since = time.perf_counter()
-    left = None if options.time_budget is None else max(20.0, 0.85 * options.time_budget - clock.total)
+    left = training_seconds(root, options, clock)
     config = TrainConfig(options.seed, options.quality, left, options.device, progress=follow(report))
     scene = train(recipe, None, preparation.capture, preparation.priors, root, config)
     save_scene(scene, root / "scene.safetensors")
     clock.lap("training", since)
     return scene
+
+
+def training_seconds(root: Path, options: Options, clock: Clock) -> float | None:
+    """Seconds of the time budget that are left for training, None without one; as before when the same command continues."""
+    if options.time_budget is None:
+        return None
+    config = read_config(root)
+    shares, asked = config.get("training_seconds", {}), f"{options.time_budget:g}"
+    if asked not in shares:
+        shares[asked] = round(max(MINIMUM_TRAINING_SECONDS, TRAINING_SHARE * options.time_budget - clock.total), 1)
+        write_json(root / "config.json", config | {"training_seconds": shares})
+    return shares[asked]

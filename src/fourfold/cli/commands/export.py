@@ -34,12 +34,14 @@ class Export(Command):
     """Camera path of mp4 and png: input, orbit, wiggle or bullet-time."""
 
     def run(self) -> Result:
+        from fourfold.cli.arguments import check_positive
         from fourfold.errors import FourfoldError
         from fourfold.export.formats import FORMATS, ExportOptions, export
         from fourfold.pipeline import Run
 
         if self.format not in FORMATS:
             raise FourfoldError(f"there is no export format {self.format!r}: choose one of {', '.join(FORMATS)}")
+        check_positive(frames=self.frames)
         run = Run(self.run_folder)
         out = self.out or self.run_folder / "exports" / FORMATS[self.format].default_name
         export(self.format, run.scene, run.capture, out, ExportOptions(self.time, self.frames, self.path))

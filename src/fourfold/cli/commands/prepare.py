@@ -46,7 +46,8 @@ class Prepare(Command):
             if self.only is not None:
                 names: tuple[str, ...] = (self.only,)
             else:
-                names = pipeline.pick_recipe(capture, self.out, options)[0].priors
+                posed = pipeline.estimate(capture, (), self.out, report, clock).capture
+                names = pipeline.pick_recipe(posed, options)[0].priors
             done = prepare_priors(capture, names, self.out / "priors", lambda what: report(f"estimating {what}", 0, None))
         known = {name: getattr(done.priors, name) for name in ("cameras", "masks", "flow", "depth", "tracks2d", "tracks3d")}
         value = {name: {"provider": p.provenance.provider, **p.provenance.figures} for name, p in known.items() if p is not None}

@@ -43,16 +43,20 @@ class Render(Command):
     """Where to render: cpu or cuda."""
 
     def run(self) -> Result:
+        from fourfold.cli.arguments import check_positive, check_view
         from fourfold.export.formats import draw, frame_rate
         from fourfold.export.paths import PathOptions, camera_path
         from fourfold.export.video import write_mp4, write_pngs
         from fourfold.pipeline import Run
         from fourfold.scene.file import load_scene
+        from fourfold.training.trainer import choose_device
 
         run = Run(self.run_folder)
+        check_view(run.capture, self.view)
+        check_positive(frames=self.frames, fps=self.fps, scale=self.scale)
         file = Path(self.path) if self.path.endswith(".json") else None
         options = PathOptions(self.amplitude, self.frames, self.view, file)
-        scene = load_scene(self.run_folder / "scene.safetensors", self.device)
+        scene = load_scene(self.run_folder / "scene.safetensors", str(choose_device(self.device)))
         name = "json" if file is not None else self.path
         views = camera_path(name, scene, run.capture, options)
         out = self.out or self.run_folder / "renders" / f"{Path(self.path).stem}.mp4"

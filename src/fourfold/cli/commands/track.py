@@ -37,6 +37,8 @@ class Track(Command):
         import numpy as np
         import torch
 
+        from fourfold.cli.arguments import check_positive, check_view
+        from fourfold.errors import FourfoldError
         from fourfold.export.drawing import draw_tracks
         from fourfold.export.formats import frame_rate
         from fourfold.export.paths import camera_between
@@ -48,8 +50,12 @@ class Track(Command):
 
         run = Run(self.run_folder)
         capture, out = run.capture, self.out or self.run_folder / "exports" / "tracks"
+        check_view(capture, self.view)
+        check_positive(spacing=self.spacing)
         shown = [int(t) for t in np.flatnonzero(capture.present[self.view])]
         at = self.frame if self.frame is not None else shown[len(shown) // 2]
+        if at not in shown:
+            raise FourfoldError(f"view {self.view} has no frame {at}: it has {len(shown)} frames from {shown[0]} to {shown[-1]}")
         views = [(float(capture.timestamps[t]), camera_between(capture, self.view, float(capture.timestamps[t]))) for t in shown]
         query = (float(capture.timestamps[at]), camera_between(capture, self.view, float(capture.timestamps[at])))
         pixels = torch.tensor(self.points) if self.points else moving_grid(run.scene, query, self.spacing)

@@ -44,8 +44,9 @@ class Train(Command):
         options, clock = Options(self.recipe, self.quality, budget, None, self.seed, self.device), Clock()
         with progress() as report:
             capture = Capture.load(self.run_folder / "capture")
-            recipe, because = pipeline.pick_recipe(capture, self.run_folder, options)
-            preparation = pipeline.estimate(capture, recipe, self.run_folder, report, clock)
+            posed = pipeline.estimate(capture, (), self.run_folder, report, clock).capture
+            recipe, because = pipeline.pick_recipe(posed, options)
+            preparation = pipeline.estimate(capture, recipe.priors, self.run_folder, report, clock)
             scene = pipeline.optimise(preparation, recipe, self.run_folder, options, report, clock)
         layers = {layer.name: len(layer) for layer in scene.layers}
         return Result({"run": self.run_folder, "recipe": recipe.name, "because": because, "gaussians": layers, "seconds": clock.stages})
