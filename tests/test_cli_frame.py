@@ -89,10 +89,13 @@ def test_json_is_one_object_and_nothing_else(run, does):
 
 
 def test_a_command_line_that_is_not_understood_is_a_mistake(run):
-    assert run("well", "--colour", "red")[0] == 2
-    code, out, _ = run("--json")
+    code, _, err = run("well", "--colour", "red")
     assert code == 2
-    assert json.loads(out) == {"error": "the command line was not understood"}
+    assert err == "fourfold: error: Unrecognized options: --colour, red; `fourfold trial --help` lists the options\n"
+    code, out, err = run("--json")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert json.loads(out)["error"] == err.removeprefix("fourfold: error: ").rstrip("\n")
 
 
 def test_unknown_commands_are_named(capsys):

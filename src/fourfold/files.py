@@ -33,8 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_dir() and temporary.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+    except Exception as error:
+        if disk_is_full(error):
             raise FourfoldError(f"no space left on the disk while writing {path}: free some space and run the same command again") from error
         raise
     finally:
@@ -42,6 +42,17 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether `error` says that the disk or the quota is full, also where a native library says it in words only."""
+    return (isinstance(error, OSError) and error.errno in (28, 122)) or "os error 28" in str(error)  # ENOSPC, EDQUOT; safetensors
+
+
+def refuse_to_replace(directory: Path, pattern: str) -> None:
+    """FourfoldError if `directory` is a file, or holds anything but files matching `pattern`: a sequence replaces only one of its own."""
+    if directory.exists() and not (directory.is_dir() and all(p.is_file() and p.match(pattern) for p in directory.iterdir())):
+        raise FourfoldError(f"{directory} exists and holds other things than {pattern}: choose another output folder")
 
 
 def write_json(path: Path, value: Any) -> None:

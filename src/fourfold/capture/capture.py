@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fourfold.errors import FourfoldError
@@ -151,6 +152,8 @@ class Capture:
             arrays = load_file(root / "cameras.safetensors")
         except FileNotFoundError as error:
             raise FourfoldError(f"{root} holds no prepared capture: run `fourfold prepare` or `fourfold reconstruct` first") from error
+        except (ValueError, SafetensorError) as error:
+            raise FourfoldError(f"the prepared capture in {root} is damaged ({error}): delete it and prepare it again") from error
         if header.get("schema") != SCHEMA:
             raise FourfoldError(f"{root}/capture.json has schema {header.get('schema')}, this version reads {SCHEMA}: prepare the capture again")
         flags = {k: arrays[k].astype(bool) for k in ("present", "train", "heldout")}

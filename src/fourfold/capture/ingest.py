@@ -69,7 +69,7 @@ def prepare_capture(
 
 def capture_key(paths: Sequence[Path], *, pixels: int, holdout: str | None = None, options: CaptureOptions | None = None) -> str:
     """A hash of the input files' names, sizes and times of change, and of everything that decides what is written."""
-    stamps = [stamp for path in paths for stamp in _stamps(Path(path))]
+    stamps = [stamp for path in paths for stamp in _stamps(Path(path).resolve())]
     return key_of("capture", VERSION, stamps, pixels, holdout, options or CaptureOptions())
 
 

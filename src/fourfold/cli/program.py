@@ -5,15 +5,18 @@ Exit codes: 0 good, 1 a bad result or a fault of ours, 2 a mistake in the input 
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from fourfold.cli.finder import command_class, found, overview, resolve
 from fourfold.cli.frame import Command, dump
 from fourfold.errors import FourfoldError
+from fourfold.files import disk_is_full
 
 GOOD, BAD, MISTAKE = 0, 1, 2
 
@@ -49,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
+        if disk_is_full(error):
+            return _fail("error: no space left on the disk: free some space and run the same command again", MISTAKE, as_json)
         traceback.print_exc()
         return _fail(f"internal error: {type(error).__name__}: {error}", BAD, as_json)
 
@@ -64,13 +69,22 @@ def _parse(words: tuple[str, ...], rest: list[str]) -> Command | int:
         raise FourfoldError(f"`{program}` has no command {rest[0]!r}: `{program} --help` lists them")
     import tyro
 
+    program, complaint = " ".join(["fourfold", *words]), io.StringIO()
     try:
-        return tyro.cli(command_class(words), prog=" ".join(["fourfold", *words]), args=rest, config=(tyro.conf.FlagCreatePairsOff,))
-    except SystemExit as stop:  # tyro has printed its help (0) or what it did not understand (2)
-        code = stop.code if isinstance(stop.code, int) else MISTAKE
-        if code != GOOD and "--json" in rest:
-            print(dump({"error": "the command line was not understood"}))
-        return code
+        with redirect_stderr(complaint):
+            return tyro.cli(command_class(words), prog=program, args=rest, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:  # tyro has printed its help on stdout (0), or on stderr what it did not understand (2)
+        if stop.code in (GOOD, None):
+            return GOOD
+        raise FourfoldError(f"{_sentence(complaint.getvalue())}; `{program} --help` lists the options") from None
+
+
+def _sentence(box: str) -> str:
+    """What the first paragraph of a framed complaint says, on one line and without a full stop."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip().strip("│|").strip() for line in box.splitlines()]
+    inner = [line for line in lines if line and not line.startswith(("╭", "╰", "+-"))]
+    rule = next((number for number, line in enumerate(inner) if set(line) <= set("─-")), len(inner))
+    return " ".join(inner[:rule]).rstrip(".") or "the command line was not understood"
 
 
 def _run(command: Command) -> int:

@@ -68,4 +68,5 @@ class _Lines:
             return
         self.last = now
         left = f", {(now - started) / done * (total - done):.0f} s left" if total is not None and 0 < done < total else ""
-        print(f"{stage}: {done}{'' if total is None else f'/{total}'} in {now - started:.0f} s{left}{' ' + note if note else ''}", file=sys.stderr)
+        how_far = "" if total is None and done == 0 else f": {done}{'' if total is None else f'/{total}'} in {now - started:.0f} s{left}"
+        print(f"{stage}{how_far}{' ' + note if note else ''}", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fourfold.export.ply import write_ply
-from fourfold.files import replacing
+from fourfold.files import refuse_to_replace, replacing
 from fourfold.scene.scene import Scene
 
 
@@ -22,6 +22,7 @@ def write_sequence(directory: Path, scene: Scene, times: Sequence[float]) -> int
     Args:
         times: seconds of the frames; equally spaced, as players know only a frame rate.
     """
+    refuse_to_replace(Path(directory), "frame_*.ply")
     with replacing(Path(directory)) as temporary, torch.no_grad():
         temporary.mkdir()
         for index, time in enumerate(times):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
-from fourfold.files import replacing
+from fourfold.files import refuse_to_replace, replacing
 from fourfold.notices import fallback
 
 QUALITY = "18"  # x264's constant rate factor: visually lossless; a larger number makes smaller files
@@ -36,6 +36,7 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
 def write_pngs(directory: Path, frames: Iterable[NDArray[np.uint8]]) -> int:
     """Write `frame_00000.png`, `frame_00001.png`, ... into a new `directory`, all or nothing; returns how many."""
     count = 0
+    refuse_to_replace(Path(directory), "frame_*.png")
     with replacing(Path(directory)) as temporary:
         temporary.mkdir()
         for frame in frames:
@@ -55,6 +56,8 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> in
     """
     import av
 
+    if not fps > 0:
+        raise FourfoldError(f"got {fps:g} frames per second for {path}: expected more than 0")
     stream_of_frames = iter(frames)
     first = next(stream_of_frames, None)
     if first is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +13,13 @@ from pathlib import Path
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.files import key_of, run_stage
+from fourfold.files import STAGE_FILE, key_of, run_stage
 from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
 
 CONTRACTS: dict[str, type[Prior]] = {
-    c.name: c
-    for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D, contracts.Clouds)
+    c.name: c for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D, contracts.Clouds)
 }
 _FOLDERS = ("given", "classical", "foundation")
 
@@ -94,10 +94,21 @@ def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Calla
         say: is told what is being made.
     """
     done = Preparation(capture, Priors())
-    base = key_of(capture.facts.get("key", str(capture.root)), capture.train, capture.heldout)
+    unknown = [name for name in names if name.partition(":")[0] not in CONTRACTS]
+    if unknown:
+        raise FourfoldError(f"there is no prior {unknown[0]!r}: choose one of {', '.join(CONTRACTS)}")
+    base = key_of(_origin(capture), capture.train, capture.heldout)
     for name in ("cameras", *names):
         _make(name, done, base, out, say)
     return done
+
+
+def _origin(capture: Capture) -> str:
+    """What tells this capture from others wherever its folder lies: the key of its making, or else its path."""
+    try:
+        return json.loads((capture.root / STAGE_FILE).read_text())["key"]
+    except (FileNotFoundError, KeyError, json.JSONDecodeError):
+        return str(capture.root.resolve())
 
 
 def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[str], None]) -> None:
