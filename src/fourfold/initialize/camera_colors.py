@@ -40,12 +40,3 @@ class AddCameraColors:
         zero = torch.zeros(capture.views, 3)
         layer = Layer(CAMERAS, STATIC, Static(), none, {"log_gain": zero, "offset": zero.clone()}, {"trained": trained})
         return replace(scene, layers=[*scene.layers, layer])
-
-
-@dataclass(frozen=True)
-class DropCameraColors:
-    """Takes the layer away when training is done: the scene keeps the mean colours of the training cameras."""
-
-    def __call__(self, scene: Scene, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
-        """The scene without the cameras' colours."""
-        return replace(scene, layers=[layer for layer in scene.layers if layer.name != CAMERAS])

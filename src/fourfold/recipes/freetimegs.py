@@ -1,7 +1,8 @@
 """FreeTimeGS: Gaussians that appear anywhere at any time and fly straight while they live."""
 
 from fourfold.density.scored_relocation import ScoredRelocation
-from fourfold.initialize.camera_colors import AddCameraColors, DropCameraColors
+from fourfold.initialize.camera_colors import AddCameraColors
+from fourfold.initialize.drop import Drop
 from fourfold.initialize.timed_clouds import TimedClouds
 from fourfold.losses.camera_colors import AsCameraSees, SimilarCameras
 from fourfold.losses.lifetime import LifetimeOpacity
@@ -46,6 +47,6 @@ RECIPE = Recipe(
             sampler=Epochs(batch=1),
             density={"free": ScoredRelocation()},  # A4
         ),
-        Stage(name="mean cameras", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(DropCameraColors(),)),
+        Stage(name="mean cameras", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(Drop(),)),
     ),
 )
