@@ -128,7 +128,11 @@ def cast(
     points = origin + direction * depth[..., None]
     local = (points - body[:3, 3]) @ body[:3, :3]
     colour = np.zeros((*depth.shape, 3))
-    for part, where, seed, wave in ((moving, local, 1, 0.16), (~moving & (floor < wall), points, 2, 0.3), (~moving & (floor >= wall), points, 3, 0.4)):
+    for part, where, seed, wave in (
+        (moving, local, 1, 0.16),
+        (~moving & (floor < wall), points, 2, 0.3),
+        (~moving & (floor >= wall), points, 3, 0.4),
+    ):
         colour[part] = _texture(where[part], seed, wave)
     return colour, depth, moving
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from analytic_scene import AnalyticScene, make_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytic_scene import AnalyticScene, make_scene
 from fourfold.errors import FourfoldError
 from fourfold.priors.classical.fill import pull_push, splat_nearest
 from fourfold.priors.classical.plane_sweep import StaticDepthConfig, near_far, static_depth

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from analytic_scene import AnalyticScene, make_scene, project, surface_points
 
+from analytic_scene import AnalyticScene, make_scene, project, surface_points
 from fourfold.errors import FourfoldError
 from fourfold.priors.classical.lift import fill_between, lift_tracks, point_spacing
 from fourfold.priors.classical.track_step import TrackFrame, agrees, match, patches, sample

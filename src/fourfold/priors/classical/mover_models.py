@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,8 +26,9 @@ class ModelConfig:
         inside: share of a track's visible moments that must lie in the mover's mask.
         rigid_error: median reprojection error of a rigid body, as a share of the image's diagonal.
         rigid_inliers, rigid_frames: shares of observations and of frames that a rigid body must explain.
+        least_inwardness: how far inside the mask the points of a rigid body must lie, see `_inwardness`.
         least_turn: rotation below which relief cannot be told, radians.
-        rough_inliers: share of observations from which a bad rigid fit still gives an articulated object its depth.
+        rough_inliers, rough_points: share of observations and number of points from which a bad rigid fit still gives an articulated object its depth.
     """
 
     sfm: ObjectSfmConfig = field(default_factory=ObjectSfmConfig)
@@ -36,8 +38,10 @@ class ModelConfig:
     rigid_error: float = 0.004
     rigid_inliers: float = 0.75
     rigid_frames: float = 0.6
+    least_inwardness: float = 0.18
     least_turn: float = 0.05
     rough_inliers: float = 0.5
+    rough_points: int = 60
 
 
 @dataclass(frozen=True)
@@ -101,28 +105,42 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, config: ModelC
     own = tracks_of(mover, tracks, config.inside)
     rigid = solve_object(own.xy, own.visible, mover.K, config.sfm) if len(own.xy) >= config.sfm.least_points else None
     figures: dict[str, object] = {"tracks": len(own.xy)}
-    if rigid is not None and _is_rigid(rigid, mover, config):
+    if rigid is not None and _is_rigid(rigid, mover, (own.xy, own.visible), config):
         return _rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "long tracks"})
     images = [np.asarray(capture.image(mover.view, t)) for t in mover.times]
     aligned = align_object(images, mover.masks, config.align)
     if aligned is not None:
         figures["alignment"] = round(float(np.median(aligned.correlation)), 3)
         second = solve_object(aligned.xy, aligned.visible, mover.K, config.sfm)
-        if second is not None and _is_rigid(second, mover, config):
+        if second is not None and _is_rigid(second, mover, (aligned.xy, aligned.visible), config):
             return _rigid_model(capture, mover, second, own, config, figures | {"tracks_from": "affine alignment"})
         if second is not None and (rigid is None or _placed(second, mover) * second.inliers > _placed(rigid, mover) * rigid.inliers):
             rigid = second
     if rigid is not None:
         figures |= _describe(rigid)
-        if _placed(rigid, mover) > config.rigid_frames and rigid.inliers > config.rough_inliers and rigid.turned >= config.least_turn:
-            rough = _rigid_model(capture, mover, rigid, own, config, figures)
-            return replace(rough, kind="articulated")
+        rough = _placed(rigid, mover) > config.rigid_frames and rigid.inliers > config.rough_inliers and rigid.turned >= config.least_turn
+        if rough and len(rigid.points) > config.rough_points:
+            return replace(_rigid_model(capture, mover, rigid, own, config, figures), kind="articulated")
     return _flat_model(mover, aligned, own, config, figures)
 
 
-def _is_rigid(rigid: RigidObject, mover: Mover, config: ModelConfig) -> bool:
+def _is_rigid(rigid: RigidObject, mover: Mover, tracks: tuple[NDArray[np.float32], NDArray[np.bool_]], config: ModelConfig) -> bool:
+    """Whether the fit is good, lasts, and rests on points inside the mask, not on its rim, where the background sticks to the tracks."""
     limit = max(1.0, config.rigid_error * float(np.hypot(*mover.masks.shape[1:])))
-    return rigid.error < limit and rigid.inliers > config.rigid_inliers and _placed(rigid, mover) > config.rigid_frames
+    fits = rigid.error < limit and rigid.inliers > config.rigid_inliers and _placed(rigid, mover) > config.rigid_frames
+    return fits and _inwardness(mover.masks, tracks[0][rigid.tracks], tracks[1][rigid.tracks]) > config.least_inwardness
+
+
+def _inwardness(masks: NDArray[np.bool_], xy: NDArray[np.float32], visible: NDArray[np.bool_]) -> float:
+    """Median over visible points of their distance to the mask's rim, as a share of the largest in that frame (0.29 for an even disc)."""
+    height, width = masks.shape[1:]
+    values: list[NDArray[np.float32]] = []
+    for frame in np.flatnonzero(visible.any(axis=0)):
+        distance = cv2.distanceTransform(masks[frame].astype(np.uint8), cv2.DIST_L2, 5)
+        column, row = xy[visible[:, frame], frame].astype(int).T
+        inside = distance[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+        values.append(inside / max(float(distance.max()), 1e-6))
+    return float(np.median(np.concatenate(values))) if values else 0.0
 
 
 def _placed(rigid: RigidObject, mover: Mover) -> float:

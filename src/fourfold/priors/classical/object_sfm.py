@@ -21,9 +21,11 @@ class ObjectSfmConfig:
     Attributes:
         bundle: one bundle adjustment.
         max_points: tracks used, the longest ones.
+        seed_points: of these, at most so many in the first window.
         max_frames: frames bundled; the others are only placed against the points.
         least_points: points a frame must see to be placed, and tracks the first window must share.
         outlier: observations with a larger error are dropped in the end, pixels.
+        explained: observations with a smaller error count as explained by a rigid body, pixels.
         core_rounds, core_factor, core_least: how often the tracks are narrowed to the rigid core: those whose median error is below this factor
             times the best third's, or below this many pixels.
         least_angle: largest angle between a point's rays that is too small to trust it, radians in the object's frame.
@@ -31,9 +33,11 @@ class ObjectSfmConfig:
 
     bundle: BundleConfig = field(default_factory=BundleConfig)
     max_points: int = 700
+    seed_points: int = 250
     max_frames: int = 60
     least_points: int = 10
     outlier: float = 3.0
+    explained: float = 1.5
     least_angle: float = 0.02
     core_rounds: int = 2
     core_factor: float = 2.0
@@ -48,8 +52,8 @@ class RigidObject:
         object_to_camera: (F, 4, 4), NaN where the frame could not be placed.
         points: (P, 3); origin near the centre, whose depth in the first window's first frame is 1.
         tracks: (P,) index of the track each point came from.
-        error: median reprojection error of all observations before dropping outliers, pixels.
-        inliers: share of the observations below the outlier threshold.
+        error: median reprojection error of the rigid core, pixels.
+        inliers: share of all the tracks' observations that a rigid body explains.
         turned: largest rotation between two frames relative to the camera, radians.
     """
 
@@ -123,6 +127,7 @@ def _seed(xy: Array, seen: NDArray[np.bool_], K: Array, config: ObjectSfmConfig)
     if window is None:
         return None
     frames, tracks = window
+    tracks = tracks[np.unique(np.linspace(0, len(tracks) - 1, min(config.seed_points, len(tracks))).round().astype(int))]
     part = xy[tracks][:, frames]
     observed = _observations(part, np.ones(part.shape[:2], bool), K[frames])
     best: tuple[float, Array, Array] | None = None
@@ -144,8 +149,11 @@ def _grow(
     tracks: NDArray[np.int64],
     points: Array,
     config: ObjectSfmConfig,
-) -> tuple[Array, Array]:
-    """Add frames outwards and tracks as they become known. Returns (F, 4, 4) poses and (P, 3) points with NaN where unknown."""
+) -> tuple[Array, Array, float]:
+    """Add frames outwards and tracks as they become known.
+
+    Returns: (F, 4, 4) poses and (P, 3) points of the rigid core with NaN where unknown, and the share of all observations explained.
+    """
     all_poses = np.full((xy.shape[1], 4, 4), np.nan)
     all_points = np.full((len(xy), 3), np.nan)
     all_poses[frames], all_points[tracks] = poses, points
@@ -170,10 +178,19 @@ def _grow(
                 since += 1
     _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
     _triangulate(xy, seen, K, all_poses, all_points, config)
+    inliers = _inlier_share(xy, seen, K, all_poses, all_points, config)
     for _ in range(config.core_rounds):
         _keep_core(xy, seen, K, all_poses, all_points, config)
         _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
-    return all_poses, all_points
+    return all_poses, all_points, inliers
+
+
+def _inlier_share(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> float:
+    """Share of the observations in known frames that the rigid body explains; those of tracks without a point are not explained."""
+    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
+    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
+    error = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    return float((error < config.explained).sum() / max(int(seen[:, frames].sum()), 1))
 
 
 def _keep_core(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> None:
@@ -258,10 +275,10 @@ def _finish(
     K: Array,
     frames: NDArray[np.int64],
     chosen: NDArray[np.int64],
-    grown: tuple[Array, Array],
+    grown: tuple[Array, Array, float],
     config: ObjectSfmConfig,
 ) -> RigidObject | None:
-    key_poses, points = grown
+    key_poses, points, share = grown
     poses = np.full((xy.shape[1], 4, 4), np.nan)
     poses[frames] = key_poses
     known = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
@@ -279,5 +296,4 @@ def _finish(
     angles = np.arccos(np.clip((np.einsum("fij,gij->fg", rotation, rotation) - 1) / 2, -1, 1))
     middle = np.median(points[tracks], axis=0)
     poses[:, :3, 3] += poses[:, :3, :3] @ middle
-    share = float((error < config.outlier).mean())
     return RigidObject(poses, points[tracks] - middle, chosen[tracks], float(np.median(error)), share, float(angles.max()))

@@ -124,9 +124,16 @@ def _mean_on_surface(xy: Array, depth: Array, front: NDArray[np.float32], slack:
 
 
 def _source(capture: Capture, view: int, time: int, mask: NDArray[np.bool_], pose: Array, config: SweepConfig) -> Source:
-    colour = np.asarray(capture.image(view, time))
-    valid = np.where(mask, 255, 0).astype(np.uint8)
-    return Source(((view, time),), colour, SweepImage(features_of(colour, config), valid, capture.K[view, time], pose))
+    """The part of a frame around the mask, with the intrinsics of that part."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    margin = 2 * config.patch
+    top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
+    part = (slice(top, int(rows[-1]) + margin + 1), slice(left, int(columns[-1]) + margin + 1))
+    colour = np.ascontiguousarray(np.asarray(capture.image(view, time))[part])
+    valid = np.where(mask[part], 255, 0).astype(np.uint8)
+    K = capture.K[view, time].copy()
+    K[:2, 2] -= left, top
+    return Source(((view, time),), colour, SweepImage(features_of(colour, config), valid, K, pose))
 
 
 def _range(source: Source, sparse: Array, margin: float) -> tuple[float, float]:

@@ -1,0 +1,310 @@
+"""Moving objects: bundle adjustment, structure from motion, scale rivals, and the whole chain on a scene known in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from analytic_scene import AnalyticScene, make_scene, surface_points
+from fourfold.priors.classical.bundle import BundleConfig, Observations, _jacobians, bundle_adjust, residuals
+from fourfold.priors.classical.factorisation import looking_rotation
+from fourfold.priors.classical.mover_regions import movers_of
+from fourfold.priors.classical.movers import moving_objects
+from fourfold.priors.classical.object_align import align_object
+from fourfold.priors.classical.object_evidence import ground_ratio, occlusion_bound
+from fourfold.priors.classical.object_scale import ScaleConfig, ScaleEvidence, choose_scale, ground_contact, minimal_acceleration, minimal_motion
+from fourfold.priors.classical.object_sfm import solve_object
+from fourfold.priors.classical.plane_sweep import static_depth
+from fourfold.priors.classical.pose_path import fill_path, fill_poses
+from fourfold.priors.classical.tracks import track_points
+from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D, Tracks3D
+
+
+def _cloud(frames: int = 16, points: int = 160, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Tracks (P, F, 2), visibility, K and true object_to_camera of a turning ellipsoid that hides its own back."""
+    random = np.random.default_rng(0)
+    radii = np.array([1.0, 0.6, 0.8])
+    unit = random.normal(size=(points, 3))
+    body = unit / np.linalg.norm(unit, axis=1, keepdims=True) * radii
+    poses = np.tile(np.eye(4), (frames, 1, 1))
+    s = np.arange(frames)
+    poses[:, :3, :3] = Rotation.from_rotvec(np.stack([0.1 * np.sin(s / 3), 0.035 * s, 0.02 * s], axis=1)).as_matrix()
+    poses[:, :3, 3] = np.stack([0.05 * s - 0.5, 0 * s + 0.1, 7 - 0.08 * s], axis=1)
+    K = np.tile(np.array([[300.0, 0, 160], [0, 300, 90], [0, 0, 1]]), (frames, 1, 1))
+    camera = np.einsum("fij,pj->pfi", poses[:, :3, :3], body) + poses[None, :, :3, 3]
+    normal = np.einsum("fij,pj->pfi", poses[:, :3, :3], body / radii**2)
+    pixel = np.einsum("fij,pfj->pfi", K, camera)
+    xy = pixel[..., :2] / pixel[..., 2:] + random.normal(size=(points, frames, 2)) * noise
+    return xy, (normal * camera).sum(axis=2) < 0, K, poses
+
+
+@pytest.mark.parametrize(("noise", "turn", "depth"), [(0.0, 0.05, 0.01), (0.5, 2.5, 0.02)])
+def test_a_rigid_cloud_is_recovered_up_to_its_scale(noise: float, turn: float, depth: float) -> None:
+    xy, visible, K, poses = _cloud(noise=noise)
+    rigid = solve_object(xy, visible, K)
+    assert rigid is not None
+    found = rigid.object_to_camera
+    assert np.isfinite(found).all()
+    relative = [m[:, :3, :3] @ m[0, :3, :3].T for m in (found, poses)]
+    wrong = Rotation.from_matrix(relative[0] @ relative[1].transpose(0, 2, 1)).magnitude()
+    assert np.degrees(wrong).max() < turn
+    ratio = poses[:, 2, 3] / found[:, 2, 3]
+    assert np.ptp(ratio) / ratio.mean() < 4 * depth
+    assert rigid.error < 0.02 + 1.5 * noise
+    assert rigid.inliers > 0.95
+
+
+def test_two_bodies_are_not_one() -> None:
+    xy, visible, K, _ = _cloud(frames=12)
+    other, also, _, _ = _cloud(frames=12)
+    other = other[:, ::-1] + 25 * np.sin(2.0 * np.arange(12))[None, :, None] * [1, 0.4]
+    rigid = solve_object(np.concatenate([xy, other]), np.concatenate([visible, also[:, ::-1]]), K)
+    assert rigid is None or rigid.inliers < 0.75
+
+
+def test_too_few_tracks_give_nothing() -> None:
+    xy, visible, K, _ = _cloud()
+    assert solve_object(xy[:6], visible[:6], K) is None
+    assert solve_object(xy, np.zeros_like(visible), K) is None
+
+
+def test_the_jacobians_are_those_of_finite_differences() -> None:
+    xy, visible, K, poses = _cloud(frames=3, points=8)
+    point, frame = np.nonzero(np.ones_like(visible))
+    points = np.random.default_rng(3).normal(size=(8, 3))
+    seen = Observations(frame, point, xy[point, frame], np.ones(len(point)), K)
+    by_pose, by_point = _jacobians(poses, points, seen)
+    start = residuals(poses, points, seen)
+    for axis in range(6):
+        step = np.zeros(6)
+        step[axis] = 1e-6
+        moved = poses.copy()
+        moved[:, :3, :3] = Rotation.from_rotvec(step[:3]).as_matrix() @ poses[:, :3, :3]
+        moved[:, :3, 3] += step[3:]
+        np.testing.assert_allclose((residuals(moved, points, seen) - start) / 1e-6, by_pose[:, :, axis], atol=2e-2, rtol=1e-4)
+    for axis in range(3):
+        shifted = points + 1e-6 * np.eye(3)[axis]
+        np.testing.assert_allclose((residuals(poses, shifted, seen) - start) / 1e-6, by_point[:, :, axis], atol=2e-2, rtol=1e-4)
+
+
+def test_bundle_adjustment_returns_to_the_truth_despite_outliers() -> None:
+    xy, visible, K, poses = _cloud(frames=8, points=80)
+    random = np.random.default_rng(5)
+    point, frame = np.nonzero(visible)
+    used, point = np.unique(point, return_inverse=True)
+    target = xy[visible].copy()
+    target[::29] += 25
+    truth = _body(xy.shape[0])[used]
+    seen = Observations(frame, point, target, np.ones(len(point)), K)
+    start = poses.copy()
+    start[:, :3, 3] += random.normal(size=(8, 3)) * 0.05
+    _, _, cost = bundle_adjust(start, truth + random.normal(size=truth.shape) * 0.05, seen, BundleConfig(iterations=40))
+    _, _, best = bundle_adjust(poses, truth, seen, BundleConfig(iterations=40))
+    assert cost == pytest.approx(best, rel=1e-2)
+
+
+def _body(points: int) -> np.ndarray:
+    unit = np.random.default_rng(0).normal(size=(points, 3))
+    return unit / np.linalg.norm(unit, axis=1, keepdims=True) * [1.0, 0.6, 0.8]
+
+
+def test_the_looking_rotation_turns_a_ray_into_the_axis() -> None:
+    for ray in ([0.3, -0.2, 1.0], [0, 0, 1.0], [-0.8, 0.6, 0.4]):
+        rotation = looking_rotation(np.array(ray))
+        np.testing.assert_allclose(rotation @ ray, [0, 0, np.linalg.norm(ray)], atol=1e-12)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+
+
+def _path(object_path: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Camera centres on a curve, and offsets to the object in object units."""
+    s = np.linspace(0, 1, len(object_path))
+    centers = np.stack([2 * np.sin(3 * s), 0.3 * np.cos(5 * s), 0.4 * s], axis=1)
+    return centers, (object_path - centers) / scale
+
+
+def test_minimal_motion_is_right_for_an_object_that_stays() -> None:
+    centers, offsets = _path(np.tile([0.5, 0.2, 4.0], (20, 1)), 2.5)
+    rival = minimal_motion(centers, offsets)
+    assert rival.scale == pytest.approx(2.5)
+    assert rival.quality == pytest.approx(1)
+    choice = choose_scale(ScaleEvidence(centers, offsets))
+    assert choice.scale == pytest.approx(2.5)
+    assert choice.confidence > 0.9
+
+
+def test_minimal_acceleration_is_right_for_an_object_that_drifts_evenly() -> None:
+    s = np.arange(20)[:, None]
+    centers, offsets = _path(np.array([[0.5, 0.2, 4.0]]) + s * [0.3, 0, 0.1], 2.5)
+    assert minimal_acceleration(centers, offsets).scale == pytest.approx(2.5)
+    assert abs(minimal_motion(centers, offsets).scale - 2.5) > 0.3
+
+
+def test_ground_contact_wins_over_an_object_that_walks_with_the_camera() -> None:
+    s = np.linspace(0, 1, 20)
+    walk = np.stack([2.6 * np.sin(3 * s), 0 * s + 0.5, 4 + 0.4 * s], axis=1)
+    centers, offsets = _path(walk, 2.5)
+    assert minimal_motion(centers, offsets).scale < 0
+    ground = np.stack([2.5 * np.exp(0.05 * np.random.default_rng(0).normal(size=20)), np.full(20, 0.9)], axis=1)
+    choice = choose_scale(ScaleEvidence(centers, offsets, ground))
+    assert choice.winner == "ground_contact"
+    assert choice.scale == pytest.approx(2.5, rel=0.05)
+
+
+def test_a_hopping_object_touches_the_ground_at_its_smallest_ratios() -> None:
+    height = np.abs(np.sin(np.linspace(0, 9, 40)))
+    rival = ground_contact(np.stack([2.5 * (1 + 0.7 * height), np.full(40, 1.0)], axis=1), ScaleConfig())
+    assert rival is not None
+    assert rival.scale == pytest.approx(2.5, rel=0.15)
+    assert rival.quality <= 0.6
+
+
+def test_an_object_is_not_put_behind_what_it_hides() -> None:
+    centers, offsets = _path(np.tile([0.5, 0.2, 4.0], (20, 1)), 2.5)
+    choice = choose_scale(ScaleEvidence(centers, offsets, bounds=np.full(5, 1.5)))
+    assert choice.scale <= 1.5
+    assert choice.winner == "occlusion_bound"
+    assert choice.confidence < 0.3
+
+
+def test_the_ground_under_an_object_gives_its_scale_and_a_wall_does_not_count() -> None:
+    height, width, focal, camera_height = 90, 120, 100.0, 1.2
+    rows = np.arange(height)[:, None] + 0.5 - 30
+    ground = np.where(rows > 1, focal * camera_height / np.maximum(rows, 1), 60).repeat(width, axis=1).astype(np.float32)
+    mask = np.zeros((height, width), bool)
+    mask[35:60, 40:60] = True
+    contact = focal * camera_height / (60 - 30)
+    own = np.where(mask, contact / 3.0, 0)
+    found = ground_ratio(ground, np.ones_like(ground), mask, own)
+    assert found is not None
+    assert found[0] == pytest.approx(3.0, rel=0.06)
+    assert found[1] > 0.8
+    wall = ground_ratio(np.full_like(ground, contact), np.ones_like(ground), mask, own)
+    assert wall is not None and wall[1] < 0.05
+    assert ground_ratio(ground, np.ones_like(ground), np.roll(mask, 30, axis=0), own) is None
+    assert occlusion_bound(np.full_like(ground, 9.0), mask, np.where(mask, 2.0, 0)) == pytest.approx(4.5)
+    assert occlusion_bound(np.zeros_like(ground), mask, np.where(mask, 2.0, 0)) is None
+
+
+def test_movers_are_followed_and_specks_ignored() -> None:
+    masks = np.zeros((8, 60, 100), bool)
+    for t in range(8):
+        masks[t, 10:25, 5 + 9 * t : 25 + 9 * t] = True
+        masks[t, 40:52, 60 - 5 * t : 75 - 5 * t] = t != 3
+        masks[t, 2:4, 2:4] = True
+    movers = movers_of(masks)
+    assert len(movers) == 2
+    for t in range(8):
+        assert movers[0][t, 12, 10 + 9 * t] and not movers[0][t, 45, 65 - 5 * t]
+        assert movers[1][t, 45, 65 - 5 * t] == (t != 3)
+        assert not movers[0][t, 3, 3] and not movers[1][t, 3, 3]
+
+
+def test_poses_between_are_cubic() -> None:
+    s = np.arange(9) / 10
+    poses = np.tile(np.eye(4), (9, 1, 1))
+    poses[:, :3, :3] = Rotation.from_rotvec(np.stack([0 * s, 0.8 * s, 0 * s], axis=1)).as_matrix()
+    poses[:, :3, 3] = np.stack([s**3, s**2, 1 - s], axis=1)
+    known = np.ones(9, bool)
+    known[[2, 5]] = False
+    spoilt = np.where(known[:, None, None], poses, np.nan)
+    np.testing.assert_allclose(fill_poses(spoilt, known, s), poses, atol=1e-6)
+    held = fill_path(np.array([[1.0], [2.0], [0.0]]), np.array([True, True, False]), np.array([0.0, 1.0, 2.0]))
+    assert held[2, 0] == 2
+
+
+def test_alignment_finds_a_known_affine_map() -> None:
+    random = np.random.default_rng(4)
+    texture = cv2.GaussianBlur(random.integers(0, 255, (120, 160, 3), np.uint8), (0, 0), 2.5)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    first = np.zeros((120, 160), np.uint8)
+    cv2.ellipse(first, (70, 60), (38, 20), 20, 0, 360, 1, -1)
+    angle, scale = 0.5, 1.15
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = np.concatenate([linear, (np.array([95.0, 62.0]) - linear @ [70, 60])[:, None]], axis=1)
+    second = cv2.warpAffine(first, moved, (160, 120), flags=cv2.INTER_NEAREST)
+    image = cv2.warpAffine(texture, moved, (160, 120))
+    aligned = align_object([texture, image, texture], np.stack([first, second, first]) > 0)
+    assert aligned is not None
+    reference = aligned.reference
+    frame = 1 if reference != 1 else 0
+    truth = moved if frame == 1 else cv2.invertAffineTransform(moved)
+    points = aligned.xy[:, reference] - 0.5
+    expected = points @ truth[:, :2].T + truth[:, 2] + 0.5
+    error = np.linalg.norm(aligned.xy[:, frame] - expected, axis=1)
+    assert np.median(error) < 0.5
+    assert aligned.visible[:, frame].mean() > 0.6
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
+    return make_scene(tmp_path_factory.mktemp("scene"), times=16, width=160, height=120, hold=8)
+
+
+@pytest.fixture(scope="module")
+def solved(scene: AnalyticScene) -> tuple[Depth, Tracks3D]:
+    tracks = track_points(scene.capture, scene.masks)
+    return moving_objects(scene.capture, scene.masks, tracks, static_depth(scene.capture, scene.masks))
+
+
+def test_a_rolling_body_is_solved_as_a_rigid_one(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
+    depth, tracks = solved
+    figures = tracks.provenance.figures["mover_0"]
+    assert figures["kind"] == "rigid"
+    assert len(tracks.xyz) > 1500
+    assert (tracks.native[tracks.group == 0] == 1).all()
+    assert np.isfinite(tracks.xyz).all()
+    moving = scene.moving & scene.capture.train[0][:, None, None]
+    ratio = depth.depth[0][moving] / scene.depth[moving]
+    assert np.median(ratio) == pytest.approx(1, abs=0.12)
+    # what the object's own frame decides, apart from its scale: the shape, and that it stays the same over time
+    assert np.median(np.abs(ratio / np.median(ratio) - 1)) < 0.02
+    assert {"minimal_motion_1", "ground_contact"} <= set(figures["scale"]["rivals"])
+
+
+def test_tracks_follow_the_body_at_all_times_up_to_the_scale(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
+    depth, tracks = solved
+    train = scene.capture.train[0]
+    moving = scene.moving & train[:, None, None]
+    scale = float(np.median(depth.depth[0][moving] / scene.depth[moving]))
+    centers = -np.einsum("tji,tj->ti", scene.capture.world_to_camera[0, :, :3, :3], scene.capture.world_to_camera[0, :, :3, 3])
+    xyz = (tracks.xyz[tracks.group == 0] - centers) / scale + centers
+    query = int(np.flatnonzero(train)[len(np.flatnonzero(train)) // 2])
+    rows = np.flatnonzero(tracks.visibility[tracks.group == 0, query] > 0)
+    pose = scene.capture.world_to_camera[0, query]
+    camera = xyz[rows, query] @ pose[:3, :3].T + pose[:3, 3]
+    pixel = camera @ scene.capture.K[0, query].T
+    world, on_body = surface_points(scene, pixel[:, :2] / pixel[:, 2:], query)
+    error = np.linalg.norm(xyz[rows] - world, axis=2)[on_body] / 1.5
+    assert on_body.mean() > 0.9
+    assert np.median(error[:, train]) < 0.05
+    assert np.median(error[:, ~train]) < 0.06
+
+
+def test_nothing_moves_gives_no_tracks_and_the_static_depth(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
+    still = Masks(Provenance("none"), (np.full(scene.moving.shape, -1, np.int8),))
+    static = solved[0]
+    tracks = Tracks2D(
+        Provenance("none"), np.zeros((0, 16, 2), np.float32), np.zeros((0, 16)), np.zeros((0, 16)), np.zeros(0, np.int32), np.zeros(0, np.int32)
+    )
+    depth, found = moving_objects(scene.capture, still, tracks, static)
+    assert found.xyz.shape == (0, 16, 3)
+    np.testing.assert_array_equal(depth.depth[0], static.depth[0])
+
+
+def test_an_object_without_lasting_texture_is_not_called_rigid_and_it_is_said(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
+    flicker = np.array(np.load(scene.capture.root / "frames_000.npy"))
+    flicker[scene.moving] = np.random.default_rng(0).integers(90, 160, (int(scene.moving.sum()), 3), np.uint8)
+    root = scene.capture.root.parent / "flicker"
+    root.mkdir()
+    np.save(root / "frames_000.npy", flicker)
+    capture = replace(scene.capture, root=root)
+    depth, tracks = moving_objects(capture, scene.masks, track_points(capture, scene.masks), solved[0])
+    assert tracks.provenance.figures["mover_0"]["kind"] != "rigid"
+    assert any("not rigid" in note or "flat layer" in note for note in tracks.provenance.notes)
+    moving = scene.moving & scene.capture.train[0][:, None, None]
+    assert (depth.depth[0][moving] > 0).all()
+    assert np.isfinite(tracks.xyz).all()
