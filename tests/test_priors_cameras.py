@@ -1,0 +1,175 @@
+"""Rotation-only fits, epipolar residuals, pose gaps and candidate pairs against projected random points."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from fourfold.capture.capture import Capture
+from fourfold.priors.classical.camera_checks import check_cameras, check_passes, parallax_degrees
+from fourfold.priors.classical.camera_gaps import interpolate_pose
+from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
+from fourfold.priors.classical.motion_evidence import fundamental, ray_distances
+from fourfold.priors.classical.rotation import fit_turning, verified_pairs
+from fourfold.priors.classical.sfm import Features, SfmConfig, Structure, candidate_pairs
+from fourfold.priors.contracts import Masks, Provenance
+
+WIDTH, HEIGHT, FOCAL = 320, 180, 300.0
+K = np.array([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1.0]])
+
+
+def _poses(turn: float, travel: float, count: int = 12) -> np.ndarray:
+    """A camera that pans by `turn` degrees and moves sideways by `travel`."""
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    for i, share in enumerate(np.linspace(0, 1, count)):
+        poses[i, :3, :3] = Rotation.from_euler("yx", [turn * share, 0.3 * turn * share], degrees=True).as_matrix()
+        poses[i, :3, 3] = -poses[i, :3, :3] @ np.array([travel * share, 0, 0])
+    return poses
+
+
+def _features(poses: np.ndarray, noise: float = 0.2, points: int = 300) -> Features:
+    rng = np.random.default_rng(0)
+    world = rng.uniform([-9, -4, 5], [9, 4, 15], (points, 3))
+    xy, image, identity = [], [], []
+    for i, pose in enumerate(poses):
+        camera = world @ pose[:3, :3].T + pose[:3, 3]
+        pixel = camera @ K.T
+        pixel = pixel[:, :2] / pixel[:, 2:]
+        seen = np.flatnonzero((camera[:, 2] > 0.1) & (pixel >= 0).all(1) & (pixel < [WIDTH, HEIGHT]).all(1))
+        xy.append(pixel[seen] + rng.normal(0, noise, (len(seen), 2)))
+        image.append(np.full(len(seen), i))
+        identity.append(seen)
+    xy, image, identity = np.concatenate(xy), np.concatenate(image), np.concatenate(identity)
+    rows = {(i, p): r for r, (i, p) in enumerate(zip(image, identity, strict=True))}
+    pairs = [
+        (rows[a, p], rows[b, p])
+        for a, b in candidate_pairs([(0, t) for t in range(len(poses))], SfmConfig())
+        for p in range(points)
+        if (a, p) in rows and (b, p) in rows
+    ]
+    count = len(poses)
+    times = np.arange(count, dtype=np.int32)
+    return Features(
+        Path("unused"), np.zeros(count, np.int32), times, xy.astype(np.float32), image.astype(np.int32), np.array(pairs, np.int32), np.ones(count)
+    )
+
+
+def _capture(count: int = 12) -> Capture:
+    shape = (1, count)
+    return Capture(
+        root=Path("unused"),
+        K=np.full((*shape, 3, 3), np.nan),
+        world_to_camera=np.full((*shape, 4, 4), np.nan),
+        timestamps=np.arange(count) / 10,
+        sizes=np.array([[WIDTH, HEIGHT]]),
+        present=np.ones(shape, bool),
+        train=np.ones(shape, bool),
+        heldout=np.zeros(shape, bool),
+        cameras="unknown",
+        metric=False,
+        name="test",
+        view_names=("a",),
+    )
+
+
+def _turning(poses: np.ndarray):
+    features = _features(poses)
+    return fit_turning(verified_pairs(features.xy, features.image, features.pairs, WIDTH / 640), len(poses), WIDTH, HEIGHT)
+
+
+def test_a_turning_camera_is_recovered_with_its_focal_length() -> None:
+    poses = _poses(20, 0)
+    turning = _turning(poses)
+    error = np.degrees(Rotation.from_matrix(turning.rotations @ poses[:, :3, :3].transpose(0, 2, 1)).magnitude())
+    assert turning.focal_known and turning.focal == pytest.approx(FOCAL, rel=0.02)
+    assert error.max() < 0.3 and turning.explained > 0.97
+
+
+def test_a_travelling_camera_is_not_explained_by_turning() -> None:
+    turning = _turning(_poses(8, 4))
+    assert turning.by_gap[8] < 0.5
+
+
+@pytest.mark.parametrize(("turn", "source"), [(0.0, "fixed"), (15.0, "rotation")])
+def test_solve_names_what_the_camera_did(turn: float, source: str) -> None:
+    features = _features(_poses(turn, 0), noise=0.1)
+    solution = solve(_capture(), features, np.ones(len(features.xy), bool))
+    assert solution.source == source
+    assert np.isfinite(solution.world_to_camera).all() and np.isfinite(solution.K).all()
+    assert (solution.world_to_camera[..., :3, 3] == 0).all() and solution.notes
+
+
+def test_solve_survives_a_failed_structure_from_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 12
+    empty = Structure(
+        np.zeros(count, bool),
+        np.tile(np.eye(4), (count, 1, 1)),
+        np.full(count, np.nan),
+        np.full((count, 2), np.nan),
+        np.zeros((0, 3)),
+        np.zeros(0, np.float32),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int32),
+        np.zeros((0, 2), np.float32),
+    )
+    monkeypatch.setattr("fourfold.priors.classical.camera_solution.map_structure", lambda *_: empty)
+    features = _features(_poses(8, 4))
+    solution = solve(_capture(), features, np.ones(len(features.xy), bool), CameraConfig())
+    assert solution.source == "rotation" and "placed 0% of the frames" in solution.notes[0]
+
+
+def test_ray_distances_against_the_fundamental_matrix_and_the_stretch() -> None:
+    pose_a, pose_b = np.eye(4), _poses(10, 1, 2)[1]
+    world = np.random.default_rng(1).uniform([-2, -1, 4], [2, 1, 9], (50, 3))
+    project = lambda pose: (lambda p: p[:, :2] / p[:, 2:])((world @ pose[:3, :3].T + pose[:3, 3]) @ K.T)  # noqa: E731
+    xy_a, xy_b = project(pose_a), project(pose_b)
+    F = fundamental(K, pose_a, K, pose_b)
+    lines = np.concatenate([xy_a, np.ones((50, 1))], 1) @ F.T
+    normal = lines[:, :2] / np.linalg.norm(lines[:, :2], axis=1, keepdims=True)
+    assert np.abs(np.sum(lines * np.concatenate([xy_b, np.ones((50, 1))], 1), 1)).max() < 1e-9
+    assert ray_distances(xy_a, xy_b, K, pose_a, K, pose_b, 3.0).max() < 1e-6
+    assert np.allclose(ray_distances(xy_a, xy_b + 2.5 * normal, K, pose_a, K, pose_b, 3.0), 2.5, atol=1e-6)
+    behind = 2 * ((K @ pose_b[:3, :3] @ np.linalg.inv(K) @ np.concatenate([xy_a, np.ones((50, 1))], 1).T).T)
+    infinity = behind[:, :2] / behind[:, 2:]
+    beyond = infinity + (infinity - xy_b)
+    assert np.allclose(ray_distances(xy_a, beyond, K, pose_a, K, pose_b, 3.0), np.linalg.norm(infinity - xy_b, axis=1), atol=1e-6)
+
+
+def test_interpolated_pose_lies_on_the_path() -> None:
+    poses = _poses(20, 2, 5)
+    placed = {0: poses[0], 4: poses[4]}
+    middle = interpolate_pose(placed, np.arange(5) / 10, 2)
+    centre = -middle[:3, :3].T @ middle[:3, 3]
+    assert np.allclose(centre, [1, 0, 0]) and np.allclose(np.linalg.det(middle[:3, :3]), 1)
+    assert np.allclose(interpolate_pose(placed, np.arange(6) / 10, 5), poses[4])
+
+
+def test_candidate_pairs_reach_far_and_across_views() -> None:
+    pairs = candidate_pairs([(v, t) for v in range(2) for t in range(20)], SfmConfig(overlap=3))
+    assert (0, 16) in pairs and (0, 3) in pairs and (0, 4) not in pairs and (5, 25) in pairs and (5, 26) not in pairs
+
+
+def test_keypoints_on_movers_are_left_out() -> None:
+    features = _features(_poses(5, 1))
+    mask = np.full((12, HEIGHT, WIDTH), -1, np.int8)
+    mask[:, :, :100] = 1
+    keep = outside_masks(features, Masks(Provenance("test"), (mask,)))
+    assert np.array_equal(keep, features.xy[:, 0].astype(int) >= 100)
+
+
+def test_checks_say_what_is_wrong() -> None:
+    poses = _poses(0, 0.02, 4)
+    world = np.random.default_rng(0).uniform([-1, -1, 5], [1, 1, 9], (30, 3))
+    point, image = np.tile(np.arange(30), 4), np.repeat(np.arange(4), 30)
+    camera = np.einsum("oij,oj->oi", poses[image, :3, :3], world[point]) + poses[image, :3, 3]
+    xy = camera[:, :2] / camera[:, 2:] * 40 + [160, 90]
+    arrays = (np.array([True] * 3 + [False]), poses, np.full(4, 40.0), np.tile([160.0, 90.0], (4, 1)), world, np.full(30, 0.9, np.float32))
+    structure = Structure(*arrays, point.astype(np.int32), image.astype(np.int32), xy.astype(np.float32))
+    notes, figures = check_cameras(structure, _capture(4))
+    text = " ".join(notes)
+    assert parallax_degrees(structure) < 0.5 and figures["registered_share"] == 0.75
+    assert all(
+        word in text for word in ("75% of the frames", "reprojection error of 1.80 px", "parallax depth is poorly", "field of view", "moved by only")
+    )
+    assert check_passes(659, 487) and not check_passes(500, 487)
