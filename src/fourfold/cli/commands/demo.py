@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fourfold.cli.arguments import Out
+from fourfold.cli.arguments import Out, seconds
 from fourfold.cli.commands.reconstruct import show_run
 from fourfold.cli.frame import Command, Result
 
@@ -20,6 +20,9 @@ class Demo(Command):
     seed: int = 0
     """Seed of the clip and of the reconstruction."""
 
+    time_budget: str = "200s"
+    """How long the reconstruction may take."""
+
     def run(self) -> Result:
         from fourfold.capture.synthetic import generate
         from fourfold.cli.progress import progress
@@ -30,7 +33,7 @@ class Demo(Command):
             if not (clip / "video.mp4").exists():
                 report("filming the demo clip", 0, None)
                 generate("casual", clip, seed=self.seed)
-            run = reconstruct(clip / "video.mp4", self.out, seed=self.seed, report=report)
+            run = reconstruct(clip / "video.mp4", self.out, seed=self.seed, time_budget=seconds(self.time_budget), report=report)
         return Result({"run": self.out, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report})
 
     def show(self, result: Result) -> None:
