@@ -88,8 +88,17 @@ inline int count(mask m) {
 inline vfloat select(mask m, vfloat a, vfloat b) { return m ? a : b; }
 inline vint select(mask m, vint a, vint b) { return m ? a : b; }
 inline vfloat keep(mask m, vfloat a) { return (vfloat)((vint)a & m); }
+// GCC makes a comparison and a blend of the conditional; these are one instruction.
+#if defined(__AVX2__)
+inline vfloat minimum(vfloat a, vfloat b) { return (vfloat)_mm256_min_ps((__m256)a, (__m256)b); }
+inline vfloat maximum(vfloat a, vfloat b) { return (vfloat)_mm256_max_ps((__m256)a, (__m256)b); }
+#elif defined(__SSE2__)
+inline vfloat minimum(vfloat a, vfloat b) { return (vfloat)_mm_min_ps((__m128)a, (__m128)b); }
+inline vfloat maximum(vfloat a, vfloat b) { return (vfloat)_mm_max_ps((__m128)a, (__m128)b); }
+#else
 inline vfloat minimum(vfloat a, vfloat b) { return a < b ? a : b; }
 inline vfloat maximum(vfloat a, vfloat b) { return a > b ? a : b; }
+#endif
 inline vfloat absolute(vfloat a) { return (vfloat)((vint)a & splat_int(0x7fffffff)); }
 inline vfloat square_root(vfloat a) {
 #if defined(__AVX2__)
