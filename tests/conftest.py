@@ -40,3 +40,41 @@ def each_isa(request, monkeypatch):
     """Runs the test once per compiled kernel that this CPU can run; with none, on the slow reference."""
     monkeypatch.setenv("FOURFOLD_ISA", request.param)
     return request.param
+
+
+@pytest.fixture(scope="session")
+def casual_capture(tmp_path_factory):
+    """A synthetic clip of 14 frames of 96 x 64 with its cameras, depth and masks."""
+    from fourfold.capture.synthetic import SyntheticOptions, generate
+
+    folder = tmp_path_factory.mktemp("casual") / "clip"
+    generate("casual", folder, seed=0, options=SyntheticOptions(frames=14, width=96, height=64, supersample=1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hurry():
+    """Quality "draft" with hardly any steps and Gaussians, for the whole session."""
+    from fourfold.recipes.recipe import QUALITIES, Quality
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(QUALITIES, "draft", Quality(pixels=45_000, steps=0.04, gaussians=0.05))
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished_run(casual_capture, hurry, tmp_path_factory):
+    """The folder of a whole reconstruction of `casual_capture`; do not change it."""
+    from fourfold.cli import main
+
+    root = tmp_path_factory.mktemp("runs") / "casual"
+    assert main(["reconstruct", str(casual_capture), "-o", str(root), "--quality", "draft"]) == 0
+    return root
+
+
+@pytest.fixture
+def copied_run(finished_run, tmp_path):
+    """A copy of `finished_run` that a test may change."""
+    import shutil
+
+    return Path(shutil.copytree(finished_run, tmp_path / "copied"))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Out = Annotated[Path, arg(aliases=["-o"])]
 """A path to write, `-o` for short."""
 
+MaybeOut = Annotated[Path | None, arg(aliases=["-o"])]
+"""The same where there is a usual place for it."""
+
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

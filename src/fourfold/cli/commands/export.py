@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from fourfold.cli.arguments import Out
+from fourfold.cli.arguments import MaybeOut
 from fourfold.cli.frame import Command, Result
 
 
@@ -21,7 +21,7 @@ class Export(Command):
     format: str
     """scene, ply (one moment), ply-sequence (SuperSplat plays it), tracks (.npz), mp4, png or html (a player in one file)."""
 
-    out: Out | None = None
+    out: MaybeOut = None
     """File or folder to write; RUN/exports/NAME by default."""
 
     time: float | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from fourfold.cli.arguments import Out
+from fourfold.cli.arguments import MaybeOut
 from fourfold.cli.frame import Command, Result
 
 
@@ -21,7 +21,7 @@ class Render(Command):
     path: str = "orbit"
     """input, orbit, wiggle, bullet-time, or a JSON file with a list of {"time", "world_to_camera"}."""
 
-    out: Out | None = None
+    out: MaybeOut = None
     """The MP4 or the folder of PNGs; RUN/renders/PATH.mp4 by default."""
 
     amplitude: float = 0.25

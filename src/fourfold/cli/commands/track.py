@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from fourfold.cli.arguments import Out
+from fourfold.cli.arguments import MaybeOut
 from fourfold.cli.frame import Command, Result
 
 
@@ -30,7 +30,7 @@ class Track(Command):
     spacing: int = 8
     """Pixels between the points of the grid."""
 
-    out: Out | None = None
+    out: MaybeOut = None
     """Folder for tracks.npz and tracks.mp4; RUN/exports/tracks by default."""
 
     def run(self) -> Result:
