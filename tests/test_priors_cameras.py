@@ -13,6 +13,7 @@ from fourfold.priors.classical.camera_solution import CameraConfig, outside_mask
 from fourfold.priors.classical.motion_evidence import fundamental, ray_distances
 from fourfold.priors.classical.rotation import fit_turning, verified_pairs
 from fourfold.priors.classical.sfm import Features, SfmConfig, Structure, candidate_pairs
+from fourfold.priors.classical.structure_conflict import contradiction_sentence, contradictory_points, ground_order
 from fourfold.priors.contracts import Masks, Provenance
 
 WIDTH, HEIGHT, FOCAL = 320, 180, 300.0
@@ -173,3 +174,24 @@ def test_checks_say_what_is_wrong() -> None:
         word in text for word in ("75% of the frames", "reprojection error of 1.80 px", "parallax depth is poorly", "field of view", "moved by only")
     )
     assert check_passes(659, 487) and not check_passes(500, 487)
+
+
+@pytest.mark.parametrize(("scale", "contradicts"), [(1.0, False), (0.3, True)])
+def test_an_object_in_front_of_its_own_ground_contradicts(scale: float, contradicts: bool) -> None:
+    """A ball on a floor before a wall; pulled towards the cameras (as if it moved with them) it floats."""
+    rng = np.random.default_rng(0)
+    floor = np.stack([rng.uniform(-6, 6, 400), np.full(400, 1.5), rng.uniform(4, 12, 400)], 1)
+    wall = np.stack([rng.uniform(-8, 8, 400), rng.uniform(-4, 1.5, 400), np.full(400, 12.0)], 1)
+    ball = np.array([0, 0.6, 8]) + 0.9 * (lambda d: d / np.linalg.norm(d, axis=1, keepdims=True))(rng.normal(size=(120, 3)) - [0, 0, 1.5])
+    world = np.concatenate([floor, wall, ball * scale])
+    poses = _poses(0, 0.2, 5)
+    point, image = np.tile(np.arange(len(world)), 5), np.repeat(np.arange(5), len(world))
+    camera = np.einsum("oij,oj->oi", poses[image, :3, :3], world[point]) + poses[image, :3, 3]
+    xy = camera[:, :2] / camera[:, 2:] * FOCAL * 0.6 + [160, 90]
+    ok = (xy > 0).all(1) & (xy < [WIDTH, HEIGHT]).all(1)
+    arrays = (np.ones(5, bool), poses, np.full(5, FOCAL), np.tile([160.0, 90.0], (5, 1)), world, np.ones(len(world), np.float32))
+    structure = Structure(*arrays, point[ok].astype(np.int32), image[ok].astype(np.int32), xy[ok].astype(np.float32))
+    flagged = contradictory_points(structure, WIDTH, HEIGHT)
+    assert flagged[800:].mean() > 0.8 if contradicts else not flagged.any()
+    assert flagged[:800].mean() < 0.02 and bool(contradiction_sentence(structure, flagged)) == contradicts
+    assert ground_order(structure) > 0.3

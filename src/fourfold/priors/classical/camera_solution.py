@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from fourfold.notices import fallback
 from fourfold.priors.classical.camera_checks import CheckConfig, check_cameras, parallax_degrees
 from fourfold.priors.classical.camera_gaps import fill_missing_poses
 from fourfold.priors.classical.rotation import RotationConfig, Turning, fit_turning, verified_pairs
-from fourfold.priors.classical.sfm import Features, SfmConfig, Structure, map_structure
+from fourfold.priors.classical.sfm import Features, SfmConfig, Structure, keypoints_of, map_structure
+from fourfold.priors.classical.structure_conflict import ConflictConfig, contradiction_sentence, contradictory_points, ground_order
 from fourfold.priors.contracts import Cameras, Masks, Provenance
 
 
@@ -25,6 +26,7 @@ class CameraConfig:
         sfm: of structure from motion.
         rotation: of the rotation-only fit.
         checks: of the checks on the result.
+        conflict: of the search for clusters at a contradictory depth.
         surely_turning: share of matches between distant frames that a pure rotation must explain for structure from motion not to be tried.
         perhaps_turning: share above which structure with less parallax than `min_parallax` is distrusted in favour of a rotation.
         min_parallax: degrees, median over the points of the angle between their first and last ray.
@@ -34,6 +36,7 @@ class CameraConfig:
     sfm: SfmConfig = field(default_factory=SfmConfig)
     rotation: RotationConfig = field(default_factory=RotationConfig)
     checks: CheckConfig = field(default_factory=CheckConfig)
+    conflict: ConflictConfig = field(default_factory=ConflictConfig)
     surely_turning: float = 0.93
     perhaps_turning: float = 0.65
     min_parallax: float = 2.5
@@ -42,7 +45,10 @@ class CameraConfig:
 
 @dataclass(frozen=True)
 class Solution:
-    """One answer to where the cameras are, with what it rests on. K (V, T, 3, 3), world_to_camera (V, T, 4, 4), NaN where not present."""
+    """One answer to where the cameras are, with what it rests on. K (V, T, 3, 3), world_to_camera (V, T, 4, 4), NaN where not present.
+
+    suspects (N,): keypoints of clusters at a contradictory depth, or None.
+    """
 
     source: CameraSource
     K: NDArray[np.float64]
@@ -52,6 +58,7 @@ class Solution:
     guessed: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = ()
     figures: dict[str, Any] = field(default_factory=dict)
+    suspects: NDArray[np.bool_] | None = None
 
 
 def outside_masks(features: Features, masks: Masks | None) -> NDArray[np.bool_]:
@@ -77,7 +84,7 @@ def solve(
     distant = _distant_share(turning)
     if turning is not None and distant >= config.surely_turning:
         return _turned(capture, turning, features, ())
-    structure = map_structure(features, keep, config.sfm, focal)
+    structure = _map(features, keep, config, focal)
     registered, parallax = float(structure.registered.mean()), parallax_degrees(structure)
     weak = registered < config.min_registered or (distant >= config.perhaps_turning and parallax < config.min_parallax)
     if not weak:
@@ -87,6 +94,23 @@ def solve(
     found = f"structure from motion placed {registered:.0%} of the frames with {parallax:.1f} degrees of parallax"
     doubt = "" if distant >= config.perhaps_turning else f", and a pure rotation explains only {distant:.0%} of the distant matches"
     return _turned(capture, turning, features, (f"{found}{doubt}: the camera is taken to have only turned, so depth cannot be known",))
+
+
+def _map(features: Features, keep: NDArray[np.bool_], config: CameraConfig, focal: float | None) -> Structure:
+    """Structure from motion; where its ground lies behind its walls, once more from another start, and the one that explains more."""
+    structure = map_structure(features, keep, config.sfm, focal)
+    if structure.registered.mean() < config.min_registered or ground_order(structure) > config.conflict.upside_down:
+        return structure
+    suspects = contradictory_points(structure, *_reach_of(features), config.conflict)
+    rest = keep & ~keypoints_of(features, structure, suspects)
+    other = map_structure(features, rest, replace(config.sfm, seed=config.sfm.seed + 1), focal)
+    return other if len(other.observation_xy) > len(structure.observation_xy) else structure
+
+
+def _reach_of(features: Features) -> tuple[int, int]:
+    """Width and height that the keypoints span, pixels."""
+    width, height = np.ceil(features.xy.max(axis=0)).astype(int)
+    return int(width), int(height)
 
 
 def cameras_of(solution: Solution, capture: Capture, extra_notes: tuple[str, ...] = (), extra_figures: dict[str, Any] | None = None) -> Cameras:
@@ -169,8 +193,14 @@ def _travelled(capture: Capture, features: Features, structure: Structure, turni
     notes, figures = check_cameras(structure, capture, config.checks)
     if guessed:
         notes = (*notes, f"{len(guessed)} frames could not be placed by structure from motion or its points and are interpolated")
-    figures |= _turning_figures(turning) if turning else {}
-    return Solution("estimated", K, poses, structure, turning, tuple(guessed), notes, figures)
+    floating = contradictory_points(structure, *_reach_of(features), config.conflict)
+    order = ground_order(structure)
+    notes = (*notes, *contradiction_sentence(structure, floating))
+    if order < config.conflict.upside_down:
+        notes = (*notes, "check: the lower parts of the images are farther away than the upper ones, which is unusual: look at the sparse points")
+    figures |= {"contradictory_points": int(floating.sum()), "ground_order": round(order, 3)} | (_turning_figures(turning) if turning else {})
+    suspects = keypoints_of(features, structure, floating)
+    return Solution("estimated", K, poses, structure, turning, tuple(guessed), notes, figures, suspects)
 
 
 def _unknown(capture: Capture, registered: float) -> Solution:

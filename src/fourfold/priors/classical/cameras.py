@@ -72,6 +72,8 @@ def cameras_and_masks(capture: Capture, config: TwoPassConfig = TwoPassConfig())
         first = solve(capture, features, np.ones(len(features.xy), bool), config.cameras)
         masks = _masks(capture, features, first, config)
         keep = outside_masks(features, masks)
+        if first.suspects is not None:
+            keep &= ~first.suspects
         if keep.mean() > 1 - config.worth:
             return cameras_of(first, capture, extra_figures={"passes": 1}), masks
         second = solve(capture, features, keep, config.cameras)

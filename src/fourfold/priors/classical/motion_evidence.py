@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.flow import Field, FlowConfig, flow_between, homography_flow
-from fourfold.priors.classical.sfm import Features, Structure
+from fourfold.priors.classical.sfm import Features, Structure, keypoints_of
 
 Array = NDArray[np.float64]
 
@@ -172,7 +172,7 @@ def sparse_evidence(
     moving = (bad > 0.5 * total) & (total >= config.sparse_votes)
     resting = (bad <= 0.5 * total) & (total >= config.sparse_votes)
     if structure is not None:
-        used = _used_keypoints(features, structure)
+        used = keypoints_of(features, structure)
         moving, resting = moving & ~used, resting | used
     evidence, weight = (np.zeros((capture.times, height, width), np.float32) for _ in range(2))
     sigma = config.spread * width
@@ -184,15 +184,6 @@ def sparse_evidence(
         evidence[t] = for_motion / np.maximum(for_motion + for_rest, 1e-6)
         weight[t] = np.clip((for_motion + for_rest) / 2, 0, 1)
     return evidence, weight
-
-
-def _used_keypoints(features: Features, structure: Structure) -> NDArray[np.bool_]:
-    """(N,) keypoints that are observations of the structure (same image, same position to a fiftieth of a pixel)."""
-    used, keys = (
-        (image.astype(np.int64) << 40) + (np.round(xy[:, 0] * 50).astype(np.int64) << 20) + np.round(xy[:, 1] * 50).astype(np.int64)
-        for image, xy in ((structure.observation_image, structure.observation_xy), (features.image, features.xy))
-    )
-    return np.isin(keys, used)
 
 
 def _density(xy: NDArray[np.float32], height: int, width: int, sigma: float) -> Field:
