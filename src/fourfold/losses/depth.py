@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fourfold.losses.base import Sample, Step
-from fourfold.losses.robust import trimmed_mean
+from fourfold.losses.robust import trimmed_l1
 
 _EPSILON = 1e-5
 
@@ -48,11 +48,10 @@ class DepthDisparity:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the images with depth; 0 without any."""
         losses = []
-        for render, sample in zip(step.renders, step.samples, strict=True):
+        for item, sample in enumerate(step.samples):
             if sample.depth is not None:
-                weight = _weight(sample, sample.depth, render.alpha, self.foreground_only)
-                error = torch.where(weight > 0, (_safe(render.depth, weight, step) - _safe(sample.depth, weight, step)).abs(), 0)
-                losses.append(trimmed_mean(error, weight, self.quantile))
+                residual, weight = _residual(step, item, sample.depth, self.foreground_only)
+                losses.append(trimmed_l1(residual, weight, self.quantile))
         return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
 
 
@@ -73,16 +72,21 @@ class DepthGradient:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the images with depth; 0 without any."""
         losses = []
-        for render, sample in zip(step.renders, step.samples, strict=True):
-            if sample.depth is None:
-                continue
-            weight = _weight(sample, sample.depth, render.alpha, False)
-            rendered, prior = _safe(render.depth, weight, step), _safe(sample.depth, weight, step)
-            for axis in (0, 1):
-                both = weight[1:] * weight[:-1] if axis == 0 else weight[:, 1:] * weight[:, :-1]
-                error = (rendered.diff(dim=axis) - prior.diff(dim=axis)).abs()
-                losses.append(2 * trimmed_mean(torch.where(both > 0, error, 0), both, self.quantile))
+        for item, sample in enumerate(step.samples):
+            if sample.depth is not None:
+                residual, weight = _residual(step, item, sample.depth, False)
+                losses += [2 * trimmed_l1(residual, weight, self.quantile, axis) for axis in (0, 1)]
         return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
+
+
+def _residual(step: Step, item: int, prior: Tensor, foreground_only: bool) -> tuple[Tensor, Tensor]:
+    """(H, W) rendered minus prior disparity, and its weight; computed once for all losses that ask."""
+    key = f"disparity:{item}:{foreground_only}"
+    if key not in step.memo:
+        render = step.renders[item]
+        weight = _weight(step.samples[item], prior, render.alpha, foreground_only)
+        step.memo[key] = _safe(render.depth, weight, step) - _safe(prior, weight, step), weight
+    return step.memo[key]
 
 
 def _safe(depth: Tensor, weight: Tensor, step: Step) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.losses.base import Step
-from fourfold.losses.robust import trimmed_mean
+from fourfold.losses.robust import trimmed_l1, trimmed_mean
 
 FOREGROUND = "foreground"
 """Name of the channel that blends the indicator of dynamic layers."""
@@ -78,5 +78,5 @@ class ForegroundMask:
         losses = []
         for extra, sample in zip(step.extra, step.samples, strict=True):
             if sample.mask is not None:
-                losses.append(trimmed_mean((extra[self.channel][..., 0] - sample.mask).abs(), sample.mask_valid, self.quantile))
+                losses.append(trimmed_l1(extra[self.channel][..., 0] - sample.mask, sample.mask_valid, self.quantile))
         return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fourfold.losses.base import Step
 from fourfold.scene.scene import Layer
-
-MOST_ROWS = 4096
-"""Of more Gaussians every k-th is looked at, others the next step: neighbours move alike."""
-
 
 def second_difference(values: Tensor, dim: int) -> Tensor:
     """2 x_t - x_(t-1) - x_(t+1) along `dim`."""
@@ -89,16 +85,14 @@ def _neighbours(step: Step, item: int) -> list[_Triple]:
     key = f"smoothness:{item}"
     if key not in step.memo:
         layers = [layer for layer in step.scene.layers if len(layer) and len(layer.fixed.get("knots", ())) >= 3]
-        step.memo[key] = [_triple(layer, step.samples[item].time, step.index) for layer in layers]
+        step.memo[key] = [_triple(layer, step.samples[item].time) for layer in layers]
     return step.memo[key]
 
 
-def _triple(layer: Layer, time: float, turn: int) -> _Triple:
+def _triple(layer: Layer, time: float) -> _Triple:
     knots = layer.fixed["knots"]
     middle = min(max(int((knots - time).abs().argmin()), 1), len(knots) - 2)
-    stride = -(-len(layer) // MOST_ROWS)
-    some = layer if stride == 1 else replace(layer, splats={name: value[turn % stride :: stride] for name, value in layer.splats.items()})
-    return _Triple(*(gaussians.means for gaussians in layer.motion.at(some, knots[middle - 1 : middle + 2])))
+    return _Triple(*layer.means_at(knots[middle - 1 : middle + 2]).unbind())
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Rendered tracks: where the surface seen at a pixel is at other times, against 2D tracks and depth.
 
-Spec shape_of_motion.md sections 7, 8 and 12. Each Gaussian carries its position at target time k in the axes of target camera k; these
-three numbers per target are blended like colours.
+Spec shape_of_motion.md sections 7, 8 and 12. Each Gaussian carries its position in the world at target time k; these three numbers per
+target are blended like colours. Blending is linear, so the few points that are read are taken to the axes of target camera k afterwards:
+sum w (R x + t) = R sum(w x) + alpha t.
 """
 
 from __future__ import annotations
@@ -11,17 +12,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from fourfold.geometry.projection import project_camera_points
-from fourfold.geometry.rigid import apply_rigid
 from fourfold.losses.base import Step, TrackTargets
 from fourfold.losses.depth import disparity
 from fourfold.losses.robust import trimmed_mean
 from fourfold.scene.scene import STATIC, Layer
 
 TRACKS = "tracks"
-"""Name of the channels: (N, 3 K), positions in the axes of the K target cameras."""
+"""Name of the channels: (N, 3 K), positions in the world at the K target times."""
 SMALLEST_ALPHA = 0.05
 """Below this accumulated opacity nothing can be said about the surface."""
 
@@ -52,29 +51,46 @@ def track_channels(step: Step, item: int) -> Mapping[str, Tensor]:
         return {}
     key = f"{TRACKS}:{item}"
     if key not in step.memo:
-        parts = [_layer_channels(layer, targets) for layer in step.scene.layers]
-        step.memo[key] = torch.cat(parts)
+        step.memo[key] = torch.cat([_layer_channels(layer, targets) for layer in step.scene.layers])
     return {TRACKS: step.memo[key]}
 
 
 def _layer_channels(layer: Layer, targets: TrackTargets) -> Tensor:
-    """(N, 3 K) positions of one layer's Gaussians in the axes of the target cameras."""
-    moved = [gaussians.means for gaussians in layer.motion.at(layer, targets.times.to(layer.splats["means"].dtype))]
-    if layer.role == STATIC:
-        moved = [means.detach() for means in moved]
-    return torch.cat([apply_rigid(camera.world_to_camera, means) for camera, means in zip(targets.cameras, moved, strict=True)], dim=1)
+    """(N, 3 K) positions of one layer's Gaussians at the target times."""
+    moved = layer.means_at(targets.times.to(layer.splats["means"].dtype))
+    moved = moved.detach() if layer.role == STATIC else moved
+    return moved.transpose(0, 1).flatten(1)
+
+
+def _points(step: Step, item: int, targets: TrackTargets, numbers: TrackNumbers) -> tuple[Tensor, Tensor]:
+    """`read_tracks` of sample `item`; computed once for all losses that ask."""
+    key = f"points:{item}:{numbers.divide_by_alpha}"
+    if key not in step.memo:
+        step.memo[key] = read_tracks(step.extra[item][TRACKS], step.renders[item].alpha, targets, numbers.divide_by_alpha)
+    return step.memo[key]
 
 
 def read_tracks(channels: Tensor, alpha: Tensor, targets: TrackTargets, divide_by_alpha: bool) -> tuple[Tensor, Tensor]:
     """Blended positions (P, K, 3) in target camera axes at the query pixels, read bilinearly, and which queries are opaque enough (P,)."""
-    height, width = alpha.shape
-    size = alpha.new_tensor([width, height])
-    grid = (2 * targets.pixels / size - 1)[None, None]
-    planes = torch.cat([channels, alpha[..., None]], dim=2).permute(2, 0, 1)[None]
-    read = grid_sample(planes, grid.to(planes.dtype), mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
-    opacity = read[:, -1:]
-    points = read[:, :-1] / opacity.clamp_min(SMALLEST_ALPHA) if divide_by_alpha else read[:, :-1]
-    return points.unflatten(1, (-1, 3)), opacity[:, 0].detach() > SMALLEST_ALPHA
+    places, shares = bilinear_taps(targets.pixels.to(alpha.dtype), *alpha.shape)
+    opacity = (alpha.flatten()[places] * shares).sum(1)
+    world = (channels.flatten(0, 1)[places] * shares[..., None]).sum(1).unflatten(1, (-1, 3))
+    poses = torch.stack([camera.world_to_camera for camera in targets.cameras]).to(world)
+    points = torch.einsum("kij,pkj->pki", poses[:, :3, :3], world) + opacity[:, None, None] * poses[:, :3, 3]
+    points = points / opacity.clamp_min(SMALLEST_ALPHA)[:, None, None] if divide_by_alpha else points
+    return points, opacity.detach() > SMALLEST_ALPHA
+
+
+def bilinear_taps(pixels: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Rows (P, 4) of the flattened image around each of `pixels` (P, 2), centres at +0.5, and their shares (P, 4); the border repeats."""
+    x = (pixels[:, 0] - 0.5).clamp(0, width - 1)
+    y = (pixels[:, 1] - 0.5).clamp(0, height - 1)
+    left, top = x.floor(), y.floor()
+    u, v = x - left, y - top
+    column, row = left.long(), top.long()
+    right, below = (column + 1).clamp_max(width - 1), (row + 1).clamp_max(height - 1)
+    places = torch.stack([row * width + column, row * width + right, below * width + column, below * width + right], dim=1)
+    return places, torch.stack([(1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v], dim=1)
 
 
 def target_weight(targets: TrackTargets, step: Step, item: int, numbers: TrackNumbers, opaque: Tensor) -> Tensor:
@@ -101,10 +117,10 @@ class TrackReprojection:
         """The scalar loss, averaged over the images with tracks; 0 without any."""
         losses = []
         for item, sample in enumerate(step.samples):
-            targets, render = sample.tracks, step.renders[item]
+            targets = sample.tracks
             if targets is None:
                 continue
-            points, opaque = read_tracks(step.extra[item][TRACKS], render.alpha, targets, self.numbers.divide_by_alpha)
+            points, opaque = _points(step, item, targets, self.numbers)
             points = torch.cat([points[..., :2], points[..., 2:].clamp_min(1e-6)], dim=-1)
             pixels = torch.stack([project_camera_points(points[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
             error = (pixels - targets.xy).abs().mean(-1)
@@ -131,7 +147,7 @@ class TrackDepth:
             targets = sample.tracks
             if targets is None:
                 continue
-            points, opaque = read_tracks(step.extra[item][TRACKS], step.renders[item].alpha, targets, self.numbers.divide_by_alpha)
+            points, opaque = _points(step, item, targets, self.numbers)
             weight = target_weight(targets, step, item, self.numbers, opaque) * (targets.depth > 0)
             known = torch.where(targets.depth > 0, targets.depth, step.extent)
             # a depth before the near plane is noise of a nearly transparent pixel and would dominate the mean

@@ -15,6 +15,7 @@ from fourfold.losses.base import Sample, Step
 from fourfold.recipes.recipe import Stage, Term
 from fourfold.render.api import Render, rasterize
 from fourfold.scene.scene import Scene
+from fourfold.training.columns import join_columns, split_columns
 from fourfold.training.edits import apply_edit
 from fourfold.training.optimizer import gradients_finite, update, watch
 from fourfold.training.safety import keep_sane
@@ -85,10 +86,10 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
         channels: dict[str, Tensor] = {}
         for term in wanted:
             channels |= {name: value for name, value in term.loss.channels(step, item).items() if name not in channels}
-        stacked = torch.cat(list(channels.values()), dim=1).contiguous() if channels else None
+        stacked = join_columns(list(channels.values())) if channels else None
         render = rasterize(gaussians[item], sample.camera, channels=stacked, background=background)
         widths = [value.shape[1] for value in channels.values()]
-        parts = render.channels.split(widths, dim=2) if render.channels is not None else ()
+        parts = split_columns(render.channels, widths) if render.channels is not None else ()
         renders.append(render)
         extra.append(dict(zip(channels, parts, strict=True)))
     step.renders, step.extra = renders, extra
