@@ -28,7 +28,8 @@ class ModelConfig:
         rigid_inliers, rigid_frames: shares of observations and of frames that a rigid body must explain.
         least_inwardness: how far inside the mask the points of a rigid body must lie, see `_inwardness`.
         least_turn: rotation below which relief cannot be told, radians.
-        rough_inliers, rough_points: share of observations and number of points from which a bad rigid fit still gives an articulated object its depth.
+        rough_inliers, rough_points: share of observations and number of points from which a bad rigid fit still gives an articulated object
+            its depth.
     """
 
     sfm: ObjectSfmConfig = field(default_factory=ObjectSfmConfig)

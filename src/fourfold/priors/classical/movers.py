@@ -6,7 +6,7 @@ Source: spec calibration.md sections A and E; consumers: spec shape_of_motion.md
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
 from fourfold.priors.classical.lift import LiftConfig, empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
-from fourfold.priors.classical.mover_models import ModelConfig, Mover, MoverModel, model_mover
+from fourfold.priors.classical.loose_parts import loose_points, loose_tracks
+from fourfold.priors.classical.mover_models import ImageTracks, ModelConfig, Mover, MoverModel, model_mover
 from fourfold.priors.classical.mover_regions import RegionConfig, movers_of
 from fourfold.priors.classical.object_evidence import ground_ratio, hidden_depth, occlusion_bound
 from fourfold.priors.classical.object_scale import ScaleChoice, ScaleConfig, ScaleEvidence, choose_scale
@@ -36,6 +37,8 @@ class MoverConfig:
         regions, model, scale, lift: the parts.
         hidden_from: other frames asked for what an object hides.
         mask_confidence: confidence of the depth inside masks per kind of model.
+        loose_error: median distance from the rigid body beyond which a track is a part moving on its own, share of the image's diagonal.
+        loose_share: share of the dense points among such tracks below which they are taken for noise.
         depth_slack: a rigid point counts as visible up to this much behind the object's own surface, relative.
     """
 
@@ -45,6 +48,8 @@ class MoverConfig:
     lift: LiftConfig = field(default_factory=LiftConfig)
     hidden_from: int = 4
     mask_confidence: dict[str, float] = field(default_factory=lambda: {"rigid": 0.8, "articulated": 0.5, "flat": 0.3})
+    loose_error: float = 0.006
+    loose_share: float = 0.04
     depth_slack: float = 0.03
 
 
@@ -93,8 +98,9 @@ def moving_objects(
         model = model_mover(capture, mover, tracks2d, config.model)
         choice = choose_scale(_evidence(mover, model, static, config), config.scale)
         notes += _sentences(index, model, choice, config)
-        figures[f"mover_{index}"] = {"kind": model.kind, **model.figures, "scale": choice.figures()}
-        parts.append(_tracks_of_model(capture, mover, model, choice.scale, config))
+        part, more = _tracks_of_model(capture, mover, model, choice.scale, config)
+        parts.append(part)
+        figures[f"mover_{index}"] = {"kind": model.kind, **model.figures, **more, "scale": choice.figures()}
         shown = model.depth > 0
         stamp = np.zeros_like(depth)
         stamp[times] = np.where(shown, model.depth * choice.scale, 0)
@@ -158,10 +164,22 @@ def _sentences(index: int, model: MoverModel, choice: ScaleChoice, config: Mover
     return notes
 
 
-def _tracks_of_model(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> MoverTracks:
-    if model.kind == "rigid" and model.object_to_camera is not None and model.shape is not None:
-        return _rigid_tracks(capture, mover, model, scale, config)
-    return _lifted_tracks(capture, mover, model, scale)
+def _tracks_of_model(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> tuple[MoverTracks, dict[str, object]]:
+    """Tracks of a mover and figures about them: a rigid body's dense points, without the parts that move on their own, whose tracks are lifted."""
+    if model.kind != "rigid" or model.shape is None:
+        return _lifted_tracks(capture, mover, model, scale), {}
+    whole = _rigid_tracks(capture, mover, model, scale, config)
+    loose, judged = loose_tracks(mover, model, max(2.0, config.loose_error * float(np.hypot(*mover.masks.shape[1:]))))
+    stays = ~loose_points(mover, model, loose, judged)
+    figures: dict[str, object] = {"loose_share": round(float(1 - stays.mean()), 4)}
+    if 1 - stays.mean() < config.loose_share:
+        return whole, figures
+    own = model.tracks
+    limbs = _lifted_tracks(capture, mover, replace(model, tracks=ImageTracks(own.xy[loose], own.visible[loose], own.placed[loose])), scale)
+    body = (whole.xyz, whole.visibility, whole.confidence, whole.color, whole.spacing, whole.native)
+    parts = (limbs.xyz, limbs.visibility, limbs.confidence, limbs.color, limbs.spacing, limbs.native)
+    joined = [np.concatenate([one[stays], other]) for one, other in zip(body, parts, strict=True)]
+    return MoverTracks(*joined), figures | {"loose_tracks": len(limbs.xyz), "dense_points_left": int(stays.sum())}
 
 
 def _rigid_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> MoverTracks:
