@@ -108,7 +108,7 @@ def test_input_that_cannot_be_used(make, command, tmp_path, refused):
 
 
 NAMES = {
-    ("--recipe", "nope"): "there is no recipe 'nope': choose one of freetimegs",
+    ("--recipe", "nope"): "there is no recipe 'nope': choose one of ",
     ("--quality", "superb"): "'superb'",
     ("--device", "cuda"): "no CUDA device",
     ("--time-budget", "soon"): "'soon' is not a duration",

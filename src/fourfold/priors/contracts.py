@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fourfold.errors import FourfoldError
@@ -60,7 +60,7 @@ class Prior:
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
                 arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise FourfoldError(f"the prior {path} cannot be read ({error}): delete it and run `fourfold prepare` again") from error
         if header.get("schema") != str(SCHEMA):
             raise FourfoldError(f"the prior {path} has schema {header.get('schema')}, this version reads {SCHEMA}: delete it and prepare again")

@@ -1,0 +1,54 @@
+"""The numbered examples run as they stand and do what they say."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def example(monkeypatch, tmp_path):
+    """A function from an example's name to what its `main` returns, run with the output folder `tmp_path`."""
+
+    def run(name):
+        return runpy.run_path(str(EXAMPLES / name))["main"](tmp_path)
+
+    return run
+
+
+def test_rasterize(example, tmp_path):
+    image = example("1_rasterize.py")
+    assert image.shape == (240, 320, 3) and image.max() > 0.6
+    written = np.asarray(Image.open(tmp_path / "ring.png"))
+    assert np.abs(written / 255.0 - image.clamp(0, 1).numpy()).max() < 0.003
+    depth = np.asarray(Image.open(tmp_path / "depth.png"))
+    assert depth[:120].max() > depth[120:].max() + 30, "the upper half of the ring is nearer"
+
+
+def test_fit_a_picture(example, tmp_path):
+    before, after = example("2_fit_a_picture.py")
+    assert after > before + 8 and after > 20
+    assert Image.open(tmp_path / "fitted.png").size == (192, 64)
+
+
+def test_one_prior(example, tmp_path):
+    assert 0.3 < example("3_one_prior.py") < 20
+    assert Image.open(tmp_path / "flow.png").size == (192, 64)
+
+
+def test_own_motion(example, tmp_path):
+    scene = example("4_own_motion.py")
+    one, half, later = (scene.at(t).means for t in (0.3, 1.3, 2.3))
+    assert torch.allclose(one, later, atol=1e-5) and not torch.allclose(one, half, atol=0.1)
+    assert torch.allclose(one[:, 1], -half[:, 1], atol=1e-5)
+    assert (tmp_path / "swing.mp4").stat().st_size > 2000
+
+
+def test_every_example_is_tested():
+    text = Path(__file__).read_text()
+    assert all(f'"{p.name}"' in text for p in EXAMPLES.glob("*.py"))
