@@ -106,9 +106,10 @@ def view_evidence(
         points = structure.points.astype(np.float32) if structure is not None else np.zeros((0, 3), np.float32)
         parts.append(sweep_evidence(capture, view, points, config.sweep))
         kinds.add("plane sweep")
-    total = sum((e * w for e, w in parts), blank)
-    weight = sum((w for _, w in parts), blank + config.rest)
-    return (total / weight).astype(np.float32), kinds
+    total, weight = blank, blank + np.float32(config.rest)
+    for part, sure in parts:
+        total, weight = total + part * sure, weight + sure
+    return total / weight, kinds
 
 
 def still_background_evidence(capture: Capture, view: int, config: MaskConfig = MaskConfig()) -> Field:

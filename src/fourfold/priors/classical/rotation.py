@@ -105,7 +105,11 @@ def fit_turning(pairs: list[PairMatches], images: int, width: int, height: int, 
         vectors, _ = _adjust(sample, images, centre, focal, width, config, refine_focal=False)
         rotations = Rotation.from_rotvec(vectors).as_matrix()
         rotations = rotations @ rotations[0].T
-    return _judge(pairs, sample, rotations, focal, known, turn, centre, unit, config)
+    shares = _shares(pairs, rotations, focal, centre, config.inlier * unit)
+    drift = [float(np.percentile(np.linalg.norm(p.xy_a - p.xy_b, axis=1), 90)) / unit for p in sample if len(p.xy_a) >= 6]
+    explained = float(np.mean([v for values in shares.values() for v in values])) if shares else 0.0
+    by_gap = {gap: float(np.mean(values)) for gap, values in sorted(shares.items())}
+    return Turning(rotations, focal, known, explained, by_gap, turn, max(drift, default=0.0))
 
 
 def turning_residuals(pair: PairMatches, rotations: Array, focal: float, centre: Array) -> Array:
@@ -190,22 +194,10 @@ def _adjust(
     return vectors, float(np.exp(done.x[-1])) if refine_focal else focal
 
 
-def _judge(
-    pairs: list[PairMatches],
-    sample: list[PairMatches],
-    rotations: Array,
-    focal: float,
-    known: bool,
-    turn: float,
-    centre: Array,
-    unit: float,
-    config: RotationConfig,
-) -> Turning:
+def _shares(pairs: list[PairMatches], rotations: Array, focal: float, centre: Array, distance: float) -> dict[int, list[float]]:
+    """Per gap, the share of each pair's rigid matches that the rotations explain."""
     shares: dict[int, list[float]] = {}
     for pair in pairs:
-        good = turning_residuals(pair, rotations, focal, centre)[pair.rigid] < config.inlier * unit
+        good = turning_residuals(pair, rotations, focal, centre)[pair.rigid] < distance
         shares.setdefault(pair.b - pair.a, []).append(float(good.mean()))
-    by_gap = {gap: float(np.mean(values)) for gap, values in sorted(shares.items())}
-    drift = [float(np.percentile(np.linalg.norm(p.xy_a - p.xy_b, axis=1), 90)) / unit for p in sample if len(p.xy_a) >= 6]
-    explained = float(np.mean([v for values in shares.values() for v in values])) if shares else 0.0
-    return Turning(rotations, focal, known, explained, by_gap, turn, max(drift, default=0.0))
+    return shares

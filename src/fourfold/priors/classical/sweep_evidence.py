@@ -53,8 +53,9 @@ def sweep_evidence(
     if len(sources) < 3:
         return evidence, weight
     ends = [range_from_points(s, points) for s in sources]
-    common = None if all(ends) else search_range(sources, list(range(len(sources))), config.neighbours, config.sweep)
-    swept = [sweep_reference(sources, i, e or common, config.neighbours, config.sweep) for i, e in enumerate(ends)]
+    if not all(ends):
+        ends = [search_range(sources, list(range(len(sources))), config.neighbours, config.sweep)] * len(sources)
+    swept = [sweep_reference(sources, i, e, config.neighbours, config.sweep) for i, e in enumerate(ends) if e is not None]
     found = [s for s in swept if s is not None]
     for index, one in enumerate(found):
         share, seen = _confirmation(found, index, config)
