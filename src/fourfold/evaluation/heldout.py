@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def scene_renderer(scene: Scene, capture: Capture) -> RenderFrame:
     background = torch.tensor(scene.background)
 
     def render(view: int, index: int) -> NDArray[np.float32]:
-        camera = capture.camera_at(view, index)
+        camera = replace(capture.camera_at(view, index), near=scene.near)  # as it was trained: nearer Gaussians were never seen
         with torch.no_grad():
             image = rasterize(scene.at(float(capture.timestamps[index])), camera, background=background).color
         return image.clamp(0, 1).cpu().numpy()
