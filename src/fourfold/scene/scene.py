@@ -18,6 +18,7 @@ class Motion(Protocol):
     """A motion model: a frozen dataclass of numbers that turns a layer's parameters into Gaussians at given times.
 
     `kind` names it in scene files. A new model is a new file in `scene/motion/`; nothing else learns its name.
+    A model that can tell positions alone more cheaply also has `means_at(layer, times) -> (K, N, 3)`.
     """
 
     kind: ClassVar[str]
@@ -54,6 +55,13 @@ class Layer:
 
     def __len__(self) -> int:
         return self.splats["means"].shape[0]
+
+    def means_at(self, times: Tensor) -> Tensor:
+        """(K, N, 3) positions alone at each of `times` (K,), seconds; differentiable like `Motion.at`."""
+        direct = getattr(self.motion, "means_at", None)
+        if direct is not None:
+            return direct(self, times)
+        return torch.stack([gaussians.means for gaussians in self.motion.at(self, times)])
 
     def canonical(self) -> Gaussians:
         """The layer's own Gaussians, unmoved: what a static layer shows at any time."""

@@ -30,5 +30,10 @@ class Linear:
         splats, still = layer.splats, layer.canonical()
         since = times[:, None] - splats["time_center"]
         visibility = torch.exp(-0.5 * (since * torch.exp(-splats["log_duration"])).square())
-        means = splats["means"] + splats["velocity"] * since[..., None]
+        means = self.means_at(layer, times)
         return [replace(still, means=means[k], visibility=visibility[k]) for k in range(len(times))]
+
+    def means_at(self, layer: Layer, times: Tensor) -> Tensor:
+        """Positions (K, N, 3) alone."""
+        splats = layer.splats
+        return splats["means"] + splats["velocity"] * (times[:, None] - splats["time_center"])[..., None]

@@ -20,3 +20,8 @@ class Static:
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """The layer's own Gaussians, once per time of `times` (K,)."""
         return [layer.canonical()] * len(times)
+
+    def means_at(self, layer: Layer, times: Tensor) -> Tensor:
+        """The same positions for each of `times` (K,): (K, N, 3), not copied."""
+        means = layer.splats["means"]
+        return means.expand(len(times), *means.shape)
