@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 from fourfold.priors.classical.lift import LiftConfig, empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
 from fourfold.priors.classical.loose_parts import loose_points, loose_tracks
@@ -23,7 +24,7 @@ from fourfold.priors.classical.plane_sweep import static_depth
 from fourfold.priors.classical.pose_path import fill_path, fill_poses
 from fourfold.priors.classical.sweep_views import usable_frames
 from fourfold.priors.classical.track_step import sample
-from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D, Tracks3D
+from fourfold.priors.contracts import Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.providers import Provider
 
 Array = NDArray[np.float64]
@@ -301,29 +302,34 @@ def _join(capture: Capture, parts: Sequence[MoverTracks], provenance: Provenance
     )
 
 
-def _brings_depth(capture: Capture) -> str | None:
-    return "" if capture.has("depth") else None
+def _not_alone(capture: Capture) -> str | None:
+    if capture.has("depth"):
+        return "the capture brings depth, tracks are lifted with it"
+    return None if _filming(capture) == 1 else "several cameras film it, tracks are lifted with their depth"
 
 
-def _brings_no_depth(capture: Capture) -> str | None:
-    return None if capture.has("depth") else ""
+def _alone(capture: Capture) -> str | None:
+    return None if capture.has("depth") or _filming(capture) > 1 else "a single camera without depth has to solve the moving objects"
+
+
+def _filming(capture: Capture) -> int:
+    """Number of views with training frames."""
+    return int((capture.train & capture.present).any(axis=1).sum())
+
+
+def _solve(capture: Capture, priors: Priors) -> tuple[Depth, Tracks3D]:
+    if priors.tracks2d is None:
+        raise FourfoldError("moving objects need 2D tracks: make the prior 'tracks2d' first")
+    return moving_objects(capture, priors.masks, priors.tracks2d, static_depth(capture, priors.masks, priors.cameras))
+
+
+def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
+    if priors.tracks2d is None or priors.depth is None:
+        raise FourfoldError("lifting needs 2D tracks and depth: make the priors 'tracks2d' and 'depth' first")
+    return [lift_tracks(priors.tracks2d, priors.depth, priors.masks, capture)]
 
 
 PROVIDERS = (
-    Provider(
-        "movers",
-        ("depth", "tracks3d"),
-        ("masks", "tracks2d", "cameras"),
-        20,
-        _brings_depth,
-        lambda c, p: moving_objects(c, p.masks, p.tracks2d, static_depth(c, p.masks, p.cameras)),
-    ),
-    Provider(
-        "lifted_tracks",
-        ("tracks3d",),
-        ("masks", "tracks2d", "depth"),
-        15,
-        _brings_no_depth,
-        lambda c, p: [lift_tracks(p.tracks2d, p.depth, p.masks, c)],
-    ),
+    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "cameras"), 20, _not_alone, _solve),
+    Provider("lifted_tracks", ("tracks3d",), ("masks", "tracks2d", "depth"), 15, _alone, _lift),
 )

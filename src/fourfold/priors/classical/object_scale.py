@@ -22,7 +22,8 @@ class ScaleConfig:
         steps: frame distances over which motion is minimised.
         least_intervals: a step is used if at least this many of it fit into the clip.
         agreement: rivals within this relative difference (natural logarithm) support each other.
-        standing_spread: relative spread of the ground contact over time up to which the object stands; from twice this it hops.
+        standing_spread, hopping_spread: how far the tenth percentile of the ground contacts lies below their median, relative: up to the first
+            the object stands (noise of 8 % gives 0.1), from the second on it hops.
         ground_prior: how much a perfect ground contact counts against a perfect motion fit: objects do move, but seldom hover.
         slack: how far beyond the occlusion bound a rival may lie, relative.
         least_quality: a winner below it is reported as a guess.
@@ -31,7 +32,8 @@ class ScaleConfig:
     steps: tuple[int, ...] = (1, 4, 8)
     least_intervals: int = 5
     agreement: float = 0.2
-    standing_spread: float = 0.08
+    standing_spread: float = 0.12
+    hopping_spread: float = 0.2
     ground_prior: float = 2.0
     slack: float = 0.1
     least_quality: float = 0.3
@@ -115,10 +117,10 @@ def ground_contact(ground: Array, config: ScaleConfig) -> Rival | None:
         return None
     scales = usable[:, 0]
     middle = float(np.median(scales))
-    spread = 1.4826 * float(np.median(np.abs(scales - middle))) / middle
-    hopping = float(np.clip((spread - config.standing_spread) / config.standing_spread, 0, 1))
+    low = float(np.percentile(scales, 10))
+    hopping = float(np.clip((1 - low / middle - config.standing_spread) / (config.hopping_spread - config.standing_spread), 0, 1))
     quality = (1 - 0.5 * hopping) * min(1.0, len(usable) / 5) * float(np.median(usable[:, 1]))
-    return Rival(float(np.percentile(scales, 50 - 40 * hopping)), quality, "ground")
+    return Rival(middle ** (1 - hopping) * low**hopping, quality, "ground")
 
 
 def choose_scale(evidence: ScaleEvidence, config: ScaleConfig | None = None) -> ScaleChoice:
