@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fourfold.capture.reduced import reduce_capture
 from fourfold.priors.classical.depth_clouds import nearest_velocity, spacing
 from fourfold.priors.classical.enclosure import fit_enclosure
 from fourfold.priors.classical.hull import HullNumbers, carve, silhouette, visible
@@ -175,3 +176,14 @@ def test_depth_of_the_enclosure_is_where_rays_leave_the_room():
     middle = depth[18:30, 24:40]
     assert np.abs(middle - (half[2] + 1.5)).max() < 0.25
     assert np.isfinite(depth).all() and (depth > 0).all()
+
+
+def test_a_reduced_capture_is_the_same_scene(rig):
+    small = reduce_capture(rig.capture, 40)
+    assert small.sizes[0].tolist() == [40, 30] and small.image(0, 0).shape == (30, 40, 3) and small.mask(0, 0).shape == (30, 40)
+    assert reduce_capture(rig.capture, 80) is rig.capture
+    point = np.array([[0.1, 0.2, -0.1]])
+    large, less = (_project(point, silhouette(np.ones((2, 2), bool), c.K[3, 1], c.world_to_camera[3, 1])) for c in (rig.capture, small))
+    assert np.allclose(large / 2, less)
+    fine = hull_clouds(rig.capture, rig.masks, HullCloudNumbers(every=1, voxel_pixels=1.5, width=40))
+    assert np.linalg.norm(np.median(fine.velocity, axis=0) - rig.velocity) < 0.5 * np.linalg.norm(rig.velocity)

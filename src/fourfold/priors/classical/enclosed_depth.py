@@ -7,12 +7,14 @@ at a close camera). All cameras' sure points together say where the room ends.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.reduced import reduce_capture
 from fourfold.priors.classical.enclosure import EnclosureNumbers, fit_enclosure
 from fourfold.priors.classical.plane_sweep import near_far, static_depth
 from fourfold.priors.classical.rig import stage_of
@@ -36,6 +38,7 @@ class EnclosedDepthNumbers:
         surface_confidence: confidence given to the surface.
         least_arc: viewing directions must differ by this angle, radians.
         fewest: points without which there is no surface.
+        width: pixels; the sweep looks at images of at most this width, for a wall has no detail in depth.
     """
 
     enclosure: EnclosureNumbers = field(default_factory=EnclosureNumbers)
@@ -47,6 +50,7 @@ class EnclosedDepthNumbers:
     surface_confidence: float = 0.5
     least_arc: float = 1.6
     fewest: int = 500
+    width: int = 400
 
 
 def enclosed_depth(capture: Capture, masks: Masks | None, cameras: Cameras | None, numbers: EnclosedDepthNumbers = EnclosedDepthNumbers()) -> Depth:
@@ -54,7 +58,7 @@ def enclosed_depth(capture: Capture, masks: Masks | None, cameras: Cameras | Non
 
     `provenance.figures` has those of the plane sweep and "surface_points", "surface_fit" (median relative misfit of the sure points).
     """
-    swept = static_depth(capture, masks, cameras)
+    swept = _swept(capture, masks, cameras, numbers.width)
     stage = stage_of(capture)
     groups = _groups(capture)
     points, weight = _sure_points(capture, swept, groups, numbers)
@@ -62,7 +66,7 @@ def enclosed_depth(capture: Capture, masks: Masks | None, cameras: Cameras | Non
         return swept
     surface = fit_enclosure(points, weight, stage.center, numbers.enclosure)
     misfit = np.abs(surface.inside(points))
-    depth, confidence = [np.array(d) for d in swept.depth], [np.array(c) for c in swept.confidence]
+    depth, confidence = [np.array(d) for d in swept.depth], [np.asarray(c).astype(np.float16) for c in swept.confidence]
     for view, indices in groups:
         first = indices[0]
         height, width = depth[view].shape[1:]
@@ -78,6 +82,24 @@ def enclosed_depth(capture: Capture, masks: Masks | None, cameras: Cameras | Non
         "surface_fit": round(float(np.median(misfit)), 5),
     }
     return Depth(Provenance("enclosed_sweep", figures=figures), tuple(depth), tuple(confidence))
+
+
+def _swept(capture: Capture, masks: Masks | None, cameras: Cameras | None, width: int) -> Depth:
+    """The plane sweep of images of at most `width` pixels, at the size of the capture's images."""
+    small = reduce_capture(capture, width)
+    if small is capture:
+        return static_depth(capture, masks, cameras)
+    less = None if masks is None else Masks(masks.provenance, tuple(_sized(m, small.sizes[v]) for v, m in enumerate(masks.mask)))
+    swept = static_depth(small, less, cameras)
+    depth = tuple(_sized(np.asarray(d, np.float32), capture.sizes[v]) for v, d in enumerate(swept.depth))
+    sure = tuple(_sized(np.asarray(c, np.float32), capture.sizes[v]) for v, c in enumerate(swept.confidence))
+    return Depth(swept.provenance, depth, sure)
+
+
+def _sized(stack: NDArray[Any], size: NDArray[np.integer]) -> NDArray[Any]:
+    """(T, H, W) at another `size`, width and height, by nearest pixel."""
+    width, height = (int(n) for n in size)
+    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_NEAREST) for frame in stack])
 
 
 def _groups(capture: Capture) -> list[tuple[int, list[int]]]:

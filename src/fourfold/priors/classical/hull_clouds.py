@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.reduced import reduce_capture
 from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 from fourfold.priors.classical.flow import FlowConfig, flow_between
@@ -39,6 +40,7 @@ class HullCloudNumbers:
         neighbours: points over which the velocity's median is taken.
         least_arc: viewing directions must differ by this angle, radians; hulls of parallel views are cones.
         confident: round-trip confidence below which flow is not used.
+        width: pixels; flow is found on images of at most this width.
     """
 
     hull: HullNumbers = HullNumbers()
@@ -51,6 +53,7 @@ class HullCloudNumbers:
     neighbours: int = 8
     least_arc: float = 0.8
     confident: float = 0.25
+    width: int = 400
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,13 @@ def _flow(capture: Capture, view: int, index: int, other: int, numbers: HullClou
     """(H, W, 3) flow in pixels and its confidence towards the moment `other`, or None where that image may not be used."""
     if index == other or not capture.train[view, other]:
         return None
-    ahead, _, confidence, _ = flow_between(capture.image(view, index), capture.image(view, other), FlowConfig(restart_below=0.0))
-    return np.dstack([ahead, np.where(confidence >= numbers.confident, confidence, 0)]).astype(np.float32)
+    small = reduce_capture(capture, numbers.width)
+    ahead, _, confidence, _ = flow_between(small.image(view, index), small.image(view, other), FlowConfig(restart_below=0.0))
+    both = np.dstack([ahead, np.where(confidence >= numbers.confident, confidence, 0)]).astype(np.float32)
+    if small is capture:
+        return both
+    both[..., :2] *= (capture.sizes[view] / small.sizes[view]).astype(np.float32)
+    return cv2.resize(both, (int(capture.sizes[view, 0]), int(capture.sizes[view, 1])), interpolation=cv2.INTER_NEAREST)
 
 
 Seen = tuple[NDArray[np.int64], NDArray[np.int64]]
