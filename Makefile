@@ -21,8 +21,8 @@ else
 endif
 
 test: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/pyright --pythonpath $(BIN)/python --warnings=false
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 

@@ -115,7 +115,7 @@ def test_the_page_carries_the_pack(scene, capture, tmp_path):
 
 def _screenshot(browser: str, page: Path, out: Path, width: int, height: int) -> None:
     options = ["--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars"]
-    shot = [f"--window-size={width},{height}", "--virtual-time-budget=8000", f"--screenshot={out}", f"--user-data-dir={out.parent / 'profile'}"]
+    shot = [f"--window-size={width},{height}", "--virtual-time-budget=3000", f"--screenshot={out}", f"--user-data-dir={out.parent / 'profile'}"]
     subprocess.run([browser, *options, *shot, f"file://{page}?time=0.5"], check=True, capture_output=True, timeout=240)
 
 
