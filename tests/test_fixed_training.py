@@ -286,3 +286,34 @@ def test_annealed_time_shrinks_to_nothing():
         sizes.append(float(np.std(draws)))
     assert sizes[0] == pytest.approx(0.1 * 0.1, rel=0.4)
     assert sizes[0] > sizes[1] > sizes[2] and sizes[3] == 0
+
+
+def test_recipes_for_rigs_name_what_their_scenes_have(rig):
+    """Every rate of a recipe finds a parameter, every parameter that a motion model trains finds a rate, in the stage or before."""
+    from fnmatch import fnmatch
+
+    from fourfold.recipes import all_recipes
+
+    names = (
+        "freetimegs",
+        "sharptimegs",
+        "dynamic3dgs",
+        "deformable3dgs",
+        "spacetime",
+        "fourdgs",
+        "ex4dgs",
+        "deformable3dgs_star",
+        "spacetime_star",
+        "fourdgs_star",
+    )
+    recipes = [recipe for recipe in all_recipes() if recipe.name in names]
+    assert len(recipes) == len(names)
+    scene, priors = rig
+    for recipe in recipes:
+        made = recipe.initialize(scene.capture, priors, SMALL, np.random.default_rng(0))
+        made = AddCameraColors()(made, scene.capture, priors, SMALL, np.random.default_rng(0))
+        keys = {f"{layer.name}.{name}" for layer in made.layers for group in (layer.splats, layer.shared) for name in group}
+        patterns = {pattern for stage in recipe.stages for pattern in stage.rates} - {"*.sh_rest"}
+        assert {p for p in patterns if not any(fnmatch(key, p) for key in keys)} == set(), recipe.name
+        trained = {key for key in keys if any(fnmatch(key, p) for p in patterns)}
+        assert keys - trained == set(), recipe.name

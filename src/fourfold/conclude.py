@@ -100,7 +100,7 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
 def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: dict[str, str]) -> dict[str, Any]:
     """Write `report.json` and `report.html`."""
     preparation, root = job.preparation, job.root
-    named = {name: getattr(preparation.priors, name) for name in ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d")}
+    named = {name: getattr(preparation.priors, name) for name in ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d", "clouds")}
     priors = {
         name: {"provider": p.provenance.provider, "notes": p.provenance.notes, "figures": p.provenance.figures}
         for name, p in named.items()

@@ -3,7 +3,7 @@
 from fourfold.losses.camera_colors import AsCameraSees, SimilarCameras
 from fourfold.losses.masks import ForegroundMask
 from fourfold.losses.photometric import Photometric
-from fourfold.recipes.recipe import Rate, Term
+from fourfold.recipes.recipe import Initializer, Rate, Recipe, Term, replace
 
 COLORS = (
     Term("rgb", AsCameraSees(Photometric(ssim=0.2)), 1.0),  # 3DGS equation 7
@@ -27,3 +27,11 @@ SHAPE_RATES = {
     "*.sh_rest": Rate(1e-3, final=0.1),
     "cameras.*": Rate(1e-3),  # calibration B
 }
+
+
+def beside_static(recipe: Recipe, name: str, summary: str, initialize: Initializer) -> Recipe:
+    """`recipe` for what moves alone, with a static layer of its own rates and losses that know what moves."""
+    stages = tuple(
+        replace(stage, terms=(*stage.terms, *MOVING), rates={**STATIC_RATES, **stage.rates}) if stage.terms else stage for stage in recipe.stages
+    )
+    return replace(recipe, name=name, summary=summary, initialize=initialize, stages=stages)

@@ -1,0 +1,24 @@
+"""The ablations of SharpTimeGS's Table 2 and the paper's single set: data, each one change away from the recipe."""
+
+from fourfold.density.capped import CappedGrowth
+from fourfold.initialize.lifespan_clouds import LifespanClouds
+from fourfold.initialize.timed_clouds import TimedClouds
+from fourfold.recipes import freetimegs, sharptimegs
+from fourfold.recipes.recipe import Recipe, Stage, replace
+from fourfold.scene.motion.lifespan import Lifespan
+
+
+def _growing_on(stage: Stage) -> Stage:
+    """The stage with growth by gradients in the place of relocation."""
+    return replace(stage, density={"free": CappedGrowth(most=55_000, absolute=True)}) if stage.name == "refine" else stage
+
+
+ABLATIONS: dict[str, Recipe] = {
+    "full": sharptimegs.RECIPE,
+    "lifespan_off": replace(sharptimegs.RECIPE, initialize=LifespanClouds(motion=Lifespan(flat=False))),
+    "densification_off": replace(sharptimegs.RECIPE, stages=tuple(_growing_on(stage) for stage in sharptimegs.RECIPE.stages)),
+    "initialisation_off": replace(sharptimegs.RECIPE, initialize=LifespanClouds(informed=False)),
+    "single_set": replace(sharptimegs.RECIPE, initialize=LifespanClouds(split=False)),
+    "freetimegs_single_set": replace(freetimegs.RECIPE, initialize=TimedClouds(split=False)),
+}
+"""Name of the ablation -> recipe; all keep the recipe's own name."""
