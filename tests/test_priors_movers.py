@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 from analytic_scene import AnalyticScene, make_scene, surface_points
 from fourfold.priors.classical.bundle import BundleConfig, Observations, _jacobians, bundle_adjust, residuals
 from fourfold.priors.classical.factorisation import looking_rotation
+from fourfold.priors.classical.loose_parts import loose_tracks
+from fourfold.priors.classical.mover_models import ImageTracks, Mover, MoverModel
 from fourfold.priors.classical.mover_regions import movers_of
 from fourfold.priors.classical.movers import moving_objects
 from fourfold.priors.classical.object_align import align_object
@@ -308,3 +310,16 @@ def test_an_object_without_lasting_texture_is_not_called_rigid_and_it_is_said(sc
     moving = scene.moving & scene.capture.train[0][:, None, None]
     assert (depth.depth[0][moving] > 0).all()
     assert np.isfinite(tracks.xyz).all()
+
+
+def test_a_limb_that_waves_is_loose_and_the_body_is_not() -> None:
+    xy, visible, K, poses = _cloud(frames=16, points=120)
+    limb = np.arange(120) < 20
+    waved = xy + np.where(limb[:, None, None], 9 * np.sin(1.3 * np.arange(16))[None, :, None] * [0.3, 1], 0)
+    tracks = ImageTracks(waved.astype(np.float32), visible, visible)
+    mover = Mover(0, list(range(16)), np.ones((16, 180, 320), bool), K, poses)
+    model = MoverModel("rigid", poses[:, :3, 3], np.ones((16, 180, 320), np.float32), poses, None, tracks, {})
+    loose, judged = loose_tracks(mover, model, limit=2.0)
+    assert judged.sum() > 30 and (limb & judged).sum() >= 5
+    assert loose[limb & judged].mean() > 0.9
+    assert not loose[~limb].any()

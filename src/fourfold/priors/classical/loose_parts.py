@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fourfold.priors.classical.mover_models import Mover, MoverModel
-from fourfold.priors.classical.track_step import sample
 
 Array = NDArray[np.float64]
 
@@ -15,7 +14,7 @@ Array = NDArray[np.float64]
 def loose_tracks(mover: Mover, model: MoverModel, limit: float, least_frames: int = 4) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of the mover's tracks its rigid body does not explain, and which could be judged at all.
 
-    Each track is put on the body's surface in the middle of its visible frames and projected into the others.
+    Each track is given the point of the body that fits it best over all its visible frames; what remains is motion of its own.
 
     Args:
         limit: median distance in pixels beyond which a track is loose.
@@ -24,27 +23,26 @@ def loose_tracks(mover: Mover, model: MoverModel, limit: float, least_frames: in
         two (P,) bool arrays; nothing is loose for a model without poses.
     """
     tracks, count = model.tracks, len(model.tracks.xy)
-    loose, judged = np.zeros(count, bool), np.zeros(count, bool)
-    if model.object_to_camera is None:
-        return loose, judged
-    poses = model.object_to_camera
-    placed = np.isfinite(poses[:, 0, 0])
-    usable = tracks.visible & placed[None]
-    error = np.full((count, len(mover.times)), np.nan)
-    home = np.array([np.flatnonzero(u)[int(u.sum()) // 2] if u.any() else -1 for u in usable])
-    for frame in np.unique(home[home >= 0]):
-        own = np.flatnonzero((home == frame) & (usable.sum(axis=1) >= least_frames))
-        z = sample(model.depth[frame], tracks.xy[own, frame])
-        whole = sample((model.depth[frame] > 0).astype(np.float32), tracks.xy[own, frame]) > 0.999
-        own, z = own[whole], z[whole]
-        rays = np.concatenate([tracks.xy[own, frame], np.ones((len(own), 1))], axis=1) @ np.linalg.inv(mover.K[frame]).T
-        body = (rays * z[:, None] - poses[frame, :3, 3]) @ poses[frame, :3, :3]
-        camera = np.einsum("fij,pj->pfi", poses[placed, :3, :3], body) + poses[placed][None, :, :3, 3]
-        pixel = np.einsum("fij,pfj->pfi", mover.K[placed], camera)
-        away = np.linalg.norm(pixel[..., :2] / np.maximum(pixel[..., 2:], 1e-9) - tracks.xy[own][:, placed], axis=2)
-        error[np.ix_(own, np.flatnonzero(placed))] = np.where(usable[own][:, placed], away, np.nan)
-        judged[own] = True
-    loose[judged] = np.nanmedian(error[judged], axis=1) > limit
+    if model.object_to_camera is None or count == 0:
+        return np.zeros(count, bool), np.zeros(count, bool)
+    placed = np.flatnonzero(np.isfinite(model.object_to_camera[:, 0, 0]))
+    poses, K = model.object_to_camera[placed], mover.K[placed]
+    xy, usable = tracks.xy[:, placed].astype(np.float64), tracks.visible[:, placed]
+    judged = usable.sum(axis=1) >= least_frames
+    rays = np.concatenate([xy, np.ones((*xy.shape[:2], 1))], axis=2)
+    direction = np.einsum("fji,fjk,pfk->pfi", poses[:, :3, :3], np.linalg.inv(K), rays)
+    direction /= np.linalg.norm(direction, axis=2, keepdims=True)
+    origin = -np.einsum("fji,fj->fi", poses[:, :3, :3], poses[:, :3, 3])
+    weight = usable.astype(np.float64)
+    outside = weight.sum(axis=1)[:, None, None] * np.eye(3) - np.einsum("pf,pfi,pfj->pij", weight, direction, direction)
+    side = weight @ origin - np.einsum("pf,pfi,pfj,fj->pi", weight, direction, direction, origin)
+    points = np.linalg.solve(outside + 1e-4 * (1 + weight.sum(axis=1))[:, None, None] * np.eye(3), side[..., None])[..., 0]
+    camera = np.einsum("fij,pj->pfi", poses[:, :3, :3], points) + poses[None, :, :3, 3]
+    pixel = np.einsum("fij,pfj->pfi", K, camera)
+    away = np.linalg.norm(pixel[..., :2] / np.maximum(pixel[..., 2:], 1e-9) - xy, axis=2)
+    error = np.nanmedian(np.where(usable, away, np.nan)[judged], axis=1)
+    loose = np.zeros(count, bool)
+    loose[judged] = error > limit
     return loose, judged
 
 

@@ -50,7 +50,7 @@ class MoverConfig:
     hidden_from: int = 4
     mask_confidence: dict[str, float] = field(default_factory=lambda: {"rigid": 0.8, "articulated": 0.5, "flat": 0.3})
     loose_error: float = 0.006
-    loose_share: float = 0.04
+    loose_share: float = 0.1
     depth_slack: float = 0.03
 
 
