@@ -135,7 +135,7 @@ def test_a_browser_draws_what_the_rasterizer_draws(finished_run, tmp_path):
         drawn = rasterize(run.scene.at(time), camera, background=torch.tensor(run.scene.background)).color.clamp(0, 1).numpy()
     assert shown.shape == drawn.shape == (height, width, 3)
     inside = np.zeros((height, width), bool)
-    inside[45:255] = True  # neither the hint above nor the bar below
+    inside[60:255] = True  # neither the hint above nor the bar below
     assert shown[inside].std() > 0.05, "an empty page"
-    assert psnr(shown, drawn, inside) > 24
+    assert psnr(shown, drawn, inside) > 28
     assert psnr(np.roll(shown, 12, axis=1), drawn, inside) < psnr(shown, drawn, inside) - 2, "the comparison can tell"
