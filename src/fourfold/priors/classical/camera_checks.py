@@ -18,7 +18,7 @@ class CheckConfig:
 
     Attributes:
         registered: share of frames that should be placed.
-        error: mean reprojection error, pixels at 640 width.
+        error: mean reprojection error, pixels at 640 longer side.
         parallax: degrees, median over the points.
         field_of_view: plausible horizontal degrees, low and high.
         path: camera travel as a share of the median depth below which depth is poorly known.
@@ -72,10 +72,10 @@ def check_cameras(structure: Structure, capture: Capture, config: CheckConfig = 
         "registered_share": float(structure.registered.mean()),
         "points": len(structure.points),
         "reprojection_error_px": structure.error,
-        "reprojection_error_px_at_640": structure.error * 640 / width,
+        "reprojection_error_px_at_640": structure.error * 640 / max(width, height),
         "parallax_degrees": parallax_degrees(structure),
         "focal_px": focal,
-        "focal_px_at_640": focal * 640 / width,
+        "focal_px_at_640": focal * 640 / max(width, height),
         "field_of_view_degrees": float(np.degrees(2 * np.arctan(0.5 * max(width, height) / focal))),
         "median_depth": depth,
         "camera_reach_over_depth": reach / depth,
@@ -83,7 +83,7 @@ def check_cameras(structure: Structure, capture: Capture, config: CheckConfig = 
     }
     summary = (
         f"structure from motion placed {figures['registered_share']:.0%} of the frames with {len(structure.points)} points, reprojection error "
-        f"{figures['reprojection_error_px_at_640']:.2f} px at 640 px width, focal length {focal / width:.2f} image widths, "
+        f"{figures['reprojection_error_px_at_640']:.2f} px at 640 px image size, focal length {focal / width:.2f} image widths, "
         f"{figures['parallax_degrees']:.1f} degrees of parallax"
     )
     return (summary, *_warnings(figures, config)), {k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}

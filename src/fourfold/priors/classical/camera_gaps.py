@@ -21,7 +21,7 @@ class ResectionConfig:
 
     Attributes:
         min_points: fewest points that must agree.
-        distance: pixels at 640 width within which a point agrees.
+        distance: pixels at 640 longer side within which a point agrees.
         min_share: least share of the tracked points that must agree.
     """
 
@@ -98,7 +98,7 @@ def _resect(capture: Capture, view: int, t: int, guess: Pose, features: Features
         return None
     points, xy = np.concatenate(world), np.concatenate(image).astype(np.float64)
     K = structure.K(int(nearest[0]))
-    unit = capture.sizes[view, 0] / 640
+    unit = capture.sizes[view].max() / 640
     start = cv2.Rodrigues(guess[:3, :3])[0], guess[:3, 3:].copy()
     cv2.setRNGSeed(0)
     done, turn, shift, inliers = cv2.solvePnPRansac(

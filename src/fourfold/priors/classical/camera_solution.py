@@ -129,7 +129,7 @@ def cameras_of(solution: Solution, capture: Capture, extra_notes: tuple[str, ...
 def _turning(capture: Capture, features: Features, keep: NDArray[np.bool_], config: CameraConfig) -> Turning:
     width, height = (int(n) for n in capture.sizes[0])
     pairs = features.pairs[keep[features.pairs].all(axis=1)] if len(features.pairs) else features.pairs
-    verified = verified_pairs(features.xy, features.image, pairs, width / 640, config.rotation)
+    verified = verified_pairs(features.xy, features.image, pairs, max(width, height) / 640, config.rotation)
     return fit_turning(verified, len(features.view), width, height, config.rotation)
 
 
@@ -155,7 +155,7 @@ def _standing(capture: Capture, turning: Turning, config: CameraConfig) -> Solut
     width, height = (int(n) for n in capture.sizes[0])
     K[0], poses[0] = _pinhole(config.rotation.focal_default * width, width, height), np.eye(4)
     note = (
-        f"the camera stood still (background motion {turning.still:.1f} px at 640 px width): neither depth nor focal length can be known, "
+        f"the camera stood still (background motion {turning.still:.1f} px at 640 px image size): neither depth nor focal length can be known, "
         f"a field of view of {_field_of_view(config.rotation.focal_default):.0f} degrees is assumed"
     )
     fallback(note)

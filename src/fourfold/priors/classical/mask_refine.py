@@ -20,6 +20,7 @@ class RefineConfig:
 
     Attributes:
         strong, weak: a component of evidence above `weak` is kept if it reaches `strong` somewhere.
+        seen: grey levels by which motion must explain a component better than rest, on average.
         area: smallest component, share of the image.
         lasting: share of the neighbouring frames (within `window`) in which a component must overlap a component.
         window: frames before and after that are asked.
@@ -29,6 +30,7 @@ class RefineConfig:
         doubtless: evidence below which GrabCut may not look.
         rounds: rounds of the pooled colour model.
         telling: share of the moving pixels that the pooled colours must call moving for them to be used at all.
+        unlikely: share of the pooled colours below which a pixel is not certain, however far inside.
         opening, closing: side of the final morphology.
         trust: least overlap (IoU) of a refined component mask with its seeds; below it the seeds are kept.
         hole: largest hole that is closed, share of the image.
@@ -37,6 +39,7 @@ class RefineConfig:
 
     strong: float = 0.6
     weak: float = 0.4
+    seen: float = 3.0
     area: float = 0.0012
     lasting: float = 0.5
     window: int = 2
@@ -46,6 +49,7 @@ class RefineConfig:
     doubtless: float = 0.1
     rounds: int = 2
     telling: float = 0.8
+    unlikely: float = 0.3
     opening: float = 0.008
     closing: float = 0.02
     trust: float = 0.5
@@ -131,6 +135,16 @@ def _disc(share: float, width: int) -> Mask:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
+def keep_seen_moving(evidence: NDArray[np.float32], gain: NDArray[np.float32], config: RefineConfig = RefineConfig()) -> NDArray[np.float32]:
+    """(H, W) evidence without the components in which motion explains the images no better than rest (`gain`, grey levels)."""
+    count, labels = cv2.connectedComponents((evidence > config.weak).astype(np.uint8))
+    size = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
+    mean = np.bincount(labels.ravel(), weights=gain.ravel(), minlength=count) / size
+    drop = mean < config.seen
+    drop[0] = False
+    return np.where(drop[labels], 0, evidence).astype(np.float32)
+
+
 def _recall(share: NDArray[np.float32], images: Sequence[Image], masks: Sequence[Mask]) -> float:
     """Share of the moving pixels whose colour is called moving."""
     inside = [share[_bins(image)][mask > 0] > 0.6 for image, mask in zip(images, masks, strict=True)]
@@ -157,9 +171,10 @@ def _second_cut(image: Image, mask: Mask, share: NDArray[np.float32], config: Re
     if not mask.any():
         return mask
     width = mask.shape[1]
-    core = cv2.erode(mask, _disc(1.5 * config.core, width))
     near = cv2.dilate(mask, _disc(1.5 * config.ring, width))
-    coloured = cv2.GaussianBlur(share[_bins(image)], (0, 0), 1.0) > 0.6
+    likely = cv2.GaussianBlur(share[_bins(image)], (0, 0), 1.0)
+    coloured = likely > 0.6
+    core = cv2.erode(mask, _disc(1.5 * config.core, width)) & (likely > config.unlikely)
     start = _touching(((coloured & (near > 0)) | (core > 0)).astype(np.uint8), mask)
     if not start.any():
         return mask

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.flow import Field, FlowConfig, flow_between, homography_flow
+from fourfold.priors.classical.flow import Field, FlowConfig, flow_between, homography_flow, sample
 from fourfold.priors.classical.sfm import Features, Structure, keypoints_of
 
 Array = NDArray[np.float64]
@@ -24,7 +24,7 @@ class EvidenceConfig:
     """Numbers of the motion evidence.
 
     Attributes:
-        tolerance: pixels at 640 width by which a flow vector may miss its epipolar line (or the turned camera's flow).
+        tolerance: pixels at 640 longer side by which a flow vector may miss its epipolar line (or the turned camera's flow).
         tolerance_share: additional tolerance as a share of the flow's length.
         usual: the tolerance is at least this many median residuals of the pair (imprecise poses).
         gaps: how many training frames apart frames are compared; motion shows at large gaps, small gaps survive fast motion.
@@ -50,10 +50,10 @@ def fundamental(K_a: Array, pose_a: Array, K_b: Array, pose_b: Array) -> Array:
     return np.linalg.inv(K_b).T @ skew @ relative[:3, :3] @ np.linalg.inv(K_a)
 
 
-def ray_distances(xy_a: Array, xy_b: Array, K_a: Array, pose_a: Array, K_b: Array, pose_b: Array, nearest: float) -> Array:
-    """(M,) pixels from xy_b to the stretch of the epipolar line on which a point at depth `nearest` to infinity on the ray of xy_a appears.
+def nearest_static(xy_a: Array, xy_b: Array, K_a: Array, pose_a: Array, K_b: Array, pose_b: Array, nearest: float) -> Array:
+    """(M, 2) the position closest to xy_b at which a resting point on the ray of xy_a, at depth `nearest` to infinity, would be seen.
 
-    Unlike the distance to the whole line it also rejects matches that would lie behind the camera or beyond infinity.
+    Unlike the whole epipolar line this excludes what would lie behind the camera or beyond infinity.
     """
     relative = pose_b @ np.linalg.inv(pose_a)
     ray = np.concatenate([xy_a, np.ones((len(xy_a), 1))], 1) @ np.linalg.inv(K_a).T @ relative[:3, :3].T
@@ -63,7 +63,12 @@ def ray_distances(xy_a: Array, xy_b: Array, K_a: Array, pose_a: Array, K_b: Arra
         ends.append(seen[:, :2] / np.where(seen[:, 2:] > 1e-6, seen[:, 2:], 1e-6))
     far, along = ends[0], ends[1] - ends[0]
     share = np.sum((xy_b - far) * along, 1) / np.maximum(np.sum(along**2, 1), 1e-12)
-    return np.linalg.norm(xy_b - far - np.clip(share, 0, 1)[:, None] * along, axis=1)
+    return far + np.clip(share, 0, 1)[:, None] * along
+
+
+def ray_distances(xy_a: Array, xy_b: Array, K_a: Array, pose_a: Array, K_b: Array, pose_b: Array, nearest: float) -> Array:
+    """(M,) pixels from xy_b to `nearest_static`."""
+    return np.linalg.norm(xy_b - nearest_static(xy_a, xy_b, K_a, pose_a, K_b, pose_b, nearest), axis=1)
 
 
 def partners(capture: Capture, view: int, t: int, config: EvidenceConfig) -> list[int]:
@@ -77,8 +82,11 @@ def partners(capture: Capture, view: int, t: int, config: EvidenceConfig) -> lis
 
 def dense_evidence(
     capture: Capture, view: int, turning: bool, nearest: float, config: EvidenceConfig = EvidenceConfig(), flow: FlowConfig = FlowConfig()
-) -> tuple[Field, Field]:
-    """Evidence and weight (T, H, W) from dense flow.
+) -> tuple[Field, Field, Field]:
+    """Evidence, weight and photometric gain (T, H, W) from dense flow.
+
+    The gain, grey levels, is by how much the flow explains the other images better than the nearest resting hypothesis does: near 0 on
+    blank or striped walls, where flow is a guess.
 
     Args:
         capture: with cameras.
@@ -86,7 +94,7 @@ def dense_evidence(
         nearest: least depth in the scene, scene units.
     """
     width, height = (int(n) for n in capture.sizes[view])
-    evidence, weight = (np.zeros((capture.times, height, width), np.float32) for _ in range(2))
+    evidence, weight, gain = (np.zeros((capture.times, height, width), np.float32) for _ in range(3))
     kept: dict[tuple[int, int], tuple[Field, Field]] = {}
     for t in np.flatnonzero(capture.present[view]):
         for other in partners(capture, view, int(t), config):
@@ -96,35 +104,45 @@ def dense_evidence(
                 kept[key] = ahead, ahead_sure
                 if capture.train[view, t]:
                     kept[other, key[0]] = back, back_sure
-            residual, sure = _dense_residual(capture, view, key, *kept.pop(key), turning, nearest, config)
+            residual, sure, better = _dense_residual(capture, view, key, kept.pop(key), turning, nearest, config)
             evidence[t] += residual * sure
+            gain[t] += better * sure
             weight[t] += sure
         evidence[t] /= np.maximum(weight[t], 1e-6)
+        gain[t] /= np.maximum(weight[t], 1e-6)
         weight[t] /= max(1, len(partners(capture, view, int(t), config)))
-    return evidence, weight
+    return evidence, weight, gain
 
 
 def _dense_residual(
-    capture: Capture, view: int, pair: tuple[int, int], field: Field, sure: Field, turning: bool, nearest: float, config: EvidenceConfig
-) -> tuple[Field, Field]:
-    """Evidence and weight (H, W) of one pair of frames."""
+    capture: Capture, view: int, pair: tuple[int, int], found: tuple[Field, Field], turning: bool, nearest: float, config: EvidenceConfig
+) -> tuple[Field, Field, Field]:
+    """Evidence, weight and photometric gain (H, W) of one pair of frames; `found` is the flow and its confidence."""
+    field, sure = found
     height, width = field.shape[:2]
-    unit, length = width / 640, np.linalg.norm(field, axis=-1)
+    unit, length = max(width, height) / 640, np.linalg.norm(field, axis=-1)
     sure = sure * (length < config.longest * np.hypot(height, width))
     a, b = pair
     (K_a, K_b), (pose_a, pose_b) = ((values[view, a], values[view, b]) for values in (capture.K, capture.world_to_camera))
     if turning:
         rotation = pose_b[:3, :3] @ pose_a[:3, :3].T
         expected = _refined_flow(K_b @ rotation @ np.linalg.inv(K_a), field, sure, unit)
-        distance = np.linalg.norm(field - expected, axis=-1)
     else:
         x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
         xy_a = np.stack([x.ravel(), y.ravel()], 1)
-        xy_b = xy_a + field.reshape(-1, 2)
-        distance = ray_distances(xy_a, xy_b, K_a, pose_a, K_b, pose_b, nearest).reshape(height, width)
+        xy_b = nearest_static(xy_a, xy_a + field.reshape(-1, 2), K_a, pose_a, K_b, pose_b, nearest)
+        expected = (xy_b - xy_a).reshape(height, width, 2).astype(np.float32)
+    distance = np.linalg.norm(field - expected, axis=-1)
     usual = float(np.median(distance[sure > 0.5])) if (sure > 0.5).any() else 0.0
     allowed = max(config.tolerance * unit, config.usual * usual) + config.tolerance_share * length
-    return soft_excess(distance / allowed), sure.astype(np.float32)
+    gain = _photometric_gain(capture.image(view, a), capture.image(view, b), field, np.nan_to_num(expected))
+    return soft_excess(distance / allowed), sure.astype(np.float32), gain
+
+
+def _photometric_gain(image_a: NDArray[np.uint8], image_b: NDArray[np.uint8], flow: Field, resting: Field) -> Field:
+    """(H, W) grey levels by which `flow` explains image a from image b better than `resting` does, slightly blurred."""
+    errors = [cv2.blur(np.abs(sample(image_b, f)[0] - image_a).mean(axis=-1), (3, 3)) for f in (resting, flow)]
+    return errors[0] - errors[1]
 
 
 def soft_excess(ratio: NDArray[np.floating]) -> Field:
@@ -155,7 +173,7 @@ def sparse_evidence(
     A keypoint speaks for rest if the mapper used it or most of its matches agree with the cameras, for motion if most of them disagree.
     """
     width, height = (int(n) for n in capture.sizes[view])
-    unit = width / 640
+    unit = max(width, height) / 640
     bad, total = (np.zeros(len(features.xy)) for _ in range(2))
     a, b = features.image[features.pairs[:, 0]], features.image[features.pairs[:, 1]]
     for image_a, image_b in sorted(set(zip(a.tolist(), b.tolist(), strict=True))):

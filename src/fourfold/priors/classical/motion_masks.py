@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.camera_checks import camera_centres, point_depths
 from fourfold.priors.classical.flow import Field
-from fourfold.priors.classical.mask_refine import RefineConfig, refine_masks, with_band
+from fourfold.priors.classical.mask_refine import RefineConfig, keep_seen_moving, refine_masks, with_band
 from fourfold.priors.classical.motion_evidence import EvidenceConfig, dense_evidence, soft_excess, sparse_evidence
 from fourfold.priors.classical.sfm import Features, Structure
 from fourfold.priors.classical.sweep_evidence import SweepEvidenceConfig, sweep_evidence
@@ -97,7 +97,8 @@ def view_evidence(
     travel = np.linalg.norm(camera_centres(poses) - camera_centres(poses)[:1], axis=1).max()
     turning = capture.cameras in ("rotation", "fixed") or travel < config.standing * depth
     kinds = {"flow"}
-    parts = [dense_evidence(capture, view, turning, nearest, config.evidence)]
+    *dense, gain = dense_evidence(capture, view, turning, nearest, config.evidence)
+    parts = [(dense[0], dense[1])]
     covered = float(parts[0][1][known].mean())
     if features is not None:
         parts.append(sparse_evidence(capture, view, features, None if turning else structure, nearest, config.evidence))
@@ -109,7 +110,10 @@ def view_evidence(
     total, weight = blank, blank + np.float32(config.rest)
     for part, sure in parts:
         total, weight = total + part * sure, weight + sure
-    return total / weight, kinds
+    evidence = total / weight
+    if "plane sweep" not in kinds:
+        evidence = np.stack([keep_seen_moving(e, g, config.refine) for e, g in zip(evidence, gain, strict=True)])
+    return evidence, kinds
 
 
 def still_background_evidence(capture: Capture, view: int, config: MaskConfig = MaskConfig()) -> Field:

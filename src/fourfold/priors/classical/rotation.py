@@ -19,8 +19,8 @@ class RotationConfig:
     """Numbers of the rotation-only fit.
 
     Attributes:
-        inlier: pixels at 640 pixels image width within which a match obeys a homography or an epipolar line.
-        still: pixels at 640 width; a camera whose background never moves by more is fixed.
+        inlier: pixels, for images whose longer side has 640, within which a match obeys a homography or an epipolar line.
+        still: pixels at 640 longer side; a camera whose background never moves by more is fixed.
         matches_per_pair: most matches of one image pair used in the adjustment.
         min_matches: pairs with fewer matches are ignored.
         gaps: how many images apart the pairs are.
@@ -55,7 +55,7 @@ class Turning:
     """A rotation-only camera: world_to_camera rotations (F, 3, 3), focal in pixels, whether the images told it, residual share.
 
     explained: share of the rigid matches within the inlier distance; by_gap the same for each gap; turn: total turn in degrees;
-    still: 90th percentile of the background's motion away from the first image in pixels at 640 width.
+    still: 90th percentile of the background's motion away from the first image in pixels at 640 longer side.
     """
 
     rotations: Array
@@ -74,7 +74,7 @@ def verified_pairs(
     unit: float,
     config: RotationConfig = RotationConfig(),
 ) -> list[PairMatches]:
-    """Matches of the image pairs whose distance is one of the gaps, with a robust epipolar check; `unit` is pixels per pixel at 640 width."""
+    """Matches of the image pairs whose distance is one of the gaps, with a robust epipolar check; `unit` is pixels per pixel at 640 longer side."""
     result = []
     a, b = image[pairs[:, 0]], image[pairs[:, 1]]
     for gap in config.gaps:
@@ -91,7 +91,7 @@ def verified_pairs(
 
 def fit_turning(pairs: list[PairMatches], images: int, width: int, height: int, config: RotationConfig = RotationConfig()) -> Turning:
     """Rotations and one focal length that explain the matches best, by robust least squares on a sample of them."""
-    unit = width / 640
+    unit = max(width, height) / 640
     centre = np.array([width / 2, height / 2])
     sample = [_homography_inliers(p, unit, config) for p in pairs]
     focal = _search_focal(sample, centre, width, config)
@@ -177,7 +177,7 @@ def _adjust(
         rotations = Rotation.from_rotvec(np.concatenate([np.zeros((1, 3)), parameters[: 3 * (images - 1)].reshape(-1, 3)])).as_matrix()
         rays = np.concatenate([(xy_a - centre) / f, np.ones((len(xy_a), 1))], 1)
         seen = np.einsum("nij,nkj,nk->ni", rotations[b], rotations[a], rays)
-        return ((seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) * f + centre - xy_b) / (width / 640)).ravel()
+        return ((seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) * f + centre - xy_b) / (max(2 * centre) / 640)).ravel()
 
     sparsity = lil_matrix((2 * len(a), 3 * (images - 1) + 1), dtype=np.int8)
     for column in (a, b):
