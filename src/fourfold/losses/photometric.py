@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import l1_loss
 
 from fourfold.losses.base import Sample, Step
 from fourfold.losses.ssim import ssim
@@ -39,9 +40,8 @@ class Photometric:
 
     def _one(self, color: Tensor, sample: Sample) -> Tensor:
         weight = region(sample, self.where, self.erode)
-        difference = (color - sample.image).abs().mean(2)
         # as in masked training of 3DGS, the sum is divided by all pixels: a small region must not be pulled harder than a large one
-        absolute = difference.mean() if weight is None else (difference * weight).mean()
+        absolute = l1_loss(color, sample.image) if weight is None else ((color - sample.image).abs() * weight[..., None]).mean()
         if self.ssim == 0:
             return absolute
         similar = ssim(color, sample.image, weight)
