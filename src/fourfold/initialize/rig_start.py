@@ -37,7 +37,7 @@ class RigStart:
         still = static_layer(capture, priors, quality, random, self.background)
         scene = scene_of([still], capture, priors)
         clouds = priors.clouds if moments == "all" else one_moment(priors.clouds, moments)  # type: ignore[arg-type]
-        return Start(scene, still, choose_points(clouds, capture, self.moving, quality, random), self.split)
+        return Start(scene, still, choose_points(clouds, capture, self.moving, quality, random), self.split)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
