@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from fourfold.losses.base import Step
 from fourfold.scene.scene import Layer
+
 
 def second_difference(values: Tensor, dim: int) -> Tensor:
     """2 x_t - x_(t-1) - x_(t+1) along `dim`."""
@@ -27,9 +29,13 @@ def _nothing(step: Step) -> Tensor:
 
 @dataclass(frozen=True)
 class BasesAcceleration:
-    """Mean norm of the second difference of the bases' 6D rotations plus `translation` times that of their translations (section 8)."""
+    """Mean norm of the second difference of the bases' 6D rotations plus `translation` times that of their translations (section 8).
+
+    `typical` bounds both as in `TrackAcceleration`.
+    """
 
     translation: float = 2.0
+    typical: float = math.inf
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -39,8 +45,8 @@ class BasesAcceleration:
         """The scalar loss, averaged over the layers with bases; 0 without any."""
         losses = []
         for layer in _with_bases(step, 3):
-            turning = second_difference(layer.shared["rotation6d"], 1).norm(dim=-1).mean()
-            moving = second_difference(layer.shared["translation"] / step.extent, 1).norm(dim=-1).mean()
+            turning = _bounded(second_difference(layer.shared["rotation6d"], 1).norm(dim=-1), self.typical).mean()
+            moving = _bounded(second_difference(layer.shared["translation"] / step.extent, 1).norm(dim=-1), self.typical).mean()
             losses.append(turning + self.translation * moving)
         return torch.stack(losses).mean() if losses else _nothing(step)
 
@@ -97,7 +103,15 @@ def _triple(layer: Layer, time: float) -> _Triple:
 
 @dataclass(frozen=True)
 class TrackAcceleration:
-    """Half the mean norm of the second difference of all moving Gaussians' positions over three neighbouring knots (section 8)."""
+    """Half the mean norm of the second difference of all moving Gaussians' positions over three neighbouring knots (section 8).
+
+    Attributes:
+        typical: acceleration in extents per squared knot distance beyond which a norm a counts only as typical log(1 + a / typical).
+            Section 8 has no such bound (infinity); with few frames per second real motion is jerky, and an unbounded penalty then
+            keeps the object from its place in every image.
+    """
+
+    typical: float = math.inf
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -108,8 +122,14 @@ class TrackAcceleration:
         losses = []
         for item in range(len(step.samples)):
             for triple in _neighbours(step, item):
-                losses.append(0.5 * (2 * triple.here - triple.before - triple.after).norm(dim=1).mean() / step.extent)
+                size = (2 * triple.here - triple.before - triple.after).norm(dim=1) / step.extent
+                losses.append(0.5 * _bounded(size, self.typical).mean())
         return torch.stack(losses).mean() if losses else _nothing(step)
+
+
+def _bounded(size: Tensor, typical: float) -> Tensor:
+    """`size` while it is small against `typical`, growing only logarithmically beyond."""
+    return size if math.isinf(typical) else typical * torch.log1p(size / typical)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.fill_holes import FillHoles
 from fourfold.initialize.object_layer import ObjectNumbers
 from fourfold.initialize.residual_layer import ResidualLayer
+from fourfold.initialize.settle_scale import SettleScale
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
 from fourfold.losses.depth import DepthDisparity, DepthGradient
 from fourfold.losses.masks import ForegroundMask, OpaqueEverywhere
@@ -32,8 +33,8 @@ OBJECT_RATES = {
     "object.opacity_logit": Rate(1e-2),  # SoM 9
     "object.color_logit": Rate(2e-2),  # cal. A
     "object.motion_logits": Rate(1e-2),  # SoM 9
-    "object.rotation6d": Rate(2e-3, final=0.1),  # cal. A: 3e-3 for quaternions of bases
-    "object.translation": Rate(3e-4, final=0.1, per_extent=True),  # cal. A: 1e-3 at a scene some three to seven units deep
+    "object.rotation6d": Rate(4e-3, final=0.1),  # cal. A: 4e-3 for the quaternion of the body
+    "object.translation": Rate(7e-4, final=0.1, per_extent=True),  # cal. A: 2e-3 where the object is three units away
 }
 FREE_RATES = {
     "free.means": Rate(1.6e-4, final=0.03, per_extent=True),  # cal. E
@@ -49,10 +50,10 @@ MOVING_TERMS = (
     Term("rgb", Photometric(ssim=0.2), 1.0),  # SoM 8
     Term("mask", ForegroundMask(quantile=0.98, layers="object"), 1.0),  # SoM 8
     Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
-    Term("tracks", TrackReprojection(), 2.0),  # SoM 8
-    Term("track_depth", TrackDepth(), 0.1),  # SoM 8
-    Term("bases_acceleration", BasesAcceleration(), 0.1),  # SoM 8
-    Term("track_acceleration", TrackAcceleration(), 2.0),  # SoM 8
+    Term("tracks", TrackReprojection(), 2.0, end=0.5),  # SoM 8; the images place the object better than tracks in the end
+    Term("track_depth", TrackDepth(), 0.1, end=0.5),  # SoM 8
+    Term("bases_acceleration", BasesAcceleration(typical=2e-2), 0.1),  # SoM 8
+    Term("track_acceleration", TrackAcceleration(typical=2e-3), 2.0),  # SoM 8
     Term("ray_velocity", RayVelocity(), 1.0),  # SoM 8, "z accel"
     Term("scale_variance", ScaleVariance(), 0.01),  # SoM 8
     Term("depth", DepthDisparity(quantile=0.98), 0.5),  # SoM 8
@@ -91,7 +92,7 @@ RECIPE = Recipe(
         Stage(
             name="joint",
             steps=1300,  # cal. E
-            enter=(ResidualLayer(),),  # cal. E: always; outside the movers' masks, where the trained scene still fails
+            enter=(SettleScale(), ResidualLayer()),  # cal. E: always; outside the movers' masks, where the trained scene still fails
             terms=MOVING_TERMS,
             rates=STATIC_RATES | OBJECT_RATES | FREE_RATES,
             sampler=Epochs(batch=1),
