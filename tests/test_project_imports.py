@@ -34,6 +34,7 @@ RANKS = {
     "pipeline": 12,
     "fleet": 13,
     "cli": 14,
+    "__main__": 15,
 }
 READS_RECIPE = {"initialize", "training"}
 SAME_ROW = {("export", "viewer"), ("options", "recipe")}
