@@ -23,7 +23,7 @@ endif
 test: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/ruff format --check src tests benchmarks examples
-	$(BIN)/pyright --pythonpath $(BIN)/python --warnings=false
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 
 environment: $(STAMP)
