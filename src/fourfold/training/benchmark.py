@@ -74,7 +74,7 @@ class Clock:
 
 
 def bench_training(stage: Stage, numbers: BenchNumbers = BenchNumbers(), growth: Sequence[CaseSize] = GROWTH) -> dict[str, Any]:
-    """Measure the steps of `stage` on generated clips.
+    """Measure the steps of `stage` on generated clips, with all its losses switched on all the time.
 
     Returns:
         {"case", "threads", "stages": [{"stage", "ms"}], "step_ms", "raster_ms", "rest_over_raster", "steps_per_second", "to_psnr":
@@ -82,6 +82,7 @@ def bench_training(stage: Stage, numbers: BenchNumbers = BenchNumbers(), growth:
         "step_ms", "peak_memory_mb"}]}. Every growth case runs in a process of its own; its memory is the private one, without the
         memory-mapped frames, which the system may drop at any time (null where the system does not tell).
     """
+    stage = replace(stage, terms=tuple(replace(term, begin=0.0, end=1.0) for term in stage.terms))
     with tempfile.TemporaryDirectory(prefix="fourfold-bench-") as folder:
         case = make_case(STANDARD, Path(folder))
         stages, step = _stage_table(case, stage, numbers)
