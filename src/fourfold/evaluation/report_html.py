@@ -140,7 +140,7 @@ def _held_out(report: Mapping[str, Any], directory: Path | None) -> str:
 
 
 def _plot(report: Mapping[str, Any]) -> str:
-    series = {ROWS.get(name, name).split(",")[0]: _over_time(rows) for name, rows in report["metrics"]["heldout_frames"].items()}
+    series = {str(ROWS.get(name, name)).partition(",")[0]: _over_time(rows) for name, rows in report["metrics"]["heldout_frames"].items()}
     return line_plot_svg({name: line for name, line in series.items() if line}, "time, s", "PSNR, dB")
 
 
