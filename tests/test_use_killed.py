@@ -17,7 +17,7 @@ import functools, sys
 import fourfold.pipeline as pipeline
 from fourfold.cli import main
 from fourfold.recipes.recipe import QUALITIES, Quality
-QUALITIES["draft"] = Quality(pixels=45_000, steps=0.12, gaussians=0.05)
+QUALITIES["draft"] = Quality(pixels=45_000, steps=0.05, gaussians=0.03)
 pipeline.TrainConfig = functools.partial(pipeline.TrainConfig, checkpoint_every=9)
 sys.exit(main(sys.argv[1:]))
 """
