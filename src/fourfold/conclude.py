@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ class Job:
     """Everything about a reconstruction but its scene."""
 
     root: Path
+    command: str
     preparation: Preparation
     recipe: Recipe
     because: str
@@ -108,7 +108,7 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
     }
     parts = {
         "version": __version__,
-        "command": " ".join(["fourfold", *sys.argv[1:]]),
+        "command": job.command,
         "recipe": job.recipe.name,
         "recipe_because": job.because,
         "quality": job.options.quality,

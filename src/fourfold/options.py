@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from fourfold.recipes.recipe import QualityName
 from fourfold.training.loop import StepReport
@@ -49,6 +51,17 @@ class Options:
     seed: int = 0
     device: str = "auto"
     baselines: bool = True
+
+
+def command_line(sources: Sequence[Path], out: Path, options: Options) -> str:
+    """The command that makes the same run again, with every option that is not the default."""
+    words = ["fourfold", "reconstruct", *map(str, sources), "-o", str(out)]
+    for item in fields(options):
+        value, flag = getattr(options, item.name), "--" + item.name.replace("_", "-")
+        if value == item.default:
+            continue
+        words += ["--no-" + flag[2:]] if value is False else [flag, f"{value:g}s" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
 
 
 @dataclass

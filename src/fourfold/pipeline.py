@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
 from fourfold.files import write_json
-from fourfold.options import Clock, Options, Report, follow, silent
+from fourfold.options import Clock, Options, Report, command_line, follow, silent
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.recipes import all_recipes, find_recipe
 from fourfold.recipes.auto import choose_recipe
@@ -80,7 +79,7 @@ def reconstruct(
     report(f"recipe {recipe.name}: {because}", 0, None)
     preparation = estimate(capture, recipe.priors, root, report, clock)
     scene = optimise(preparation, recipe, root, chosen, report, clock)
-    conclude(Job(root, preparation, recipe, because, chosen, clock), scene, report)
+    conclude(Job(root, command_line(sources, root, chosen), preparation, recipe, because, chosen, clock), scene, report)
     return Run(root)
 
 
@@ -108,7 +107,7 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
         if new:
             shutil.rmtree(root, ignore_errors=True)
         raise
-    config = {"capture_key": key, "sources": [str(s) for s in sources], "options": asdict(options), "command": " ".join(sys.argv)}
+    config = {"capture_key": key, "sources": [str(s) for s in sources], "options": asdict(options), "command": command_line(sources, root, options)}
     write_json(root / "config.json", before | config)
     clock.lap("capture", since)
     return capture
