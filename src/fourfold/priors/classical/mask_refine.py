@@ -44,7 +44,7 @@ class RefineConfig:
     lasting: float = 0.5
     window: int = 2
     ring: float = 0.03
-    certain: float = 0.65
+    certain: float = 0.55
     core: float = 0.01
     doubtless: float = 0.1
     rounds: int = 2
@@ -52,7 +52,7 @@ class RefineConfig:
     unlikely: float = 0.3
     opening: float = 0.008
     closing: float = 0.02
-    trust: float = 0.5
+    trust: float = 0.65
     hole: float = 0.003
     band: float = 0.004
 

@@ -30,15 +30,17 @@ class EvidenceConfig:
         gaps: how many training frames apart frames are compared; motion shows at large gaps, small gaps survive fast motion.
         longest: share of the image diagonal beyond which flow is not trusted.
         spread: blur of the sparse evidence, share of the image width.
+        resting: weight of a place where all keypoints rest: slow things stay within the tolerance of the mapper.
         sparse_votes: fewest matches by which a keypoint votes.
     """
 
-    tolerance: float = 1.2
+    tolerance: float = 1.0
     tolerance_share: float = 0.03
     usual: float = 3.0
     gaps: tuple[int, ...] = (1, 2, 4)
     longest: float = 0.2
     spread: float = 0.012
+    resting: float = 0.15
     sparse_votes: int = 2
 
 
@@ -83,7 +85,7 @@ def partners(capture: Capture, view: int, t: int, config: EvidenceConfig) -> lis
 def dense_evidence(
     capture: Capture, view: int, turning: bool, nearest: float, config: EvidenceConfig = EvidenceConfig(), flow: FlowConfig = FlowConfig()
 ) -> tuple[Field, Field, Field]:
-    """Evidence, weight and photometric gain (T, H, W) from dense flow.
+    """Evidence (root mean square over the partners), weight and photometric gain (T, H, W) from dense flow.
 
     The gain, grey levels, is by how much the flow explains the other images better than the nearest resting hypothesis does: near 0 on
     blank or striped walls, where flow is a guess.
@@ -105,10 +107,10 @@ def dense_evidence(
                 if capture.train[view, t]:
                     kept[other, key[0]] = back, back_sure
             residual, sure, better = _dense_residual(capture, view, key, kept.pop(key), turning, nearest, config)
-            evidence[t] += residual * sure
+            evidence[t] += residual**2 * sure
             gain[t] += better * sure
             weight[t] += sure
-        evidence[t] /= np.maximum(weight[t], 1e-6)
+        evidence[t] = np.sqrt(evidence[t] / np.maximum(weight[t], 1e-6))
         gain[t] /= np.maximum(weight[t], 1e-6)
         weight[t] /= max(1, len(partners(capture, view, int(t), config)))
     return evidence, weight, gain
@@ -200,7 +202,7 @@ def sparse_evidence(
         mine = features.image == row
         for_motion, for_rest = (_density(features.xy[mine & chosen], height, width, sigma) for chosen in (moving, resting))
         evidence[t] = for_motion / np.maximum(for_motion + for_rest, 1e-6)
-        weight[t] = np.clip((for_motion + for_rest) / 2, 0, 1)
+        weight[t] = np.clip((for_motion + for_rest) / 2, 0, 1) * np.maximum(evidence[t], config.resting)
     return evidence, weight
 
 
