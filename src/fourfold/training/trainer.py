@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -104,13 +105,30 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     store = SampleStore(Source(capture, priors, device, recipe.background, state.scene.near))
     log = MetricsLog(out / "metrics.jsonl", state.stage, state.step)
     try:
-        while state.stage < len(recipe.stages):
-            _run_stage(run, recipe.stages[state.stage], state, store, log)
-            state.next_stage()
-            save_checkpoint(run.checkpoints, state, key)
+        with _one_torch_thread(device):
+            while state.stage < len(recipe.stages):
+                _run_stage(run, recipe.stages[state.stage], state, store, log)
+                state.next_stage()
+                save_checkpoint(run.checkpoints, state, key)
     finally:
         log.close()
     return scene_to(state.scene, device)
+
+
+@contextmanager
+def _one_torch_thread(device: torch.device) -> Iterator[None]:
+    """Torch's own operations on one thread while training on the CPU.
+
+    The compiled kernels have their own pool; torch's threads would wait for work by spinning beside it, which on a busy machine makes
+    a step many times slower (spec cpu_rasterizer.md, traps). Sums also come out the same whatever the number of cores.
+    """
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def with_known_cameras(capture: Capture) -> Capture:
