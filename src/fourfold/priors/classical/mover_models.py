@@ -101,28 +101,29 @@ def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> ImageTracks:
     return ImageTracks(xy[keep], within[keep], within[keep])
 
 
-def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, config: ModelConfig) -> MoverModel:
-    """The best model that the mover's tracks allow: rigid from its tracks, rigid from an affine alignment, else articulated or flat."""
+def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, config: ModelConfig) -> list[MoverModel]:
+    """The models that the tracks allow, best first: rigid from its tracks or an affine alignment alone; else articulated, then flat."""
     own = tracks_of(mover, tracks, config.inside)
     rigid = solve_object(own.xy, own.visible, mover.K, config.sfm) if len(own.xy) >= config.sfm.least_points else None
     figures: dict[str, object] = {"tracks": len(own.xy)}
     if rigid is not None and _is_rigid(rigid, mover, (own.xy, own.visible), config):
-        return _rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "long tracks"})
+        return [_rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "long tracks"})]
     images = [np.asarray(capture.image(mover.view, t)) for t in mover.times]
     aligned = align_object(images, mover.masks, config.align)
     if aligned is not None:
         figures["alignment"] = round(float(np.median(aligned.correlation)), 3)
         second = solve_object(aligned.xy, aligned.visible, mover.K, config.sfm)
         if second is not None and _is_rigid(second, mover, (aligned.xy, aligned.visible), config):
-            return _rigid_model(capture, mover, second, own, config, figures | {"tracks_from": "affine alignment"})
+            return [_rigid_model(capture, mover, second, own, config, figures | {"tracks_from": "affine alignment"})]
         if second is not None and (rigid is None or _placed(second, mover) * second.inliers > _placed(rigid, mover) * rigid.inliers):
             rigid = second
     if rigid is not None:
         figures |= _describe(rigid)
         rough = _placed(rigid, mover) > config.rigid_frames and rigid.inliers > config.rough_inliers and rigid.turned >= config.least_turn
         if rough and len(rigid.points) > config.rough_points:
-            return replace(_rigid_model(capture, mover, rigid, own, config, figures), kind="articulated")
-    return _flat_model(mover, aligned, own, config, figures)
+            articulated = replace(_rigid_model(capture, mover, rigid, own, config, figures), kind="articulated")
+            return [articulated, _flat_model(mover, aligned, own, config, figures)]
+    return [_flat_model(mover, aligned, own, config, figures)]
 
 
 def _is_rigid(rigid: RigidObject, mover: Mover, tracks: tuple[NDArray[np.float32], NDArray[np.bool_]], config: ModelConfig) -> bool:

@@ -96,8 +96,7 @@ def moving_objects(
     figures: dict[str, object] = {}
     for index, region in enumerate(regions):
         mover = Mover(view, times, region, capture.K[view, times], capture.world_to_camera[view, times])
-        model = model_mover(capture, mover, tracks2d, config.model)
-        choice = choose_scale(_evidence(mover, model, static, config), config.scale)
+        model, choice = _model_with_scale(capture, mover, tracks2d, static, config)
         notes += _sentences(index, model, choice, config)
         part, more = _tracks_of_model(capture, mover, model, choice.scale, config)
         parts.append(part)
@@ -115,6 +114,18 @@ def moving_objects(
     all_confidence = tuple(confidence.astype(np.float16) if v == view else c for v, c in enumerate(static.confidence))
     joined = Depth(provenance, all_depth, all_confidence)
     return joined, _join(capture, parts, provenance)
+
+
+def _model_with_scale(capture: Capture, mover: Mover, tracks2d: Tracks2D, static: Depth, config: MoverConfig) -> tuple[MoverModel, ScaleChoice]:
+    """The first model of the mover whose scale is more than a guess; if there is none, the one with the surest scale.
+
+    A wrong shape shows in its scale: no rule of motion fits the path of its middle.
+    """
+    choices = [
+        (model, choose_scale(_evidence(mover, model, static, config), config.scale)) for model in model_mover(capture, mover, tracks2d, config.model)
+    ]
+    sure = [pair for pair in choices if pair[1].confidence >= config.scale.least_quality]
+    return sure[0] if sure else max(choices, key=lambda pair: pair[1].confidence)
 
 
 def _moving_masks(capture: Capture, masks: Masks | None, view: int, times: Sequence[int]) -> NDArray[np.bool_]:
