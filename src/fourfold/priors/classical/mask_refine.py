@@ -39,7 +39,7 @@ class RefineConfig:
 
     strong: float = 0.6
     weak: float = 0.4
-    seen: float = 3.0
+    seen: float = 3.5
     area: float = 0.0012
     lasting: float = 0.5
     window: int = 2

@@ -29,7 +29,7 @@ class EvidenceConfig:
         usual: the tolerance is at least this many median residuals of the pair (imprecise poses).
         gaps: how many training frames apart frames are compared; motion shows at large gaps, small gaps survive fast motion.
         longest: share of the image diagonal beyond which flow is not trusted.
-        spread: blur of the sparse evidence, share of the image width.
+        spread: blur of the sparse evidence and of the photometric gain, share of the image width.
         resting: weight of a place where all keypoints rest: slow things stay within the tolerance of the mapper.
         sparse_votes: fewest matches by which a keypoint votes.
     """
@@ -88,7 +88,7 @@ def dense_evidence(
     """Evidence (root mean square over the partners), weight and photometric gain (T, H, W) from dense flow.
 
     The gain, grey levels, is by how much the flow explains the other images better than the nearest resting hypothesis does: near 0 on
-    blank or striped walls, where flow is a guess.
+    blank or striped walls, where flow is a guess; the best of the partners counts, since fast things are only followed at small gaps.
 
     Args:
         capture: with cameras.
@@ -97,6 +97,7 @@ def dense_evidence(
     """
     width, height = (int(n) for n in capture.sizes[view])
     evidence, weight, gain = (np.zeros((capture.times, height, width), np.float32) for _ in range(3))
+    side = 2 * round(config.spread * width) + 1
     kept: dict[tuple[int, int], tuple[Field, Field]] = {}
     for t in np.flatnonzero(capture.present[view]):
         for other in partners(capture, view, int(t), config):
@@ -108,10 +109,9 @@ def dense_evidence(
                     kept[other, key[0]] = back, back_sure
             residual, sure, better = _dense_residual(capture, view, key, kept.pop(key), turning, nearest, config)
             evidence[t] += residual**2 * sure
-            gain[t] += better * sure
+            gain[t] = np.maximum(gain[t], cv2.blur(better * sure, (side, side)))
             weight[t] += sure
         evidence[t] = np.sqrt(evidence[t] / np.maximum(weight[t], 1e-6))
-        gain[t] /= np.maximum(weight[t], 1e-6)
         weight[t] /= max(1, len(partners(capture, view, int(t), config)))
     return evidence, weight, gain
 
