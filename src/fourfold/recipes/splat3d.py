@@ -2,7 +2,7 @@
 
 from fourfold.initialize.static_scene import StaticScene
 from fourfold.losses.photometric import Photometric
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
 from fourfold.training.samplers import Epochs
 
 RECIPE = Recipe(
@@ -11,6 +11,7 @@ RECIPE = Recipe(
     source="Kerbl et al. 2023 (baselines.md); rates of spec calibration.md, part A",
     priors=("masks", "depth"),
     initialize=StaticScene(),
+    suits=Suits(rank=1, because="no recipe for moving scenes is made for these cameras, so the scene is kept static"),
     background=(0.4, 0.4, 0.4),  # calibration: grey costs least where nothing was seen
     stages=(
         Stage(
