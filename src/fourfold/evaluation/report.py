@@ -65,7 +65,7 @@ def advice(report: dict[str, Any], from_priors: Sequence[str]) -> list[str]:
         said.append("The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path only.")
     if capture["train_images"] < 20:
         said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")
-    if report["scene"]["gaussians_dynamic"] == 0:
+    if report["scene"]["gaussians_dynamic"] == 0 and "tracks3d" in report.get("priors", {}):
         said.append(
             "Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images."
         )

@@ -315,12 +315,12 @@ def _join(capture: Capture, parts: Sequence[MoverTracks], provenance: Provenance
 
 def _not_alone(capture: Capture) -> str | None:
     if capture.has("depth"):
-        return "the capture brings depth, tracks are lifted with it"
-    return None if _filming(capture) == 1 else "several cameras film it, tracks are lifted with their depth"
+        return ""
+    return None if _filming(capture) == 1 else ""
 
 
 def _alone(capture: Capture) -> str | None:
-    return None if capture.has("depth") or _filming(capture) > 1 else "a single camera without depth has to solve the moving objects"
+    return None if capture.has("depth") or _filming(capture) > 1 else ""
 
 
 def _filming(capture: Capture) -> int:
