@@ -121,3 +121,12 @@ def test_no_usable_track_gives_none() -> None:
     assert (
         clean_tracks(tracks_of(body(5, 0, (0, 0, 3), 0, (0, 0, 0)), visibility=np.zeros((5, T)), native=0), np.arange(T) / 10.0, np.arange(T)) is None
     )
+
+
+def test_tracks_that_run_away_are_dropped() -> None:
+    from fourfold.initialize.track_cleaning import stays_near
+
+    random = np.random.default_rng(0)
+    xyz = random.normal(size=(50, 7, 3)) + [0, 0, 5]
+    xyz[3, 2] = [0, 0, 1e6]
+    assert np.flatnonzero(~stays_near(xyz)).tolist() == [3]

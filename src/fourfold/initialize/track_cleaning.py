@@ -46,11 +46,15 @@ class CleanTracks:
         return len(self.xyz)
 
 
+FARTHEST = 20.0
+"""Tracks that ever go farther from the middle of all tracks than this many times the median distance are no tracks of this scene."""
+
+
 def clean_tracks(tracks: Tracks3D, timestamps: NDArray[np.float64], indices: NDArray[np.int64], outlier: float = 0.95) -> CleanTracks | None:
     """Tracks at the time `indices` (those with training images), cleaned; None if nothing usable is left.
 
     Lifted tracks at or beyond the `outlier` quantile of the distance to their object's middle at the canonical time are dropped, and so are
-    tracks that were never seen. Lifted tracks are interpolated in time while hidden; native ones are kept as they are.
+    tracks that were never seen or that run away (`FARTHEST`). Lifted tracks are interpolated in time while hidden; native ones are kept as they are.
     """
     xyz = tracks.xyz[:, indices].astype(np.float64)
     known = np.isfinite(xyz).all(-1)
@@ -67,13 +71,19 @@ def clean_tracks(tracks: Tracks3D, timestamps: NDArray[np.float64], indices: NDA
     reliable = np.clip(np.nan_to_num(tracks.confidence[keep][:, indices].astype(np.float64)), 0, 1) * measured
     filled = fill_hidden(xyz, measured)
     group, lifted = tracks.group[keep], tracks.native[keep] == 0
-    good = np.ones(len(filled), bool)
+    good = stays_near(filled)
     for number in np.unique(group):
         mine = group == number
         distance = np.linalg.norm(filled[mine, canonical] - np.median(filled[mine, canonical], axis=0), axis=1)
-        good[mine] = (distance < np.quantile(distance, outlier)) | ~lifted[mine] if mine.sum() > 10 else True
+        good[mine] &= (distance < np.quantile(distance, outlier)) | ~lifted[mine] | (mine.sum() <= 10)
     whole = CleanTracks(filled, visible, reliable, tracks.color[keep], tracks.spacing[keep], group, timestamps[indices], indices, canonical)
     return whole.rows(good) if good.sum() >= 3 else whole
+
+
+def stays_near(xyz: NDArray[np.float64], farthest: float = FARTHEST) -> NDArray[np.bool_]:
+    """(P,) tracks (P, K, 3) that never go beyond `farthest` median distances from the median position of all tracks and times."""
+    distance = np.linalg.norm(xyz - np.median(xyz, axis=(0, 1)), axis=-1)
+    return (distance <= farthest * max(float(np.median(distance)), 1e-12)).all(axis=1)
 
 
 def fill_hidden(xyz: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.float64]:

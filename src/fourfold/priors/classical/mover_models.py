@@ -28,6 +28,7 @@ class ModelConfig:
         rigid_inliers, rigid_frames: shares of observations and of frames that a rigid body must explain.
         least_inwardness: how far inside the mask the points of a rigid body must lie, see `_inwardness`.
         least_turn: rotation below which relief cannot be told, radians.
+        least_alignment: median correlation of the aligned images below which the alignment is not believed.
         rough_inliers, rough_points: share of observations and number of points from which a bad rigid fit still gives an articulated object
             its depth.
     """
@@ -41,6 +42,7 @@ class ModelConfig:
     rigid_frames: float = 0.6
     least_inwardness: float = 0.18
     least_turn: float = 0.05
+    least_alignment: float = 0.5
     rough_inliers: float = 0.5
     rough_points: int = 60
 
@@ -112,7 +114,8 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, config: ModelC
     aligned = align_object(images, mover.masks, config.align)
     if aligned is not None:
         figures["alignment"] = round(float(np.median(aligned.correlation)), 3)
-        second = solve_object(aligned.xy, aligned.visible, mover.K, config.sfm)
+        believed = float(np.median(aligned.correlation)) >= config.least_alignment
+        second = solve_object(aligned.xy, aligned.visible, mover.K, config.sfm) if believed else None
         if second is not None and _is_rigid(second, mover, (aligned.xy, aligned.visible), config):
             return [_rigid_model(capture, mover, second, own, config, figures | {"tracks_from": "affine alignment"})]
         if second is not None and (rigid is None or _placed(second, mover) * second.inliers > _placed(rigid, mover) * rigid.inliers):
