@@ -127,6 +127,6 @@ def test_tracks_that_run_away_are_dropped() -> None:
     from fourfold.initialize.track_cleaning import stays_near
 
     random = np.random.default_rng(0)
-    xyz = random.normal(size=(50, 7, 3)) + [0, 0, 5]
+    xyz = random.normal(size=(50, 7, 3)) + np.array([0, 0, 5])
     xyz[3, 2] = [0, 0, 1e6]
     assert np.flatnonzero(~stays_near(xyz)).tolist() == [3]

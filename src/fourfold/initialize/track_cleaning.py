@@ -46,7 +46,7 @@ class CleanTracks:
         return len(self.xyz)
 
 
-FARTHEST = 20.0
+FARTHEST = 1000.0
 """Tracks that ever go farther from the middle of all tracks than this many times the median distance are no tracks of this scene."""
 
 
