@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -15,7 +15,7 @@ from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of
 from fourfold.notices import fallback
-from fourfold.priors.contracts import Priors
+from fourfold.priors.contracts import Prior, Priors, Provenance
 from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
 from fourfold.scene.scene import Scene
 from fourfold.training.batch import SampleStore, Source
@@ -97,9 +97,8 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     """
     capture = with_known_cameras(capture)
     device = choose_device(config.device)
-    key = key_of(
-        CODE_VERSION, recipe, config.seed, config.quality, config.time_budget, capture.name, capture.K, capture.world_to_camera, capture.train
-    )
+    asked = (CODE_VERSION, recipe, config.seed, config.quality, config.time_budget)
+    key = key_of(*asked, capture.name, capture.K, capture.world_to_camera, capture.train, made_by(priors))
     run = _Run(recipe, capture, priors, out, config, device, key)
     state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
     store = SampleStore(Source(capture, priors, device, recipe.background, state.scene.near))
@@ -129,6 +128,12 @@ def _one_torch_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def made_by(priors: Priors) -> dict[str, Provenance]:
+    """Provenance of every prior that is there, by name: other priors are another training."""
+    values = {f.name: getattr(priors, f.name) for f in fields(priors)}
+    return {name: prior.provenance for name, prior in values.items() if isinstance(prior, Prior)}
 
 
 def with_known_cameras(capture: Capture) -> Capture:
