@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold import __version__
@@ -26,6 +27,8 @@ from fourfold.recipes.recipe import Recipe
 from fourfold.scene.scene import Scene
 from fourfold.training.trainer import TrainConfig, train
 from fourfold.viewer.player import write_player
+
+Regions = dict[tuple[int, int], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,12 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     capture = job.preparation.capture
     report("scoring held-out frames", 0, None)
     since = time.perf_counter()
-    scores = evaluate(job, scene)
+    regions = moving_regions_of(job.preparation)
+    scores = evaluate(job, scene, regions)
     job.clock.lap("evaluation", since)
     since = time.perf_counter()
     report("training the static baseline", 0, None)
-    baselines = train_baselines(job) if job.options.baselines and capture.heldout.any() else {}
+    baselines = train_baselines(job, regions) if job.options.baselines and capture.heldout.any() else {}
     job.clock.lap("baselines", since)
     since = time.perf_counter()
     report("rendering videos and the player", 0, None)
@@ -59,27 +63,26 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     return write_reports(job, scene, scores, baselines, outputs)
 
 
-def evaluate(job: Job, scene: Scene) -> heldout.Scores:
+def evaluate(job: Job, scene: Scene, regions: Regions) -> heldout.Scores:
     """Scores of the held-out frames, kept as PNGs under `renders/heldout`."""
     capture = job.preparation.capture
-    return heldout.score(heldout.scene_renderer(scene, capture), capture, moving_masks(job.preparation), job.root / "renders" / "heldout")
+    return heldout.score(heldout.scene_renderer(scene, capture), capture, regions, job.root / "renders" / "heldout")
 
 
-def moving_masks(preparation: Preparation) -> dict[tuple[int, int], Any]:
+def moving_regions_of(preparation: Preparation) -> Regions:
     """Where held-out images show something moving: for the regional figures only."""
     masks = preparation.priors.masks
     estimated = {} if masks is None else {v: m for v, m in enumerate(masks.mask) if m.any()}
     return heldout.moving_regions(preparation.capture, estimated)
 
 
-def train_baselines(job: Job) -> dict[str, heldout.Scores]:
+def train_baselines(job: Job, regions: Regions) -> dict[str, heldout.Scores]:
     """A static scene trained on the same images, and copies of the nearest training image, scored on the same held-out frames."""
     capture, priors = job.preparation.capture, job.preparation.priors
     config = TrainConfig(seed=job.options.seed, quality="draft", device=job.options.device)
     static = train(find_recipe("splat3d"), None, capture, priors, job.root / "baselines" / "static3d", config)
-    masks = moving_masks(job.preparation)
     renderers = {"static3d": heldout.scene_renderer(static, capture), "nearest_frame": heldout.nearest_frame(capture)}
-    return {name: heldout.score(render, capture, masks) for name, render in renderers.items()}
+    return {name: heldout.score(render, capture, regions) for name, render in renderers.items()}
 
 
 def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]:

@@ -89,27 +89,25 @@ class ResidualLayer:
         row, column = np.divmod(pick, failed.shape[1])
         depth = seen.depth[row, column].astype(np.float64) * self.closer
         points = frame.unproject(row, column, depth)
-        spacing = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0
-        velocity = self._velocity(frame, row, column, depth, points, capture, priors, spacing)
+        velocity = self._velocity(frame, (row, column), depth, points, capture, priors)
         splats = make_splats(points, frame.color[row, column], self.spread * depth / frame.K[0, 0], self.opacity)
         return splats | {
             "velocity": torch.from_numpy(velocity.astype(np.float32)),
             "time_center": torch.full((count,), float(capture.timestamps[frame.index])),
-            "log_duration": torch.full((count,), float(np.log(self.duration * spacing))),
+            "log_duration": torch.full((count,), float(np.log(self.duration * _spacing(capture)))),
         }
 
     def _velocity(
         self,
         frame: Frame,
-        row: NDArray[np.int64],
-        column: NDArray[np.int64],
+        pixels: tuple[NDArray[np.int64], NDArray[np.int64]],
         depth: NDArray[np.float64],
         points: NDArray[np.float64],
         capture: Capture,
         priors: Priors,
-        spacing: float,
     ) -> NDArray[np.float64]:
         """(P, 3) scene units per second: the flow to a neighbouring frame at constant depth; 0 without flow."""
+        row, column = pixels
         present = np.flatnonzero(capture.present[frame.view])
         here = int(np.searchsorted(present, frame.index))
         ahead = here + 1 < len(present)
@@ -124,5 +122,10 @@ class ResidualLayer:
         xy = np.stack([column + 0.5, row + 0.5], axis=1) + shift
         moved = unproject_pixels(capture.K[frame.view, other], pose, xy, depth)
         velocity = (moved - points) / (capture.timestamps[other] - capture.timestamps[frame.index])
-        limit = (self.fastest * depth / spacing)[:, None]
+        limit = (self.fastest * depth / _spacing(capture))[:, None]
         return np.clip(velocity, -limit, limit)
+
+
+def _spacing(capture: Capture) -> float:
+    """Seconds between recorded moments; 1 where there is only one."""
+    return float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0

@@ -7,14 +7,14 @@ sum w (R x + t) = R sum(w x) + alpha t.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fourfold.geometry.projection import project_camera_points
-from fourfold.losses.base import Step, TrackTargets
+from fourfold.losses.base import Sample, Step, TrackTargets
 from fourfold.losses.depth import disparity
 from fourfold.losses.robust import trimmed_mean
 from fourfold.scene.scene import STATIC, Layer
@@ -103,6 +103,19 @@ def target_weight(targets: TrackTargets, step: Step, item: int, numbers: TrackNu
     return weight
 
 
+def _compared(step: Step, numbers: TrackNumbers) -> Iterator[tuple[Sample, TrackTargets, Tensor, Tensor]]:
+    """Of every image with tracks: the sample, its targets, the rendered points (P, K, 3) in target camera axes, and the weight (P, K)."""
+    for item, sample in enumerate(step.samples):
+        targets = sample.tracks
+        if targets is not None:
+            points, opaque = _points(step, item, targets, numbers)
+            yield sample, targets, points, target_weight(targets, step, item, numbers, opaque)
+
+
+def _mean(losses: list[Tensor], step: Step) -> Tensor:
+    return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
+
+
 @dataclass(frozen=True)
 class TrackReprojection:
     """Trimmed weighted L1 in pixels over the larger image side (section 8, track 2D; e is the mean over x and y)."""
@@ -116,18 +129,13 @@ class TrackReprojection:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the images with tracks; 0 without any."""
         losses = []
-        for item, sample in enumerate(step.samples):
-            targets = sample.tracks
-            if targets is None:
-                continue
-            points, opaque = _points(step, item, targets, self.numbers)
-            points = torch.cat([points[..., :2], points[..., 2:].clamp_min(1e-6)], dim=-1)
-            pixels = torch.stack([project_camera_points(points[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
+        for sample, targets, points, weight in _compared(step, self.numbers):
+            before = torch.cat([points[..., :2], points[..., 2:].clamp_min(1e-6)], dim=-1)
+            pixels = torch.stack([project_camera_points(before[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
             error = (pixels - targets.xy).abs().mean(-1)
-            weight = target_weight(targets, step, item, self.numbers, opaque)
             side = max(sample.camera.width, sample.camera.height)
             losses.append(trimmed_mean(error, weight, self.numbers.quantile) / side)
-        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
+        return _mean(losses, step)
 
 
 @dataclass(frozen=True)
@@ -143,15 +151,10 @@ class TrackDepth:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the images with tracks; 0 without any."""
         losses = []
-        for item, sample in enumerate(step.samples):
-            targets = sample.tracks
-            if targets is None:
-                continue
-            points, opaque = _points(step, item, targets, self.numbers)
-            weight = target_weight(targets, step, item, self.numbers, opaque) * (targets.depth > 0)
+        for sample, targets, points, weight in _compared(step, self.numbers):
             known = torch.where(targets.depth > 0, targets.depth, step.extent)
             # a depth before the near plane is noise of a nearly transparent pixel and would dominate the mean
             rendered = points[..., 2].clamp_min(max(sample.camera.near, 1e-6))
             error = (disparity(rendered, step.extent) - disparity(known, step.extent)).abs()
-            losses.append(trimmed_mean(error, weight, self.numbers.quantile))
-        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
+            losses.append(trimmed_mean(error, weight * (targets.depth > 0), self.numbers.quantile))
+        return _mean(losses, step)
