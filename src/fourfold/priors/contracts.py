@@ -102,6 +102,53 @@ class Depth(Prior):
 
 
 @dataclass(frozen=True)
+class Disparity(Prior):
+    """Relative disparity: per view disparity (T, H, W) float16/float32, an unknown affine function of 1/depth, larger is nearer, 0 unknown,
+    and confidence (T, H, W) float16. Never used before it is aligned to a `Depth`."""
+
+    name: ClassVar[str] = "disparity"
+    disparity: tuple[NDArray[np.floating[Any]], ...]
+    confidence: tuple[NDArray[np.floating[Any]], ...]
+
+
+@dataclass(frozen=True)
+class PointMaps(Prior):
+    """Point maps: per view xyz (T, H, W, 3) float16/float32, the point seen by each pixel in the OpenCV axes of the image's own camera,
+    NaN unknown, and confidence (T, H, W) float16. `provenance.figures["scale"]` is "scene" where a unit is a scene unit, or "relative".
+    """
+
+    name: ClassVar[str] = "pointmaps"
+    xyz: tuple[NDArray[np.floating[Any]], ...]
+    confidence: tuple[NDArray[np.floating[Any]], ...]
+
+
+@dataclass(frozen=True)
+class Matches(Prior):
+    """P points seen in two images each.
+
+    images (M, 4) int32 rows (view a, time index a, view b, time index b) of the image pairs; pair (P,) int32 row of `images`;
+    xy_a, xy_b (P, 2) float32 pixels in the two images; confidence (P,) float16.
+    """
+
+    name: ClassVar[str] = "matches"
+    images: NDArray[np.int32]
+    pair: NDArray[np.int32]
+    xy_a: NDArray[np.float32]
+    xy_b: NDArray[np.float32]
+    confidence: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Features(Prior):
+    """Pixel features with one meaning in all images: per view feature (T, h, w, C) float16 on a grid that covers the image evenly
+    (cell (i, j) is centred at pixel ((j + 0.5) W / w, (i + 0.5) H / h)); each channel has a standard deviation of about 1 over the capture.
+    """
+
+    name: ClassVar[str] = "features"
+    feature: tuple[NDArray[np.floating[Any]], ...]
+
+
+@dataclass(frozen=True)
 class Flow(Prior):
     """Optical flow between neighbouring present frames of each view.
 
@@ -175,6 +222,10 @@ class Priors:
     tracks2d: Tracks2D | None = None
     tracks3d: Tracks3D | None = None
     clouds: Clouds | None = None
+    disparity: Disparity | None = None
+    pointmaps: PointMaps | None = None
+    matches: Matches | None = None
+    features: Features | None = None
     cameras: Cameras | None = None
     advice: list[str] = field(default_factory=list)
 

@@ -18,9 +18,7 @@ from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
 
-CONTRACTS: dict[str, type[Prior]] = {
-    c.name: c for c in (contracts.Cameras, contracts.Masks, contracts.Depth, contracts.Flow, contracts.Tracks2D, contracts.Tracks3D, contracts.Clouds)
-}
+CONTRACTS: dict[str, type[Prior]] = {c.name: c for c in Prior.__subclasses__()}
 _FOLDERS = ("given", "classical", "foundation")
 
 

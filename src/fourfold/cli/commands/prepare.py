@@ -38,7 +38,7 @@ class Prepare(Command):
         from fourfold import pipeline
         from fourfold.cli.progress import progress
         from fourfold.options import Clock, Options
-        from fourfold.priors.providers import prepare_priors
+        from fourfold.priors.providers import CONTRACTS, prepare_priors
 
         options, clock = Options(recipe=self.recipe, quality=self.quality, holdout=self.holdout), Clock()
         with progress() as report:
@@ -49,6 +49,6 @@ class Prepare(Command):
                 posed = pipeline.estimate(capture, (), self.out, report, clock).capture
                 names = pipeline.pick_recipe(posed, options)[0].priors
             done = prepare_priors(capture, names, self.out / "priors", lambda what: report(f"estimating {what}", 0, None))
-        known = {name: getattr(done.priors, name) for name in ("cameras", "masks", "flow", "depth", "tracks2d", "tracks3d")}
+        known = {name: getattr(done.priors, name) for name in CONTRACTS}
         value = {name: {"provider": p.provenance.provider, **p.provenance.figures} for name, p in known.items() if p is not None}
         return Result({"run": self.out, "priors": value, "advice": done.priors.advice, "seconds": done.seconds})
