@@ -1,6 +1,9 @@
 #include "pool.h"
 
 #include <pthread.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -106,13 +109,21 @@ Pool& pool() {
   return *g_pool.load();
 }
 
+// Cores this process may run on: fewer than the machine has under taskset or in a container.
+int usable_cores() {
+#ifdef __linux__
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
 }  // namespace
 
 int thread_count() {
   const int asked = g_threads.load(std::memory_order_relaxed);
   if (asked > 0) return asked;
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  return std::clamp(cores, 1, kMaxThreads);
+  return std::clamp(usable_cores(), 1, kMaxThreads);
 }
 
 void run_tasks(int tasks, TaskBody body, void* state) {
