@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fourfold.errors import FourfoldError
+from fourfold.priors.frames_kept import KeptFrames
+from fourfold.priors.schema import check_arrays, check_fit
 
 SCHEMA = 1
 
@@ -38,14 +40,24 @@ class Prior:
     name: ClassVar[str]
     provenance: Provenance
 
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The array fields by name; a field with one array per view is a tuple."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "provenance" and getattr(self, f.name) is not None}
+
+    def check(self, sizes: NDArray[np.int64] | None = None, times: int | None = None, where: str = "") -> None:
+        """FourfoldError if an array is not what the contract says or, given `sizes` (V, 2) and `times`, not of that capture."""
+        where = where or f"the prior {self.name!r} of {self.provenance.provider}"
+        check_arrays(self.name, self.arrays, where)
+        if sizes is not None and times is not None:
+            check_fit(self.name, self.arrays, sizes, times, where)
+
     def save(self, directory: Path) -> Path:
-        """Write `directory/<name>.safetensors`."""
+        """Write `directory/<name>.safetensors`. FourfoldError if an array is not what the contract says; nothing is written then."""
+        self.check()
         arrays: dict[str, NDArray[Any]] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name == "provenance" or value is None:
-                continue
-            parts = {f"{f.name}.{i:03d}": a for i, a in enumerate(value)} if isinstance(value, tuple) else {f.name: value}
+        for name, value in self.arrays.items():
+            parts = {f"{name}.{i:03d}": a for i, a in enumerate(value)} if isinstance(value, tuple) else {name: value}
             arrays |= {k: np.ascontiguousarray(a) for k, a in parts.items()}
         header = {"schema": str(SCHEMA), "prior": self.name, "provenance": json.dumps(_plain(self.provenance))}
         path = directory / f"{self.name}.safetensors"
@@ -54,7 +66,7 @@ class Prior:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote. FourfoldError if it is missing, damaged or of another schema."""
+        """Read what `save` wrote. FourfoldError if it is missing, damaged, of another schema or not what the contract says."""
         path = directory / f"{cls.name}.safetensors"
         try:
             with safe_open(path, framework="numpy") as file:
@@ -64,7 +76,15 @@ class Prior:
             raise FourfoldError(f"the prior {path} cannot be read ({error}): delete it and run `fourfold prepare` again") from error
         if header.get("schema") != str(SCHEMA):
             raise FourfoldError(f"the prior {path} has schema {header.get('schema')}, this version reads {SCHEMA}: delete it and prepare again")
-        return cls(provenance=_provenance(json.loads(header["provenance"])), **_gather(arrays))
+        if header.get("prior") != cls.name:
+            raise FourfoldError(f"{path} holds the prior {header.get('prior')!r}, expected {cls.name!r}: delete it and prepare again")
+        gathered = _gather(arrays)
+        check_arrays(cls.name, gathered, f"the prior {path}")
+        try:
+            provenance = _provenance(json.loads(header["provenance"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FourfoldError(f"the prior {path} does not say where it comes from: delete it and prepare again") from error
+        return cls(provenance=provenance, **gathered)
 
 
 @dataclass(frozen=True)
@@ -214,7 +234,8 @@ class Clouds(Prior):
 
 @dataclass
 class Priors:
-    """All priors of one capture; None where the recipe asked for none. `advice` are plain sentences for the report."""
+    """All priors of one capture; None where the recipe asked for none. `advice` are plain sentences for the report; `kept` keeps a slow
+    provider's finished frames while it works."""
 
     masks: Masks | None = None
     depth: Depth | None = None
@@ -228,6 +249,7 @@ class Priors:
     features: Features | None = None
     cameras: Cameras | None = None
     advice: list[str] = field(default_factory=list)
+    kept: KeptFrames = field(default_factory=KeptFrames)
 
     def require(self, *names: str) -> None:
         """FourfoldError naming the first prior of `names` that is missing."""

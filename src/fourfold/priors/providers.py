@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,30 @@ from fourfold.files import STAGE_FILE, key_of, run_stage
 from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
+from fourfold.priors.frames_kept import drop_kept, open_kept
 
 CONTRACTS: dict[str, type[Prior]] = {c.name: c for c in Prior.__subclasses__()}
-_FOLDERS = ("given", "classical", "foundation")
+ALSO_CALLED = {
+    "camera": "cameras",
+    "poses": "cameras",
+    "mask": "masks",
+    "tracks": "tracks2d",
+    "tracks-2d": "tracks2d",
+    "2d-tracks": "tracks2d",
+    "tracks-3d": "tracks3d",
+    "3d-tracks": "tracks3d",
+    "depths": "depth",
+    "disparities": "disparity",
+    "flows": "flow",
+    "optical-flow": "flow",
+    "point-maps": "pointmaps",
+    "points": "pointmaps",
+    "pointmap": "pointmaps",
+    "match": "matches",
+    "feature": "features",
+    "cloud": "clouds",
+}
+_FOLDERS = ("given", "supplied", "classical", "foundation")
 
 
 @dataclass(frozen=True)
@@ -34,6 +56,7 @@ class Provider:
         missing: (capture) -> None if it can serve this capture on this machine, "" if it does not apply to it, or what is missing.
         make: (capture with cameras, priors so far) -> the priors it makes, in the order of `makes`.
         version: raised when its results change, so that kept results are made anew.
+        inputs: (capture) -> what else its results depend on, such as the times of change of supplied files; JSON-able.
     """
 
     name: str
@@ -43,6 +66,7 @@ class Provider:
     missing: Callable[[Capture], str | None]
     make: Callable[[Capture, Priors], Sequence[Prior]]
     version: int = 1
+    inputs: Callable[[Capture], object] = lambda _: None
 
 
 @dataclass
@@ -65,6 +89,19 @@ def all_providers() -> tuple[Provider, ...]:
         for item in pkgutil.iter_modules(getattr(module, "__path__", [])):
             found += getattr(importlib.import_module(f"{module.__name__}.{item.name}"), "PROVIDERS", ())
     return tuple(sorted(found, key=lambda p: -p.rank))
+
+
+def prior_names(text: str) -> tuple[str, ...]:
+    """The priors that a person asked for: names separated by commas, also by their other names (`tracks` is tracks2d), each optionally
+    with `:provider`. FourfoldError for a name that is no prior."""
+    names: list[str] = []
+    for word in (w.strip() for w in text.split(",")):
+        name, colon, provider = word.partition(":")
+        name = ALSO_CALLED.get(name.lower().replace("_", "-"), name.lower())
+        if name not in CONTRACTS:
+            raise FourfoldError(f"there is no prior {word!r}: choose one or several of {', '.join(CONTRACTS)}, separated by commas")
+        names.append(name + colon + provider)
+    return tuple(dict.fromkeys(names))
 
 
 def choose(prior: str, capture: Capture) -> Provider:
@@ -116,15 +153,21 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
     for need in provider.needs:
         _make(need, done, base, out, say)
     upstream = [getattr(done.priors, need).provenance for need in provider.needs]
-    key = key_of(base, provider.name, provider.version, provider.makes, upstream)
+    inputs = provider.inputs(done.capture)
+    key = key_of(base, provider.name, provider.version, provider.makes, upstream, *([] if inputs is None else [inputs]))
+    kept = open_kept(out / f".{provider.name}.frames.part", key)
     started = time.perf_counter()
 
     def write(directory: Path) -> None:
         say(f"{' and '.join(provider.makes)} ({provider.name})")
-        for result in provider.make(done.capture, done.priors):
+        for result in provider.make(done.capture, replace(done.priors, kept=kept)):
+            result.check(done.capture.sizes, done.capture.times)
             result.save(directory)
 
+    for unfinished in out.glob(f".{provider.name}.????????.part"):  # of a run that was killed
+        shutil.rmtree(unfinished, ignore_errors=True)
     run_stage(out / provider.name, key, write)
+    drop_kept(kept)
     for made in provider.makes:
         if getattr(done.priors, made) is None:
             _accept(done, made, CONTRACTS[made].load(out / provider.name))

@@ -26,7 +26,7 @@ class Prepare(Command):
     """Whose priors to estimate."""
 
     only: str | None = None
-    """Estimate only this prior and what it needs: cameras, masks, flow, depth, tracks2d or tracks3d."""
+    """Estimate only these priors and what they need, for example tracks or depth,masks; NAME:PROVIDER insists on a provider."""
 
     quality: Literal["draft", "normal", "best"] = "normal"
     """Sets the size of the images."""
@@ -38,17 +38,19 @@ class Prepare(Command):
         from fourfold import pipeline
         from fourfold.cli.progress import progress
         from fourfold.options import Clock, Options
-        from fourfold.priors.providers import CONTRACTS, prepare_priors
+        from fourfold.priors.describe import describe_prior
+        from fourfold.priors.providers import CONTRACTS, prepare_priors, prior_names
 
         options, clock = Options(recipe=self.recipe, quality=self.quality, holdout=self.holdout), Clock()
+        asked = () if self.only is None else prior_names(self.only)
         with progress() as report:
             capture = pipeline.prepare(list(self.paths), self.out, options, report, clock)
             if self.only is not None:
-                names: tuple[str, ...] = (self.only,)
+                names = asked
             else:
                 posed = pipeline.estimate(capture, (), self.out, report, clock).capture
                 names = pipeline.pick_recipe(posed, options)[0].priors
             done = prepare_priors(capture, names, self.out / "priors", lambda what: report(f"estimating {what}", 0, None))
         known = {name: getattr(done.priors, name) for name in CONTRACTS}
-        value = {name: {"provider": p.provenance.provider, **p.provenance.figures} for name, p in known.items() if p is not None}
+        value = {name: describe_prior(p) for name, p in known.items() if p is not None}
         return Result({"run": self.out, "priors": value, "advice": done.priors.advice, "seconds": done.seconds})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Flow, Provenance
+from fourfold.priors.frames_kept import KeptFrames
 
 Image = NDArray[np.uint8]
 Field = NDArray[np.float32]
@@ -36,8 +38,17 @@ class FlowConfig:
     corners: int = 1500
 
 
-def estimate_flow(capture: Capture, config: FlowConfig = FlowConfig()) -> Flow:
-    """Flow between neighbouring training frames of every view; held-out frames are never looked at and stay zero with confidence 0."""
+def estimate_flow(capture: Capture, config: FlowConfig = FlowConfig(), kept: KeptFrames = KeptFrames()) -> Flow:
+    """Flow between neighbouring training frames of every view; held-out frames are never looked at and stay zero with confidence 0.
+
+    Args:
+        kept: keeps finished pairs of frames for a run that is killed and made again.
+    """
+
+    def pair(view: int, before: int, after: int) -> list[NDArray[np.float16]]:
+        found = flow_between(capture.image(view, before), capture.image(view, after), config)
+        return [field.astype(np.float16) for field in found]
+
     forward, backward, forward_confidence, backward_confidence = [], [], [], []
     for view in range(capture.views):
         width, height = (int(n) for n in capture.sizes[view])
@@ -45,8 +56,9 @@ def estimate_flow(capture: Capture, config: FlowConfig = FlowConfig()) -> Flow:
         fields = [np.zeros((*shape, 2), np.float16) for _ in range(2)] + [np.zeros(shape, np.float16) for _ in range(2)]
         times = np.flatnonzero(capture.train[view] & capture.present[view])
         for before, after in itertools.pairwise(times):
-            ahead, back, ahead_confidence, back_confidence = flow_between(capture.image(view, before), capture.image(view, after), config)
-            fields[0][before], fields[1][after], fields[2][before], fields[3][after] = ahead, back, ahead_confidence, back_confidence
+            found = kept.frame(f"{view:03d}_{before:05d}", partial(pair, view, before, after)) or []
+            for store, moment, value in zip(fields, (before, after, before, after), found, strict=True):
+                store[moment] = value
         for store, value in zip((forward, backward, forward_confidence, backward_confidence), fields, strict=True):
             store.append(value)
     confident = [float((c[capture.train[v]] > 0.5).mean()) for v, c in enumerate(forward_confidence) if capture.train[v].any()]

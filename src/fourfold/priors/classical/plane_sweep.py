@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from fourfold.priors.classical.sweep_views import (
     usable_frames,
 )
 from fourfold.priors.contracts import Cameras, Depth, Masks, Provenance
+from fourfold.priors.frames_kept import KeptFrames
 from fourfold.priors.providers import Provider
 
 
@@ -49,7 +51,13 @@ class StaticDepthConfig:
     nominal_depth: float = 1.0
 
 
-def static_depth(capture: Capture, masks: Masks | None = None, cameras: Cameras | None = None, config: StaticDepthConfig | None = None) -> Depth:
+def static_depth(
+    capture: Capture,
+    masks: Masks | None = None,
+    cameras: Cameras | None = None,
+    config: StaticDepthConfig | None = None,
+    kept: KeptFrames = KeptFrames(),
+) -> Depth:
     """Depth of the static world in every training frame.
 
     Depth that the capture brought is taken as it is. A camera that did not move gives a constant nominal depth with confidence 0.
@@ -58,6 +66,7 @@ def static_depth(capture: Capture, masks: Masks | None = None, cameras: Cameras 
         capture: with cameras.
         masks: moving pixels, left out of the sweep and filled from their surroundings with confidence 0; None uses the capture's own.
         cameras: its sparse points, where there are any, give the range of depths; otherwise a coarse sweep finds it.
+        kept: keeps finished references for a run that is killed and made again.
 
     Returns:
         `Depth`; zero where there is no training frame. `provenance.figures` has "near", "far" (scene units), "references",
@@ -78,11 +87,24 @@ def static_depth(capture: Capture, masks: Masks | None = None, cameras: Cameras 
         ranges = [r or common for r in ranges]
     jobs = [(sources, r, ends, config.neighbours, config.sweep) for r, ends in zip(references, ranges, strict=True) if ends is not None]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        swept = [s for s in pool.map(lambda job: sweep_reference(*job), jobs) if s is not None]
+        swept = [s for s in pool.map(lambda job: _kept_sweep(kept, *job), jobs) if s is not None]
     if not swept:
         return _nominal_depth(capture, config)
     maps = [confidence_of(swept, i, config.consistent_steps) for i in range(len(swept))]
     return _assemble(capture, sources, swept, maps, range_from, config)
+
+
+def _kept_sweep(
+    kept: KeptFrames, sources: Sequence[Source], reference: int, ends: tuple[float, float], neighbours: int, config: SweepConfig
+) -> Swept | None:
+    """`sweep_reference`, or what it found before the run was killed."""
+
+    def make() -> list[NDArray[Any]] | None:
+        swept = sweep_reference(sources, reference, ends, neighbours, config)
+        return None if swept is None else [swept.inverse, swept.cost, swept.margin, np.array([swept.step])]
+
+    found = kept.frame(f"{reference:05d}", make)
+    return None if found is None else Swept(sources[reference], found[0], found[1], found[2], float(found[3][0]))
 
 
 def near_far(depth: Depth) -> tuple[float, float]:
@@ -162,4 +184,6 @@ def _nominal_depth(capture: Capture, config: StaticDepthConfig) -> Depth:
     return Depth(Provenance("nominal", notes=(sentence,), figures=figures), tuple(depth), tuple(confidence))
 
 
-PROVIDERS = (Provider("plane_sweep", ("depth",), ("masks", "cameras"), 10, lambda _: None, lambda c, p: [static_depth(c, p.masks, p.cameras)]),)
+PROVIDERS = (
+    Provider("plane_sweep", ("depth",), ("masks", "cameras"), 10, lambda _: None, lambda c, p: [static_depth(c, p.masks, p.cameras, kept=p.kept)]),
+)

@@ -23,7 +23,7 @@ def _cameras(capture: Capture, _: Priors) -> list[Cameras | Masks]:
 
 
 PROVIDERS = (
-    Provider("dis", ("flow",), (), 10, _always, lambda capture, _: [estimate_flow(capture)]),
+    Provider("dis", ("flow",), (), 10, _always, lambda capture, priors: [estimate_flow(capture, kept=priors.kept)]),
     Provider("structure_from_motion", ("cameras", "masks"), (), 10, _without_cameras, _cameras),
     Provider("motion", ("masks",), ("cameras",), 5, _always, lambda capture, _: [motion_masks(capture)]),
 )
