@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,9 @@ def _inside(folder: Path, row: Model) -> Path | None:
 
 
 def _installed(package: str) -> bool:
+    """Whether `package` can be imported; one with a slash is a file of a repository that is no package, looked for on the Python path."""
+    if "/" in package:
+        return any((Path(folder) / package).is_file() for folder in sys.path)
     return not package or importlib.util.find_spec(package) is not None
 
 

@@ -87,7 +87,7 @@ def _backbone(network: str, file: str, digits: str, megabytes: int) -> Model:
 
 
 def _clone(repository: str) -> str:
-    return f"install https://github.com/{repository}"
+    return f"clone https://github.com/{repository} and install it, or put its folder on PYTHONPATH"
 
 
 _COTRACKER = ("facebook/cotracker3", 102, CC_BY_NC, "cotracker", "facebookresearch/co-tracker")
@@ -116,9 +116,9 @@ MODELS: tuple[Model, ...] = (
         "tapnet",
         "google-deepmind/tapnet",
     ),
-    _from_hub("tapip3d", "tracks3d", "zbww/tapip3d", 0, "none stated", "tapip3d", "zbw001/TAPIP3D", "tapip3d_final.pth"),
+    _from_hub("tapip3d", "tracks3d", "zbww/tapip3d", 0, "none stated", "models/point_tracker_3d.py", "zbw001/TAPIP3D", "tapip3d_final.pth"),
     _from_hub("mvtracker", "tracks3d", "ethz-vlg/mvtracker", 0, APACHE, "mvtracker", "ethz-vlg/mvtracker", "mvtracker_200000_june2025.pth"),
-    _from_address("spatialtracker", "tracks3d", File(("spaT_final.pth",)), 0, CC_BY_NC, "spatracker", "henry123-boy/SpaTracker"),
+    _from_address("spatialtracker", "tracks3d", File(("spaT_final.pth",)), 0, CC_BY_NC, "models/spatracker/predictor.py", "henry123-boy/SpaTracker"),
     _transformers("depth-anything-v2-small", "disparity", f"{_DA2}-Small-hf", 99, APACHE),
     _transformers("depth-anything-v2-base", "disparity", f"{_DA2}-Base-hf", 390, CC_BY_NC),
     _transformers("depth-anything-v2-large", "disparity", f"{_DA2}-Large-hf", 1341, CC_BY_NC),
@@ -147,7 +147,7 @@ MODELS: tuple[Model, ...] = (
         "naver/mast3r",
         *_DUST3R,
     ),
-    _from_address("gim-dkm", "matches", File(("gim_dkm_100h.ckpt",)), 0, "MIT; stated for research", "dkm", "xuelunshen/gim"),
+    _from_address("gim-dkm", "matches", File(("gim_dkm_100h.ckpt",)), 0, "MIT; stated for research", "networks/dkm/models/dkm.py", "xuelunshen/gim"),
     _transformers("dinov2-registers-small", "features", "facebook/dinov2-with-registers-small", 88, APACHE),
     _transformers("dinov2-registers-base", "features", "facebook/dinov2-with-registers-base", 346, APACHE),
     _transformers("sam2-tiny", "masks", "facebook/sam2.1-hiera-tiny", 156, APACHE),
