@@ -126,7 +126,11 @@ def image_size(path: Path) -> tuple[int, int]:
     """Upright width and height of an image file, from its header."""
     with _opened(path) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
+        try:
+            turned = image.getexif().get(0x0112, 1) >= 5
+        except (OSError, SyntaxError, ValueError) as error:  # a PNG's flag may stand behind its pixels
+            raise FourfoldError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
+        return (height, width) if turned else (width, height)
 
 
 def load_image(path: Path) -> NDArray[np.uint8]:

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.frames import FrameList, image_files, images_in, natural
+from fourfold.capture.frames import FrameFiles, FrameList, image_files, images_in, mask_files, natural
 from fourfold.capture.lens import Lens, fisheye, pinhole
-from fourfold.capture.readers.image_folder import DEFAULT_FPS
+from fourfold.capture.readers.image_folder import DEFAULT_FPS, matched_masks
 from fourfold.capture.readers.video_files import common_times, start_offsets, video_facts, videos_in
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, world_to_camera_of
 from fourfold.capture.video import open_video
@@ -27,6 +27,7 @@ from fourfold.errors import FourfoldError
 
 VIDEO_FOLDERS = ("videos", "video", "")
 IMAGE_FOLDERS = ("images", "frames", "ims", "")
+MASK_FOLDERS = ("masks", "mask", "bgmtv2")
 NO_CAMERA = frozenset({"metadata", "capture_volume", "charuco", "checkerboard"})
 QUALISYS_SUBPIXEL = 64.0
 
@@ -81,7 +82,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         timestamps, number = np.arange(times) / fps, np.arange(times)
         which = [np.where(number < len(f), number, -1).astype(np.int64) for f in frames]
         facts = {"fps": fps, "fps_from": "given" if options.fps else "assumed"}
-    views = tuple(_view(camera, f, w) for (camera, _), f, w in zip(chosen, frames, which, strict=True))
+    views = tuple(_view(camera, f, w, _masks(root, name, f)) for (camera, name), f, w in zip(chosen, frames, which, strict=True))
     facts["calibration"] = path.name
     return Source("calibrated cameras", root, root.resolve().name, views, timestamps, "given", True, None, facts)
 
@@ -91,7 +92,7 @@ def load_cameras(path: Path) -> list[CalibratedCamera]:
     try:
         load = _from_qualisys if path.name.endswith(".qca.txt") else _from_opencv_yaml if path.suffix == ".yml" else _from_toml
         cameras = load(path)
-    except (ElementTree.ParseError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError, cv2.error) as error:
+    except (ElementTree.ParseError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError, SystemError, cv2.error) as error:
         raise FourfoldError(f"{path} cannot be read as a calibration ({type(error).__name__}: {error}): check or remove it") from error
     if not cameras:
         raise FourfoldError(f"{path} holds no camera: check or remove it")
@@ -175,12 +176,18 @@ def _paired(cameras: Sequence[CalibratedCamera], names: list[str], path: Path) -
     return list(zip(cameras, sorted(names, key=natural), strict=True))
 
 
-def _view(camera: CalibratedCamera, frames: FrameList, which: NDArray[np.int64]) -> ViewSource:
-    times = len(which)
-    K = scale_intrinsics(camera.K, camera.size or frames.size, frames.size)
-    return ViewSource(
-        camera.name, frames, which, np.repeat(K[None], times, 0), np.repeat(camera.world_to_camera[None], times, 0), lenses=(camera.lens,)
-    )
+def _view(camera: CalibratedCamera, frames: FrameList, which: NDArray[np.int64], masks: FrameList | None) -> ViewSource:
+    K = np.repeat(scale_intrinsics(camera.K, camera.size or frames.size, frames.size)[None], len(which), 0)
+    return ViewSource(camera.name, frames, which, K, np.repeat(camera.world_to_camera[None], len(which), 0), lenses=(camera.lens,), masks=masks)
+
+
+def _masks(root: Path, name: str, frames: FrameList) -> FrameList | None:
+    """Object masks of one camera's frames, paired by name for image files and by order for videos."""
+    found = next((masks for folder in MASK_FOLDERS if (masks := images_in(root / folder / name))), [])
+    images = frames.paths if isinstance(frames, FrameFiles) else ()
+    if images and found:
+        return matched_masks([p for p in images if p], found, frames.size)
+    return mask_files(found, frames.size) if len(found) == len(frames) > 0 else None
 
 
 def _videos(root: Path) -> list[Path]:
