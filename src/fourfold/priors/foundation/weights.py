@@ -83,7 +83,7 @@ def own_cache() -> Path:
 
 def load_state(path: Path) -> dict[str, Tensor]:
     """The tensors in a `.safetensors` or a torch file; no code in it is ever run. FourfoldError if it is damaged or not such a file."""
-    import pickle
+    from pickle import UnpicklingError
 
     import torch
     from safetensors import SafetensorError
@@ -91,7 +91,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise FourfoldError(f"the weights {path} cannot be read ({reason}): delete the file and get it again") from error
     if not isinstance(state, dict):
