@@ -1,0 +1,1 @@
+"""Image metrics, one file per family; `fourfold.evaluation.metrics` offers them all."""
