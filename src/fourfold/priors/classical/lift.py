@@ -62,7 +62,7 @@ def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks | None, capture: 
             if not (capture.train[view, time] and np.isfinite(capture.world_to_camera[view, time]).all()):
                 continue
             seen = own[strength[own, time] > config.visible]
-            z = _depth_inside(tracks2d.xy[seen, time], depth.depth[view][time], _moving(capture, masks, view, time), config)
+            z = depth_inside(tracks2d.xy[seen, time], depth.depth[view][time], _moving(capture, masks, view, time), config.edge)
             good = z > 0
             seen, z = seen[good], np.minimum(z[good], limit)
             xyz[seen, time] = unproject_points(tracks2d.xy[seen, time], z, capture.K[view, time], capture.world_to_camera[view, time])
@@ -149,8 +149,8 @@ def _largest_depth(depth: NDArray[np.floating]) -> float:
     return float(np.median(largest[largest > 0])) if (largest > 0).any() else np.inf
 
 
-def _depth_inside(xy: NDArray[np.float32], depth: NDArray[np.floating], moving: NDArray[np.bool_] | None, config: LiftConfig) -> NDArray[np.float64]:
-    """(N,) bilinear depth, 0 where a pixel around is outside the mask or unknown, or the depth is torn there."""
+def depth_inside(xy: NDArray[np.floating], depth: NDArray[np.floating], moving: NDArray[np.bool_] | None, edge: float) -> NDArray[np.float64]:
+    """(N,) bilinear depth, 0 where a pixel around is outside the mask `moving` or unknown, or the depths around differ by more than the share `edge`."""
     height, width = depth.shape
     inside = (xy >= 0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
     base = np.clip(np.floor(xy - 0.5).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
@@ -165,4 +165,4 @@ def _depth_inside(xy: NDArray[np.float32], depth: NDArray[np.floating], moving: 
             inside &= ~needed | ((value > 0) & (True if moving is None else moving[row, column]))
             total += weight * value
             low, high = np.where(needed, np.minimum(low, value), low), np.where(needed, np.maximum(high, value), high)
-    return np.where(inside & (high <= (1 + config.edge) * low), total, 0)
+    return np.where(inside & (high <= (1 + edge) * low), total, 0)
