@@ -41,7 +41,7 @@ ALSO_CALLED = {
     "feature": "features",
     "cloud": "clouds",
 }
-_FOLDERS = ("given", "supplied", "classical", "foundation")
+_FOLDERS = ("given", "supplied", "classical", "foundation", "depth_alignment")
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,22 @@ def prior_names(text: str) -> tuple[str, ...]:
 def choose(prior: str, capture: Capture) -> Provider:
     """The provider of the highest rank that can make `prior` for this capture. FourfoldError if there is none."""
     name, _, wanted = prior.partition(":")
-    reasons: list[str] = []
+    reasons: dict[str, list[str]] = {}  # those without the same thing share a sentence
     for provider in all_providers():
         if name not in provider.makes or (wanted and provider.name != wanted):
             continue
         reason = provider.missing(capture)
         if reason is None:
-            for sentence in reasons:
-                fallback(sentence)
+            for sentence in _sentences(name, reasons):
+                fallback(f"{sentence}, the next provider serves")
             return provider
-        if reason:
-            reasons.append(f"{name} from {provider.name} is not available ({reason}), the next provider serves")
-    raise FourfoldError(f"nothing can provide the prior {prior!r} for this capture: {'; '.join(reasons) or 'no provider knows it'}")
+        if reason or wanted:
+            reasons.setdefault(reason or "it does not apply to this capture, or its weights are not here", []).append(provider.name)
+    raise FourfoldError(f"nothing can provide the prior {prior!r} for this capture: {'; '.join(_sentences(name, reasons)) or 'no provider knows it'}")
+
+
+def _sentences(prior: str, reasons: dict[str, list[str]]) -> list[str]:
+    return [f"{prior} from {', '.join(who)} is not available ({reason})" for reason, who in reasons.items()]
 
 
 def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Callable[[str], None] = lambda _: None) -> Preparation:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from fourfold.priors.frames_kept import KeptFrames
 
 Image = NDArray[np.uint8]
 Field = NDArray[np.float32]
+Between = Callable[[Image, Image], tuple[Field, Field, Field, Field]]
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,14 @@ def estimate_flow(capture: Capture, config: FlowConfig = FlowConfig(), kept: Kep
     Args:
         kept: keeps finished pairs of frames for a run that is killed and made again.
     """
+    return flow_of_pairs(capture, partial(flow_between, config=config), Provenance("dis"), kept)
+
+
+def flow_of_pairs(capture: Capture, between: Between, provenance: Provenance, kept: KeptFrames = KeptFrames()) -> Flow:
+    """As `estimate_flow`, by any way `between` to find the flow of two images; `provenance` gets the share of confident pixels."""
 
     def pair(view: int, before: int, after: int) -> list[NDArray[np.float16]]:
-        found = flow_between(capture.image(view, before), capture.image(view, after), config)
+        found = between(capture.image(view, before), capture.image(view, after))
         return [field.astype(np.float16) for field in found]
 
     forward, backward, forward_confidence, backward_confidence = [], [], [], []
@@ -62,7 +69,7 @@ def estimate_flow(capture: Capture, config: FlowConfig = FlowConfig(), kept: Kep
         for store, value in zip((forward, backward, forward_confidence, backward_confidence), fields, strict=True):
             store.append(value)
     confident = [float((c[capture.train[v]] > 0.5).mean()) for v, c in enumerate(forward_confidence) if capture.train[v].any()]
-    provenance = Provenance("dis", figures={"confident_share": float(np.mean(confident)) if confident else 0.0})
+    provenance = replace(provenance, figures={**provenance.figures, "confident_share": float(np.mean(confident)) if confident else 0.0})
     return Flow(provenance, tuple(forward), tuple(backward), tuple(forward_confidence), tuple(backward_confidence))
 
 

@@ -1,0 +1,1 @@
+"""Learned weights: which exist, where they lie, and the only command that downloads any."""
