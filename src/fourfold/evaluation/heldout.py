@@ -64,11 +64,15 @@ def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int],
 
     Args:
         masks: (view, time index) -> (H, W) True where something moves; frames without one get no regional figures.
-        keep: directory that receives `VIEW_TIME.png` renders and `truth/VIEW_TIME.png`, 8 bit; the scores are those of the unrounded render.
+        keep: directory that receives the 8-bit images `VIEW_TIME.png`, `truth/VIEW_TIME.png` and, where something moves, `masks/VIEW_TIME.png`.
+
+    What is scored is the render as the 8-bit file holds it, so that the figures can be computed again from what is kept; `psnr_unrounded`
+    is that of the float render.
     """
     rows: list[dict[str, Any]] = []
     for view, index in scorable_frames(capture):
-        image = render(view, index)
+        unrounded = render(view, index)
+        image = metrics.rounded(unrounded)
         truth = capture.image(view, index).astype(np.float32) / 255
         moving = masks.get((view, index))
         rows.append(
@@ -81,11 +85,15 @@ def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int],
                 "psnr_dynamic": None if moving is None else metrics.psnr(image, truth, moving),
                 "psnr_static": None if moving is None else metrics.psnr(image, truth, ~moving),
                 "lpips": None,
+                "psnr_unrounded": metrics.psnr(unrounded, truth),
             }
         )
         if keep is not None:
-            save_png(keep / f"{view:03d}_{index:05d}.png", image)
-            save_png(keep / "truth" / f"{view:03d}_{index:05d}.png", truth)
+            name = f"{view:03d}_{index:05d}.png"
+            save_png(keep / name, image)
+            save_png(keep / "truth" / name, truth)
+            if moving is not None:
+                save_mask(keep / "masks" / name, moving)
     names = ("psnr", "ssim", "psnr_dynamic", "psnr_static", "lpips")
     return Scores({name: metrics.mean_of([row[name] for row in rows]) for name in names}, rows)
 
@@ -118,7 +126,13 @@ def moving_regions(capture: Capture, estimated: Mapping[int, NDArray[np.int8]]) 
     return {key: region for key, region in regions.items() if region.any()}
 
 
-def save_png(path: Path, image: NDArray[np.float32]) -> None:
+def save_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    """Write a mask as an 8-bit grey PNG, 255 inside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+
+
+def save_png(path: Path, image: NDArray[np.floating[Any]]) -> None:
     """Write a float image in [0, 1] as an 8-bit PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)).save(path)

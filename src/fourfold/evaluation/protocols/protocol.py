@@ -1,0 +1,74 @@
+"""What a protocol is. Nothing here runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Region = Literal["full", "dynamic", "static", "foreground", "covisible", "box"]
+Covisibility = Literal["none", "flow", "depth"]
+Background = Literal["as filmed", "white", "black"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of a protocol.
+
+    Attributes:
+        key: its name in reports, for example "psnr_dynamic".
+        metric: "psnr", "ssim", "ms_ssim", "lpips", "flip", "mask_iou" (of a frame), "clip_i", "clip_t", "flicker" or "novel_time".
+        form: which variant of the metric; figures of different forms are never compared.
+        region: the pixels that count; "full" is all of them, "box" the true foreground's enlarged bounds.
+    """
+
+    key: str
+    metric: str
+    form: str = ""
+    region: Region = "full"
+
+    @property
+    def variant(self) -> str:
+        """Metric, form and region in one word: two figures can be compared if this is the same."""
+        return ":".join(part for part in (self.metric, self.form, self.region) if part)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one benchmark measures.
+
+    Attributes:
+        name: what `--protocol` calls it.
+        title, source: what it is, and where its rules were read.
+        split: in words: which images train and which test.
+        holdout: the `--holdout` rule that makes the split; None where the data set brings its own.
+        size: width and height at which images are compared; None for the size of the capture.
+        measures: the figures.
+        background: what is behind captures with an opacity, or behind the foreground in a foreground-only protocol.
+        foreground_only: only the moving layers are rendered, and the truth is masked.
+        covisibility: how co-visible pixels are found.
+        flow_threshold: a pixel is also dynamic where the flow of the test camera exceeds this many pixels at 960 pixels of width; 0: masks alone.
+        without_cameramen: leave out who films.
+        skip_trained: leave out test images that are also trained on.
+        on_training: the training images are what is measured.
+        remarks: what to know when comparing.
+    """
+
+    name: str
+    title: str
+    source: str
+    split: str
+    measures: tuple[Measure, ...]
+    holdout: str | None = None
+    size: tuple[int, int] | None = None
+    background: Background = "as filmed"
+    foreground_only: bool = False
+    covisibility: Covisibility = "none"
+    flow_threshold: float = 0.0
+    without_cameramen: bool = False
+    skip_trained: bool = False
+    on_training: bool = False
+    remarks: tuple[str, ...] = ()
+
+    def variant(self, key: str) -> str | None:
+        """The variant of the figure `key`, None if the protocol has no such figure."""
+        return next((m.variant for m in self.measures if m.key == key), None)
