@@ -28,12 +28,22 @@ WHITE = (1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Shot:
-    """One held-out image: `image` and `truth` (H, W, 3) rounded to 8 bit, `foreground` (H, W) the moving layers' visible share."""
+    """One measured image as its files hold it: render and truth (H, W, 3) uint8, `foreground` (H, W) the moving layers' visible share."""
 
     key: Key
-    image: Image
-    truth: Image
-    foreground: NDArray[np.float64]
+    render_8bit: NDArray[np.uint8]
+    truth_8bit: NDArray[np.uint8]
+    foreground: NDArray[np.float32]
+
+    @property
+    def image(self) -> Image:
+        """(H, W, 3) the render in [0, 1]."""
+        return self.render_8bit / 255.0
+
+    @property
+    def truth(self) -> Image:
+        """(H, W, 3) the truth in [0, 1]."""
+        return self.truth_8bit / 255.0
 
 
 @dataclass(frozen=True)
@@ -100,12 +110,12 @@ def _shoot(protocol: Protocol, scene: Scene, capture: Capture, key: Key, regions
         color = drawn.color
         if protocol.foreground_only and bool(rows.any()):
             color = rasterize(gaussians.select(rows > 0), camera, background=torch.tensor(behind)).color
-    foreground = np.zeros(color.shape[:2]) if drawn.channels is None else drawn.channels[..., 0].double().cpu().numpy()
-    truth = capture.image(*key).astype(np.float64) / 255
+    foreground = np.zeros(color.shape[:2], np.float32) if drawn.channels is None else drawn.channels[..., 0].float().cpu().numpy()
+    truth = np.asarray(capture.image(*key))
     mask = regions.get("box", regions.get("foreground", {})).get(key)
     if protocol.foreground_only and mask is not None:
-        truth = metrics.on_colour(truth, mask, behind)
-    return Shot(key, metrics.rounded(color.cpu().numpy()), truth, foreground)
+        truth = _bytes(metrics.on_colour(truth / 255.0, mask, behind))
+    return Shot(key, _bytes(color.cpu().numpy()), truth, foreground)
 
 
 def _cannot(measure: Measure, learned: Learned, regions: Regions, shots: list[Shot], capture: Capture) -> str | None:
@@ -241,6 +251,10 @@ OF_CLIPS: dict[str, Callable[[Measure, Scene, Capture, list[Shot], Regions, Lear
     "clip_t": _clip_t,
     "novel_time": _novel_time,
 }
+
+
+def _bytes(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    return (metrics.rounded(image) * 255).round().astype(np.uint8)
 
 
 def _name(key: Key) -> str:
