@@ -1,0 +1,43 @@
+"""Depth of several cameras: from point maps where a network made some, from hulls and a fitted room otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fourfold.capture.capture import Capture
+from fourfold.priors.classical.rig import stage_of
+from fourfold.priors.contracts import Depth, Priors
+from fourfold.priors.depth_alignment.space_time import depth_from_pointmaps, space_time_depth
+from fourfold.priors.providers import Provider, all_providers
+
+MOST = 8
+"""Cameras; more of them see each place from near enough to be matched, and each moment well enough without neighbours in time."""
+
+
+def _missing(capture: Capture) -> str | None:
+    views = int(capture.train.any(axis=1).sum())
+    if not 2 <= views <= MOST or stage_of(capture) is None:
+        return ""
+    return "" if any(capture.has("alpha", int(v)) for v in np.flatnonzero(capture.train.any(axis=1))) else None
+
+
+def _no_pointmaps(capture: Capture) -> str | None:
+    if _missing(capture) is not None or not any("pointmaps" in p.makes and p.missing(capture) is None for p in all_providers()):
+        return ""
+    return None
+
+
+def _make(capture: Capture, priors: Priors) -> list[Depth]:
+    priors.require("masks", "flow")
+    return [space_time_depth(capture, priors.masks, priors.cameras, priors.flow)]  # type: ignore[arg-type]
+
+
+def _from_pointmaps(capture: Capture, priors: Priors) -> list[Depth]:
+    priors.require("masks", "flow", "pointmaps")
+    return [depth_from_pointmaps(capture, priors.pointmaps, priors.masks, priors.cameras, priors.flow)]  # type: ignore[arg-type]
+
+
+PROVIDERS = (
+    Provider("aligned_pointmaps", ("depth",), ("masks", "cameras", "flow", "pointmaps"), 40, _no_pointmaps, _from_pointmaps),
+    Provider("space_time", ("depth",), ("masks", "cameras", "flow"), 35, _missing, _make),
+)
