@@ -190,18 +190,18 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.classical import flow
 from fourfold.priors.providers import prepare_priors
 real, calls = flow.flow_between, []
-def dying(*a):
+def dying(*a, **k):
     calls.append(1)
     if len(calls) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(*a)
+    return real(*a, **k)
 flow.flow_between = dying
-prepare_priors(Capture.load(Path({str(casual_capture)!r})), ["flow"], Path({str(tmp_path)!r}))
+prepare_priors(Capture.load(Path({str(casual_capture)!r})), ["flow:dis"], Path({str(tmp_path)!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert len(list((tmp_path / ".dis.frames.part").glob("0*.safetensors"))) == 3
-    resumed = prepare_priors(Capture.load(casual_capture), ["flow"], tmp_path).priors.flow
+    resumed = prepare_priors(Capture.load(casual_capture), ["flow:dis"], tmp_path).priors.flow
     whole = estimate_flow(Capture.load(casual_capture))
     assert all(np.array_equal(a, b) for a, b in zip(whole.forward + whole.backward, resumed.forward + resumed.backward, strict=True))
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

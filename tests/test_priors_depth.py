@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from analytic_scene import AnalyticScene, make_scene
 from fourfold.errors import FourfoldError
 from fourfold.priors.classical.fill import pull_push, splat_nearest
-from fourfold.priors.classical.plane_sweep import StaticDepthConfig, near_far, static_depth
+from fourfold.priors.classical.plane_sweep import StaticDepthConfig, static_depth
 from fourfold.priors.classical.sweep_cost import SweepConfig, SweepImage, plane_homography, smooth_volume, winner
 from fourfold.priors.classical.sweep_references import unproject
 from fourfold.priors.classical.sweep_views import choose_neighbours, gather_sources
 from fourfold.priors.contracts import Cameras, Masks, Provenance
+from fourfold.priors.depth_range import near_far
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ class Options:
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
         baselines: also train a static scene for comparison.
+        priors: folder with supplied priors in a public layout, or None.
     """
 
     recipe: str = "auto"
@@ -51,6 +52,7 @@ class Options:
     seed: int = 0
     device: str = "auto"
     baselines: bool = True
+    priors: str | None = None
 
 
 def command_line(sources: Sequence[Path], out: Path, options: Options) -> str:

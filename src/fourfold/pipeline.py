@@ -18,6 +18,7 @@ from fourfold.errors import FourfoldError
 from fourfold.files import write_json
 from fourfold.options import Clock, Options, Report, command_line, follow, silent
 from fourfold.priors.providers import Preparation, prepare_priors
+from fourfold.priors.supplied.layout import recognised
 from fourfold.recipes import all_recipes, find_recipe
 from fourfold.recipes.auto import choose_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
@@ -89,6 +90,8 @@ def check_options(options: Options) -> None:
         raise FourfoldError(f"there is no quality {options.quality!r}: choose one of {', '.join(QUALITIES)}")
     if options.recipe != "auto":
         find_recipe(options.recipe)
+    if options.priors is not None and not Path(options.priors).is_dir():
+        raise FourfoldError(f"{options.priors} is no folder: --priors takes a folder with depth, masks, tracks or cameras in a public layout")
     choose_device(options.device)
 
 
@@ -97,12 +100,15 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     since = time.perf_counter()
     check_options(options)
     pixels = QUALITIES[options.quality].pixels
-    key = capture_key(sources, pixels=pixels, holdout=options.holdout)
+    supplied = None if options.priors is None else Path(options.priors)
+    key = capture_key(sources, pixels=pixels, holdout=options.holdout, priors_folder=supplied)
     before = claim(root, key)
     report("reading the images", 0, None)
     new = not root.exists()
     try:
-        capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout)
+        capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout, priors_folder=supplied)
+        if supplied is not None and not recognised(capture):
+            raise FourfoldError(f"{supplied} holds no priors of this capture in a known layout: see docs/priors_files.md for the layouts")
     except BaseException:
         if new:
             shutil.rmtree(root, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def prepare_capture(
     holdout: str | None = None,
     options: CaptureOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
+    priors_folder: Path | None = None,
 ) -> Capture:
     """Read what lies at `paths` and write it to the directory `out` as a `Capture`; the same input again is not read twice.
 
@@ -45,6 +46,7 @@ def prepare_capture(
         holdout: `every:N`, `cameras:NAME,...`, `none`, or None for the dataset's own protocol (see `holdout.split`).
         options: what part to take.
         progress: called with (frames written, frames in all).
+        priors_folder: folder with supplied priors, kept as a fact of the capture.
 
     Raises:
         FourfoldError: the input is missing, unknown or broken, or `out` holds something that is not a capture.
@@ -58,19 +60,29 @@ def prepare_capture(
 
     def make(folder: Path) -> None:
         source = open_source(paths, options)
+        if priors_folder is not None:
+            source = replace(source, facts=source.facts | {"priors_folder": str(Path(priors_folder).resolve())})
         write_capture(source, folder, pixels=pixels, holdout=holdout, mask_border=options.mask_border, progress=progress)
 
     try:
-        run_stage(out, capture_key(paths, pixels=pixels, holdout=holdout, options=options), make)
+        run_stage(out, capture_key(paths, pixels=pixels, holdout=holdout, options=options, priors_folder=priors_folder), make)
     except PermissionError as error:
         raise FourfoldError(f"{error.filename or out} may not be read or written: check its permissions or give another folder") from error
     return Capture.load(out)
 
 
-def capture_key(paths: Sequence[Path], *, pixels: int, holdout: str | None = None, options: CaptureOptions | None = None) -> str:
+def capture_key(
+    paths: Sequence[Path],
+    *,
+    pixels: int,
+    holdout: str | None = None,
+    options: CaptureOptions | None = None,
+    priors_folder: Path | None = None,
+) -> str:
     """A hash of the input files' names, sizes and times of change, and of everything that decides what is written."""
     stamps = [stamp for path in paths for stamp in _stamps(Path(path).resolve())]
-    return key_of("capture", VERSION, stamps, pixels, holdout, options or CaptureOptions())
+    supplied = [] if priors_folder is None else [str(Path(priors_folder).resolve())]
+    return key_of("capture", VERSION, stamps, pixels, holdout, options or CaptureOptions(), *supplied)
 
 
 def reduced_size(size: tuple[int, int], pixels: int) -> tuple[tuple[int, int], int]:

@@ -1,15 +1,51 @@
-"""Priors that the capture brought itself: they always come first."""
+"""Priors that the capture brought itself: they come before everything that would have to be estimated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance
+from fourfold.priors.depth_range import near_far
 from fourfold.priors.providers import Provider
+
+
+def given_cameras(capture: Capture) -> Cameras:
+    """The capture's own cameras as a prior."""
+    none = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+    source = capture.cameras if capture.cameras != "unknown" else "given"
+    return Cameras(Provenance("given", figures={"source": source}), capture.K.copy(), capture.world_to_camera.copy(), *none)
+
+
+def given_masks(capture: Capture) -> Masks:
+    """The masks the capture brought, of every present frame; views without any are all 0."""
+    masks = tuple(_stack(capture, v, capture.mask, capture.present[v], np.int8) for v in range(capture.views))
+    return Masks(Provenance("given", figures={"evidence": ["given"]}), masks)
+
+
+def given_depth(capture: Capture) -> Depth:
+    """The depth the capture brought, of its training frames (held-out frames are never looked at); confidence 1 where it is known."""
+    depth = tuple(_stack(capture, v, capture.depth, capture.train[v], np.float32) for v in range(capture.views))
+    depth = tuple(np.where(np.isfinite(d) & (d > 0), d, 0).astype(np.float32) for d in depth)
+    confidence = tuple((d > 0).astype(np.float16) for d in depth)
+    near, far = near_far(Depth(Provenance("given"), depth, confidence))
+    return Depth(Provenance("given", figures={"near": near, "far": far}), depth, confidence)
+
+
+def _stack(
+    capture: Capture, view: int, read: Callable[[int, int], NDArray[Any] | None], frames: NDArray[np.bool_], dtype: type[np.generic]
+) -> NDArray[Any]:
+    width, height = (int(n) for n in capture.sizes[view])
+    stack = np.zeros((capture.times, height, width), dtype)
+    for index in np.flatnonzero(frames & capture.present[view]):
+        image = read(view, int(index))
+        if image is not None:
+            stack[index] = image
+    return stack
 
 
 def _missing(kind: str) -> Callable[[Capture], str | None]:
@@ -25,33 +61,12 @@ def _no_cameras(capture: Capture) -> str | None:
     return None if known else ""
 
 
-def _cameras(capture: Capture, _: Priors) -> list[Cameras]:
-    none = np.zeros(0, np.float32)
-    provenance = Provenance("given", figures={"source": capture.cameras if capture.cameras != "unknown" else "given"})
-    return [Cameras(provenance, capture.K, capture.world_to_camera, np.zeros((0, 3), np.float32), none, none.astype(np.int32))]
-
-
-def _masks(capture: Capture, _: Priors) -> list[Masks]:
-    return [Masks(Provenance("given"), tuple(_stack(capture, v, capture.mask, np.int8) for v in range(capture.views)))]
-
-
-def _depth(capture: Capture, _: Priors) -> list[Depth]:
-    depth = tuple(_stack(capture, v, capture.depth, np.float32) for v in range(capture.views))
-    return [Depth(Provenance("given"), depth, tuple((d > 0).astype(np.float16) for d in depth))]
-
-
-def _stack(capture: Capture, view: int, read: Callable[[int, int], NDArray | None], dtype: type) -> NDArray:
-    width, height = (int(n) for n in capture.sizes[view])
-    stack = np.zeros((capture.times, height, width), dtype)
-    for index in np.flatnonzero(capture.present[view]):
-        image = read(view, int(index))
-        if image is not None:
-            stack[index] = image
-    return stack
+def _alone(make: Callable[[Capture], Any]) -> Callable[[Capture, Priors], list[Any]]:
+    return lambda capture, _: [make(capture)]
 
 
 PROVIDERS = (
-    Provider("given", ("cameras",), (), 1000, _no_cameras, _cameras),
-    Provider("given-masks", ("masks",), (), 1000, _missing("masks"), _masks),
-    Provider("given-depth", ("depth",), (), 1000, _missing("depth"), _depth),
+    Provider("given", ("cameras",), (), 1000, _no_cameras, _alone(given_cameras)),
+    Provider("given-masks", ("masks",), (), 1000, _missing("masks"), _alone(given_masks)),
+    Provider("given-depth", ("depth",), (), 1000, _missing("depth"), _alone(given_depth), version=2),
 )

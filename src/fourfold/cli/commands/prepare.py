@@ -34,14 +34,19 @@ class Prepare(Command):
     holdout: str | None = None
     """Images that measure the result: every:8, cameras:NAME,NAME or none."""
 
+    priors: Path | None = None
+    """Folder with priors that you supply, in a public layout: tracks, depth, masks or cameras."""
+
     def run(self) -> Result:
         from fourfold import pipeline
         from fourfold.cli.progress import progress
         from fourfold.options import Clock, Options
         from fourfold.priors.describe import describe_prior
         from fourfold.priors.providers import CONTRACTS, prepare_priors, prior_names
+        from fourfold.priors.supplied.layout import recognised
 
-        options, clock = Options(recipe=self.recipe, quality=self.quality, holdout=self.holdout), Clock()
+        folder = None if self.priors is None else str(self.priors)
+        options, clock = Options(recipe=self.recipe, quality=self.quality, holdout=self.holdout, priors=folder), Clock()
         asked = () if self.only is None else prior_names(self.only)
         with progress() as report:
             capture = pipeline.prepare(list(self.paths), self.out, options, report, clock)
@@ -53,4 +58,5 @@ class Prepare(Command):
             done = prepare_priors(capture, names, self.out / "priors", lambda what: report(f"estimating {what}", 0, None))
         known = {name: getattr(done.priors, name) for name in CONTRACTS}
         value = {name: describe_prior(p) for name, p in known.items() if p is not None}
-        return Result({"run": self.out, "priors": value, "advice": done.priors.advice, "seconds": done.seconds})
+        supplied = {} if folder is None else {"supplied": recognised(capture)}
+        return Result({"run": self.out, **supplied, "priors": value, "advice": done.priors.advice, "seconds": done.seconds})

@@ -46,13 +46,17 @@ class Reconstruct(Command):
     baselines: bool = True
     """Also train a static scene on the same images, for comparison."""
 
+    priors: Path | None = None
+    """Folder with priors that you supply, in a public layout: tracks, depth, masks or cameras."""
+
     def run(self) -> Result:
         from fourfold.cli.progress import progress
         from fourfold.options import Options
         from fourfold.pipeline import reconstruct
 
         budget = None if self.time_budget is None else seconds(self.time_budget)
-        options = Options(self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines)
+        supplied = None if self.priors is None else str(self.priors)
+        options = Options(self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines, supplied)
         with progress() as report:
             run = reconstruct(self.paths, self.out, options=options, report=report)
         return Result({"run": self.out, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report})

@@ -15,9 +15,10 @@ from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
 from fourfold.priors.classical.camera_checks import check_passes
 from fourfold.priors.classical.camera_solution import CameraConfig, Solution, cameras_of, outside_masks, solve
-from fourfold.priors.classical.motion_masks import MaskConfig, given_masks, motion_masks
+from fourfold.priors.classical.motion_masks import MaskConfig, motion_masks
 from fourfold.priors.classical.sfm import Features, extract_features
-from fourfold.priors.contracts import Cameras, Masks, Provenance
+from fourfold.priors.contracts import Cameras, Masks
+from fourfold.priors.given import given_cameras, given_masks
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,6 @@ def estimate_cameras(capture: Capture, masks: Masks | None = None, config: Camer
         features = extract_features(capture, Path(job), config.sfm)
         solution = solve(capture, features, outside_masks(features, masks), config)
     return cameras_of(solution, capture)
-
-
-def given_cameras(capture: Capture) -> Cameras:
-    """The capture's own cameras as a prior."""
-    none = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
-    return Cameras(Provenance("given", figures={"source": "given"}), capture.K.copy(), capture.world_to_camera.copy(), *none)
 
 
 def cameras_and_masks(capture: Capture, config: TwoPassConfig = TwoPassConfig()) -> tuple[Cameras, Masks]:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.reduced import reduce_capture
 from fourfold.priors.classical.enclosure import EnclosureNumbers, fit_enclosure
-from fourfold.priors.classical.plane_sweep import near_far, static_depth
+from fourfold.priors.classical.plane_sweep import static_depth
 from fourfold.priors.classical.rig import stage_of
 from fourfold.priors.classical.sweep_references import unproject
 from fourfold.priors.classical.sweep_views import usable_frames
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance
+from fourfold.priors.depth_range import near_far
 from fourfold.priors.providers import Provider
 
 

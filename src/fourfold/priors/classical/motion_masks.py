@@ -16,6 +16,7 @@ from fourfold.priors.classical.motion_evidence import EvidenceConfig, dense_evid
 from fourfold.priors.classical.sfm import Features, Structure
 from fourfold.priors.classical.sweep_evidence import SweepEvidenceConfig, sweep_evidence
 from fourfold.priors.contracts import Masks, Provenance
+from fourfold.priors.given import given_masks
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,6 @@ def motion_masks(capture: Capture, features: Features | None = None, structure: 
     share = float(np.mean(shares)) if shares else 0.0
     notes = () if share > 0 else ("nothing was found to move against the camera: the motion masks are empty",)
     return Masks(Provenance("motion", notes=notes, figures={"moving_share": round(share, 4), "evidence": sorted(used)}), tuple(masks))
-
-
-def given_masks(capture: Capture) -> Masks:
-    """The masks the capture brought; views without any are all 0."""
-    masks = []
-    for view, (width, height) in enumerate(capture.sizes):
-        mask = np.zeros((capture.times, int(height), int(width)), np.int8)
-        for t in np.flatnonzero(capture.present[view]):
-            given = capture.mask(view, int(t))
-            if given is not None:
-                mask[t] = given
-        masks.append(mask)
-    return Masks(Provenance("given", figures={"evidence": ["given"]}), tuple(masks))
 
 
 def view_evidence(

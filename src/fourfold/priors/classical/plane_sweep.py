@@ -26,7 +26,9 @@ from fourfold.priors.classical.sweep_views import (
     usable_frames,
 )
 from fourfold.priors.contracts import Cameras, Depth, Masks, Provenance
+from fourfold.priors.depth_range import near_far
 from fourfold.priors.frames_kept import KeptFrames
+from fourfold.priors.given import given_depth
 from fourfold.priors.providers import Provider
 
 
@@ -74,7 +76,7 @@ def static_depth(
     """
     config = config or StaticDepthConfig()
     if any(capture.has("depth", v) for v in range(capture.views)):
-        return _given_depth(capture)
+        return given_depth(capture)
     if (capture.cameras in ("rotation", "fixed", "unknown") and capture.views == 1) or camera_spread(capture) <= 1e-9:
         return _nominal_depth(capture, config)
     sources = gather_sources(capture, masks, config.sweep)
@@ -105,22 +107,6 @@ def _kept_sweep(
 
     found = kept.frame(f"{reference:05d}", make)
     return None if found is None else Swept(sources[reference], found[0], found[1], found[2], float(found[3][0]))
-
-
-def near_far(depth: Depth) -> tuple[float, float]:
-    """Near and far depth of a scene: the 0.5 and 99.5 percentiles of its confident pixels (of all known ones if none is confident)."""
-    values, sure = [], []
-    for view, confidence in zip(depth.depth, depth.confidence, strict=True):
-        values.append(np.asarray(view[:, ::4, ::4], np.float32).ravel())
-        sure.append(np.asarray(confidence[:, ::4, ::4], np.float32).ravel())
-    all_values, all_sure = np.concatenate(values), np.concatenate(sure)
-    good = (all_values > 0) & (all_sure > 0.25)
-    if good.sum() < 20:
-        good = all_values > 0
-    if not good.any():
-        return 0.01, 1.0
-    near, far = np.percentile(all_values[good], [0.5, 99.5])
-    return float(near), float(far)
 
 
 def _choose_references(sources: Sequence[Source], limit: int) -> list[int]:
@@ -160,18 +146,6 @@ def _assemble(
 def _empty(capture: Capture) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float16]]]:
     shapes = [(capture.times, int(h), int(w)) for w, h in capture.sizes]
     return [np.zeros(s, np.float32) for s in shapes], [np.zeros(s, np.float16) for s in shapes]
-
-
-def _given_depth(capture: Capture) -> Depth:
-    depth, confidence = _empty(capture)
-    for view, time in capture.train_frames():
-        given = capture.depth(view, time)
-        if given is not None:
-            depth[view][time] = np.where(np.isfinite(given), given, 0)
-            confidence[view][time] = (depth[view][time] > 0).astype(np.float16)
-    result = Depth(Provenance("given"), tuple(depth), tuple(confidence))
-    near, far = near_far(result)
-    return Depth(Provenance("given", figures={"near": near, "far": far}), tuple(depth), tuple(confidence))
 
 
 def _nominal_depth(capture: Capture, config: StaticDepthConfig) -> Depth:
