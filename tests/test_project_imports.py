@@ -32,6 +32,7 @@ RANKS = {
     "options": 10,
     "conclude": 11,
     "pipeline": 12,
+    "benchmarking": 13,
     "fleet": 13,
     "cli": 14,
     "__main__": 15,

@@ -1,0 +1,1 @@
+"""Benchmarks that reconstruct: tables beside published ones, and ablations."""
