@@ -35,12 +35,16 @@ def write_player(path: Path, scene: Scene, capture: Capture, options: PlayerOpti
     Static layers are stored once, moving ones at `options.keyframes` moments: positions as 16-bit fractions of their box, rotations as
     signed bytes, scales as float16, colours and opacities as bytes; everything gzipped into the page.
     """
+    with replacing(path) as temporary:
+        temporary.write_text(player_page(scene, capture, options), encoding="utf-8")
+
+
+def player_page(scene: Scene, capture: Capture, options: PlayerOptions = PlayerOptions()) -> str:
+    """The text of that page."""
     header, blob = pack(scene, capture, options)
     template = resources.files("fourfold.viewer").joinpath("player.html").read_text(encoding="utf-8")
     page = template.replace("__HEADER__", json.dumps(header).replace("</", "<\\/"))
-    page = page.replace("__DATA__", base64.b64encode(gzip.compress(blob, 6, mtime=0)).decode())
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    return page.replace("__DATA__", base64.b64encode(gzip.compress(blob, 6, mtime=0)).decode())
 
 
 def pack(scene: Scene, capture: Capture, options: PlayerOptions) -> tuple[dict[str, Any], bytes]:
