@@ -8,7 +8,7 @@ from PIL import Image
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.errors import FourfoldError
 from fourfold.evaluation import metrics, novel_views
-from fourfold.evaluation.image_metrics.learned import Learned, clip_over_time, clip_similarity
+from fourfold.evaluation.image_metrics.learned import Learned, clip_over_time, clip_similarity, lpips
 from fourfold.evaluation.protocols.catalogue import PROTOCOLS, find_protocol
 from fourfold.evaluation.protocols.covisibility import DepthView, Reprojection, cameramen, covisible_by_depth, covisible_by_flow, least_views
 from fourfold.evaluation.protocols.regions import Evidence, regions_of
@@ -137,6 +137,26 @@ def test_protocols_are_consistent():
         find_protocol("nothing")
 
 
+class _L1:
+    """A stand-in of LPIPS's form."""
+
+    def __call__(self, image, other):
+        return float(self.map(image, other).mean())
+
+    def map(self, image, other):
+        return np.abs(image - other).mean(-1)
+
+
+def test_lpips_forms():
+    a, b = np.random.default_rng(0).random((2, 8, 8, 3))
+    mask = np.zeros((8, 8), bool)
+    mask[2:4] = True
+    plain = np.abs(a - b).mean()
+    assert lpips(_L1(), "", a, b) == pytest.approx(plain)
+    assert lpips(_L1(), "raw", a, b) == pytest.approx(plain / 2)  # [0, 1] fed to what expects [-1, 1] halves every contrast
+    assert lpips(_L1(), "masked", a, b, mask) == pytest.approx(np.abs(a - b)[2:4].mean())
+
+
 def test_clip_metrics_are_cosines_of_one_camera():
     embed = lambda image: np.array([image.mean(), 1.0])  # noqa: E731
     a, b = np.zeros((4, 4, 3)), np.ones((4, 4, 3))
@@ -165,7 +185,7 @@ def test_a_protocol_measures_and_keeps_its_masks(capture, name, tmp_path):
             rows.append(metrics.psnr(image, truth, np.asarray(Image.open(tmp_path / "masks" / region / file)) > 0))
     if rows:
         assert outcome.metrics["psnr"] == pytest.approx(np.mean(rows), abs=1e-9)
-    with_lpips = Learned({"alex": lambda a, b: np.abs(a - b).mean(-1)}, None, {})
+    with_lpips = Learned({"alex": _L1()}, None, {})
     assert score_protocol(protocol, scene, capture, regions, with_lpips).metrics["lpips"] is not None
 
 

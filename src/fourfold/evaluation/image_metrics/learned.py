@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.evaluation.image_metrics.masked import DistanceMap
+from fourfold.evaluation.image_metrics.masked import masked_distance
 from fourfold.evaluation.image_metrics.pixels import Image
 
 LPIPS_NETWORKS = ("alex", "vgg", "squeeze")
@@ -17,19 +17,45 @@ Embed = Callable[[Image], NDArray[np.floating[Any]]]
 """(H, W, 3) in [0, 1] -> (C,) embedding."""
 
 
+class Lpips(Protocol):
+    """A backbone of LPIPS (Zhang et al. 2018) for images (H, W, 3) in [0, 1], which it scales to [-1, 1] itself."""
+
+    def __call__(self, image: Image, other: Image) -> float:
+        """The distance of two images."""
+        ...
+
+    def map(self, image: Image, other: Image) -> NDArray[np.floating[Any]]:
+        """(H, W) distance around each pixel, the spatial form."""
+        ...
+
+
 @dataclass(frozen=True)
 class Learned:
     """The networks that are here, and why the others are not.
 
     Attributes:
-        lpips: network name -> spatial distance of two images in [0, 1] (which it scales to [-1, 1] itself).
+        lpips: network name -> backbone.
         clip: embeds an image, or None.
         reasons: "lpips:alex", "clip", ... -> why it is not here.
     """
 
-    lpips: dict[str, DistanceMap]
+    lpips: dict[str, Lpips]
     clip: Embed | None
     reasons: dict[str, str]
+
+
+def lpips(network: Lpips, how: str, image: Image, truth: Image, mask: NDArray[Any] | None = None) -> float | None:
+    """LPIPS in one of its reported forms.
+
+    Args:
+        how: "" scales images to [-1, 1] as its authors do; "raw" feeds [0, 1] unscaled, as some papers do by mistake (torchmetrics with
+            normalize=False); "masked" is DyCheck's mean inside `mask` of the spatial form of masked images.
+
+    Source: spec evaluation_and_datasets.md section 1.
+    """
+    if how == "masked" and mask is not None:
+        return masked_distance(network.map, image, truth, mask)
+    return network((image + 1) / 2, (truth + 1) / 2) if how == "raw" else network(image, truth)
 
 
 def clip_similarity(embed: Embed, image: Image, other: Image) -> float:

@@ -27,7 +27,8 @@ def _masked(suffix: str, region: Region) -> tuple[Measure, ...]:
     )
 
 
-DENSE_RIG = (PSNR, SSIM_2, LPIPS_ALEX, Measure("ssim_1", "ssim", "ssim_1"), Measure("lpips_vgg", "lpips", "vgg"), *WEIGHT_FREE)
+LPIPS_MORE = (Measure("lpips_vgg", "lpips", "vgg"), Measure("lpips_raw", "lpips", "alex_raw"), Measure("lpips_vgg_raw", "lpips", "vgg_raw"))
+DENSE_RIG = (PSNR, SSIM_2, LPIPS_ALEX, Measure("ssim_1", "ssim", "ssim_1"), *LPIPS_MORE, *WEIGHT_FREE)
 CLIP = (Measure("clip_i", "clip_i", "vit-b-32", "box"), Measure("clip_t", "clip_t", "vit-b-32 lag 5", "box"))
 
 PROTOCOLS: tuple[Protocol, ...] = (

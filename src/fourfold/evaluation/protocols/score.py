@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout, metrics
-from fourfold.evaluation.image_metrics.learned import LPIPS_NETWORKS, Learned, clip_over_time, clip_similarity
+from fourfold.evaluation.image_metrics.learned import LPIPS_NETWORKS, Learned, clip_over_time, clip_similarity, lpips
 from fourfold.evaluation.novel_views import novel_time
 from fourfold.evaluation.protocols.protocol import Measure, Protocol
 from fourfold.evaluation.protocols.regions import Key, Mask, frames_of, keep_regions
@@ -24,6 +24,7 @@ from fourfold.scene.scene import Scene
 Image = NDArray[np.float64]
 Regions = Mapping[str, Mapping[Key, Mask]]
 WHITE = (1.0, 1.0, 1.0)
+SMALLEST_LPIPS = 64  # pixels of a side that the backbones need
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,8 @@ def _flip(measure: Measure, shot: Shot, pair: Pair, learned: Learned) -> float |
 
 
 def _lpips(measure: Measure, shot: Shot, pair: Pair, learned: Learned) -> float | None:
-    network, _, masked = measure.form.partition("_")
-    if masked and pair[2] is not None:
-        return metrics.masked_distance(learned.lpips[network], *pair[:2], pair[2])
-    return float(np.mean(learned.lpips[network](pair[0], pair[1])))
+    network, _, how = measure.form.partition("_")
+    return None if min(pair[0].shape[:2]) < SMALLEST_LPIPS else lpips(learned.lpips[network], how, *pair)
 
 
 def _clip_i(measure: Measure, shot: Shot, pair: Pair, learned: Learned) -> float | None:
