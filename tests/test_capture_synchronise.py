@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,36 @@ def test_no_sound_is_said(tmp_path: Path) -> None:
         estimate_offsets(videos, "audio")
     with pytest.raises(FourfoldError, match="too few to synchronise by motion"):
         estimate_offsets([videos[0], open_video(files.write_video(tmp_path / "one.mp4", files.grey_ramp(1)))])
+
+
+def test_auto_takes_what_is_sure_and_says_its_confidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claps = [_with_sound(tmp_path / "a.mkv", 0.0, 5.0), _with_sound(tmp_path / "b.mkv", 0.417, 5.0)]
+    capture = prepare_capture(claps, tmp_path / "claps", pixels=10_000, options=CaptureOptions(synchronise="auto"))
+    assert capture.facts["offsets_from"] == "estimated from audio" and min(capture.facts["offsets_confidence"]) > 0.25
+    assert capture.facts["offsets_seconds"][1] == pytest.approx(0.417, abs=0.005)
+    assert re.fullmatch(r"estimated from audio: b.mkv \+0\.4[12]\d s \(confidence 0\.\d\d\)", capture.facts["synchronisation"])
+    assert capture.facts["largest_time_difference_seconds"] == pytest.approx(0.017, abs=0.005)
+    silent = [
+        files.write_video(tmp_path / f"{n}.mp4", _film(begins, 25, 5.0, bool(i)), fps=25) for i, (n, begins) in enumerate((("c", 0.0), ("d", 0.31)))
+    ]
+    capture = prepare_capture(silent, tmp_path / "silent", pixels=10_000, options=CaptureOptions(synchronise="auto"))
+    assert capture.facts["offsets_from"] == "estimated from motion" and capture.facts["offsets_seconds"][1] == pytest.approx(0.31, abs=0.01)
+    still = [files.write_video(tmp_path / f"{n}.mp4", [files.quadrants(96, 64)] * 40, fps=25) for n in "ef"]
+    capture = prepare_capture(still, tmp_path / "still", pixels=10_000, options=CaptureOptions(synchronise="auto"))
+    assert capture.facts["offsets_seconds"] == [0.0, 0.0] and capture.facts["offsets_from"] == "assumed to begin together"
+    assert "when the 2 videos began could not be told" in capsys.readouterr().err
+
+
+def test_prepare_synchronises_several_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from fourfold.options import Clock, Options, silent
+    from fourfold.pipeline import prepare
+
+    videos = [files.write_video(tmp_path / f"{n}.mp4", _film(b, 25, 5.0, bool(b)), fps=25) for n, b in (("c", 0.0), ("d", 0.31))]
+    found = prepare(videos, tmp_path / "run", Options(quality="draft"), silent, Clock())
+    assert found.facts["offsets_seconds"][1] == pytest.approx(0.31, abs=0.01) and found.facts["offsets_confidence"][1] > 0.25
+    given = prepare(videos, tmp_path / "told", Options(quality="draft", offsets="0,0.2"), silent, Clock())
+    assert given.facts["offsets_seconds"] == [0.0, 0.2] and json.dumps(given.facts)
+    with pytest.raises(FourfoldError, match="expected seconds separated by commas"):
+        prepare(videos, tmp_path / "no", Options(quality="draft", offsets="soon"), silent, Clock())

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from fourfold.capture.source import CaptureOptions, Synchronise
+from fourfold.capture.video import is_video
+from fourfold.errors import FourfoldError
 from fourfold.recipes.recipe import QualityName
 from fourfold.training.loop import StepReport
 
@@ -43,6 +46,8 @@ class Options:
         device: "auto", "cpu" or "cuda".
         baselines: also train a static scene for comparison.
         priors: folder with supplied priors in a public layout, or None.
+        synchronise: how to find when several videos began: "auto", "audio", "motion", or "none" if they began together.
+        offsets: seconds by which each of several videos began after the first one, separated by commas, or None.
     """
 
     recipe: str = "auto"
@@ -53,6 +58,19 @@ class Options:
     device: str = "auto"
     baselines: bool = True
     priors: str | None = None
+    synchronise: Synchronise = "auto"
+    offsets: str | None = None
+
+    def capture_options(self, sources: Sequence[Path]) -> CaptureOptions | None:
+        """What to do about the clocks of several videos, None for one source of images. FourfoldError if the offsets are no numbers."""
+        several = len(sources) > 1 or any(source.is_dir() and any(is_video(p) for p in source.iterdir()) for source in sources)
+        if not several:
+            return None
+        try:
+            seconds = tuple(float(word) for word in (self.offsets or "").split(",") if word.strip())
+        except ValueError as error:
+            raise FourfoldError(f"--offsets got {self.offsets!r}: expected seconds separated by commas, for example 0,0.35") from error
+        return CaptureOptions(offsets=seconds, synchronise=self.synchronise)
 
 
 def command_line(sources: Sequence[Path], out: Path, options: Options) -> str:

@@ -16,7 +16,7 @@ from fourfold.capture.lens import STRAIGHT, Lens
 from fourfold.errors import FourfoldError
 
 AlphaMeaning = Literal["none", "opacity", "valid"]
-Synchronise = Literal["none", "motion", "audio"]
+Synchronise = Literal["none", "auto", "motion", "audio"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CaptureOptions:
         stride: every how many moments one is taken.
         views: names of the views to take, in this order; empty for all.
         offsets: seconds by which each of several videos began after the first one; empty for zero.
-        synchronise: estimate the offsets of several videos from their "motion" or "audio".
+        synchronise: estimate the offsets of several videos from their "motion" or "audio", or with "auto" from whichever is sure.
         mask_border: width, pixels of the stored image, of the band around a given mask's outline that is neither object nor background.
     """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -43,7 +44,7 @@ class Offset:
     confidence: float
 
 
-def estimate_offsets(videos: Sequence[VideoFile], how: Synchronise = "motion") -> list[Offset]:
+def estimate_offsets(videos: Sequence[VideoFile], how: Literal["motion", "audio"] = "motion") -> list[Offset]:
     """For each video when it began after the first one, from the most confident chain of pairs.
 
     Args:
@@ -62,12 +63,34 @@ def estimate_offsets(videos: Sequence[VideoFile], how: Synchronise = "motion") -
         known, new, sign = (i, j, 1.0) if i in offsets else (j, i, -1.0)
         chain = min(best.confidence, offsets[known].confidence)
         offsets[new] = Offset(offsets[known].seconds + sign * best.seconds, best.correlation, chain)
-    for number, video in enumerate(videos):
-        if offsets[number].confidence < UNSURE:
-            fallback(
-                f"the time offset of {video.path.name} ({offsets[number].seconds:+.3f} s, from {how}) is uncertain: give --offsets if it is known"
-            )
     return [offsets[number] for number in range(len(videos))]
+
+
+def find_offsets(videos: Sequence[VideoFile], how: Synchronise) -> tuple[list[Offset], str]:
+    """When each video began after the first one, and how that is known, in words.
+
+    With "auto" sound is asked first, where all have it, then motion; the first that is sure serves, and if neither is, the videos are
+    taken to begin together, which is said. What is asked for by name is used even if it is uncertain, which is said too.
+    """
+    if how != "auto":
+        found = estimate_offsets(videos, how)
+        for video, offset in zip(videos, found, strict=True):
+            if offset.confidence < UNSURE:
+                fallback(f"the time offset of {video.path.name} ({offset.seconds:+.3f} s, from {how}) is uncertain: give --offsets if it is known")
+        return found, f"estimated from {how}"
+    tried: list[str] = []
+    for way in ("audio", "motion"):
+        try:
+            found = estimate_offsets(videos, way)
+        except FourfoldError:  # no sound, or too short: the next way is asked
+            continue
+        worst = min(o.confidence for o in found)
+        if worst >= UNSURE:
+            return found, f"estimated from {way}"
+        tried.append(f"{way} with confidence {worst:.2f}")
+    said = f" ({', '.join(tried)})" if tried else ""
+    fallback(f"when the {len(videos)} videos began could not be told{said}: they are taken to begin together, give --offsets if they do not")
+    return [Offset(0.0, 0.0, 0.0)] * len(videos), "assumed to begin together"
 
 
 def align(first: Curve, second: Curve, rate: float) -> Offset:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from fourfold.capture.capture import Capture
 from fourfold.files import replacing
 from fourfold.priors.contracts import Tracks3D
+from fourfold.priors.pictures import mask_picture
 from fourfold.priors.providers import Preparation
 
 CELLS = 8  # pictures of a sheet
@@ -19,7 +20,6 @@ CELL_WIDTH = 320  # pixels
 COLUMNS = 4
 TAIL = 8  # moments
 MOST_TRACKS = 400
-_OBJECT, _IGNORED = (255, 64, 32), (64, 128, 255)
 
 
 def masks_sheet(preparation: Preparation, path: Path) -> Path | None:
@@ -30,7 +30,7 @@ def masks_sheet(preparation: Preparation, path: Path) -> Path | None:
     capture, masks = preparation.capture, preparation.priors.masks
     if masks is None or not any((m > 0).any() for m in masks.mask):
         return None
-    cells = [_cell(tinted(capture.image(v, t), masks.mask[v][t])) for v, t in _chosen(capture)]
+    cells = [_cell(mask_picture(capture.image(v, t), masks.mask[v][t])) for v, t in _chosen(capture)]
     return _save(cells, path)
 
 
@@ -51,17 +51,6 @@ def tracks_sheet(preparation: Preparation, path: Path) -> Path | None:
     some = [(xy[_spread(len(xy))], seen[_spread(len(xy))]) for xy, seen in chosen]
     cells = [_with_tails(capture, *some[v], v, t) for v, t in _chosen(capture)]
     return _save(cells, path)
-
-
-def tinted(image: NDArray[np.uint8], mask: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """(H, W, 3) `image` with +1 of `mask` (H, W) red and outlined, 0 blue, and -1 a little darker."""
-    result = image.astype(np.float32) * 0.75
-    result[mask > 0] = 0.55 * image[mask > 0] + 0.45 * np.array(_OBJECT)
-    result[mask == 0] = 0.65 * image[mask == 0] + 0.35 * np.array(_IGNORED)
-    inside = np.pad(mask > 0, 1)
-    core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    result[(mask > 0) & ~core] = _OBJECT
-    return result.astype(np.uint8)
 
 
 def _chosen(capture: Capture) -> list[tuple[int, int]]:

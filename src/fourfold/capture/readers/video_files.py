@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,30 +28,53 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     """One view per video. Cameras are unknown."""
     files = [file for path in paths for file in (videos_in(path) if path.is_dir() else [path])]
     videos = [open_video(file) for file in files]
-    offsets, how = start_offsets(videos, options)
+    offsets, known = start_offsets(videos, options, free_running=True)
     timestamps, chosen = common_times(videos, offsets)
     names = view_names(files)
     views = tuple(
         ViewSource(name, video, frames, *unknown_cameras(len(timestamps))) for name, video, frames in zip(names, videos, chosen, strict=True)
     )
-    facts = video_facts(videos) | ({"offsets_seconds": offsets, "offsets_from": how, "files": [f.name for f in files]} if len(videos) > 1 else {})
+    facts = video_facts(videos)
+    if len(videos) > 1:
+        facts |= {"offsets_seconds": offsets, **known, "files": [f.name for f in files]}
+        facts["synchronisation"] = _in_words([f.name for f in files], offsets, known)
+        facts["largest_time_difference_seconds"] = round(_time_difference(videos, offsets, chosen), 5)
     first = Path(paths[0])
     return Source(
         "video" if len(videos) == 1 else "videos", first, first.stem if len(videos) == 1 else first.parent.name, views, timestamps, facts=facts
     )
 
 
-def start_offsets(videos: Sequence[VideoFile], options: CaptureOptions) -> tuple[list[float], str]:
-    """Seconds by which each video began after the first one, and how that is known. FourfoldError if as many were not given."""
+def start_offsets(videos: Sequence[VideoFile], options: CaptureOptions, free_running: bool = False) -> tuple[list[float], dict[str, object]]:
+    """Seconds by which each video began after the first one, and how that is known with what confidence (0..1).
+
+    With "auto" only cameras that may be free-running are compared; those of a calibrated data set began together. FourfoldError if
+    offsets were given, but not one per video.
+    """
     if options.offsets:
         if len(options.offsets) != len(videos):
             raise FourfoldError(f"got {len(options.offsets)} time offsets for {len(videos)} videos: give one per video, in seconds")
-        return [float(o) for o in options.offsets], "given"
-    if len(videos) > 1 and options.synchronise != "none":
-        from fourfold.capture.synchronise import estimate_offsets
+        return [float(o) for o in options.offsets], {"offsets_from": "given"}
+    if len(videos) > 1 and options.synchronise != "none" and (free_running or options.synchronise != "auto"):
+        from fourfold.capture.synchronise import find_offsets
 
-        return [o.seconds for o in estimate_offsets(videos, options.synchronise)], f"estimated from {options.synchronise}"
-    return [0.0] * len(videos), "assumed to begin together"
+        found, how = find_offsets(videos, options.synchronise)
+        return [o.seconds for o in found], {"offsets_from": how, "offsets_confidence": [round(o.confidence, 3) for o in found]}
+    return [0.0] * len(videos), {"offsets_from": "assumed to begin together"}
+
+
+def _in_words(names: Sequence[str], offsets: Sequence[float], known: Mapping[str, object]) -> str:
+    """The offsets of all videos but the first, how they are known and how surely, for the report."""
+    sure = known.get("offsets_confidence")
+    confidence = [f" (confidence {c:.2f})" for c in sure] if isinstance(sure, list) else [""] * len(names)
+    each = ", ".join(f"{n} {o:+.3f} s{c}" for n, o, c in list(zip(names, offsets, confidence, strict=True))[1:])
+    return f"{known['offsets_from']}: {each}"
+
+
+def _time_difference(videos: Sequence[VideoFile], offsets: Sequence[float], chosen: Sequence[NDArray[np.int64]]) -> float:
+    """Largest difference in time between frames of different videos that are taken for one moment, seconds."""
+    clocks = np.stack([video.times[frames] + offset for video, frames, offset in zip(videos, chosen, offsets, strict=True)])
+    return float(np.ptp(clocks, axis=0).max())
 
 
 def common_times(videos: Sequence[VideoFile], offsets: Sequence[float]) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:

@@ -12,15 +12,44 @@ from fourfold.cli.frame import Command, Result
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect(Command):
-    """Say what a capture holds and what would have to be estimated, without changing anything."""
+    """Say what a capture holds and what would have to be estimated, without changing anything; or draw the priors of a run."""
 
     paths: Positional[tuple[Path, ...]]
-    """A video, several synchronised videos, an image folder or a dataset folder."""
+    """A video, several synchronised videos, an image folder or a dataset folder; with --priors a run's folder."""
 
     holdout: str | None = None
     """Which images would measure the result: every:8, cameras:NAME,NAME or none."""
 
+    priors: bool = False
+    """Draw what was estimated in a run: RUN/exports/priors/index.html with pictures and films."""
+
     def run(self) -> Result:
+        if self.priors:
+            return Result(draw_priors(self.paths))
         from fourfold.capture.inspect import inspect
 
         return Result(inspect(self.paths, holdout=self.holdout))
+
+    def show(self, result: Result) -> None:
+        if not self.priors:
+            super().show(result)
+            return
+        for name, made in result.value["priors"].items():
+            print(f"{name:<32} {made}")
+        print(f"page  {result.value['page']}")
+
+
+def draw_priors(paths: tuple[Path, ...]) -> dict[str, object]:
+    """Write the page of a run's priors; returns where it is and who made what. FourfoldError if `paths` is not one run's folder."""
+    from fourfold.capture.capture import Capture
+    from fourfold.errors import FourfoldError
+    from fourfold.export.prior_page import kept_priors, write_prior_page
+
+    if len(paths) != 1 or not (paths[0] / "capture").is_dir():
+        raise FourfoldError(
+            f"{', '.join(map(str, paths))} is not one run's folder: --priors draws what `fourfold prepare` or `reconstruct` left there"
+        )
+    root = paths[0]
+    found = kept_priors(root / "priors")
+    page = write_prior_page(Capture.load(root / "capture"), found, root / "exports" / "priors")
+    return {"page": page, "priors": {f"{prior.name} in {folder}": prior.provenance.provider for folder, prior in found}}

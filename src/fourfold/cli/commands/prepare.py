@@ -37,6 +37,12 @@ class Prepare(Command):
     priors: Path | None = None
     """Folder with priors that you supply, in a public layout: tracks, depth, masks or cameras."""
 
+    synchronise: Literal["auto", "audio", "motion", "none"] = "auto"
+    """How to find when several videos began; none if they began together."""
+
+    offsets: str | None = None
+    """Seconds by which each of several videos began after the first one, for example 0,0.35."""
+
     def run(self) -> Result:
         from fourfold import pipeline
         from fourfold.cli.progress import progress
@@ -46,7 +52,8 @@ class Prepare(Command):
         from fourfold.priors.supplied.layout import recognised
 
         folder = None if self.priors is None else str(self.priors)
-        options, clock = Options(recipe=self.recipe, quality=self.quality, holdout=self.holdout, priors=folder), Clock()
+        clock = Clock()
+        options = Options(self.recipe, self.quality, holdout=self.holdout, priors=folder, synchronise=self.synchronise, offsets=self.offsets)
         asked = () if self.only is None else prior_names(self.only)
         with progress() as report:
             capture = pipeline.prepare(list(self.paths), self.out, options, report, clock)
@@ -59,4 +66,14 @@ class Prepare(Command):
         known = {name: getattr(done.priors, name) for name in CONTRACTS}
         value = {name: describe_prior(p) for name, p in known.items() if p is not None}
         supplied = {} if folder is None else {"supplied": recognised(capture)}
-        return Result({"run": self.out, **supplied, "priors": value, "advice": done.priors.advice, "seconds": done.seconds})
+        clocks = {key: value for key, value in capture.facts.items() if "offset" in key or key == "largest_time_difference_seconds"}
+        return Result(
+            {
+                "run": self.out,
+                **({"synchronised": clocks} if clocks else {}),
+                **supplied,
+                "priors": value,
+                "advice": done.priors.advice,
+                "seconds": done.seconds,
+            }
+        )

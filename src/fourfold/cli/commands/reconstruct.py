@@ -49,6 +49,12 @@ class Reconstruct(Command):
     priors: Path | None = None
     """Folder with priors that you supply, in a public layout: tracks, depth, masks or cameras."""
 
+    synchronise: Literal["auto", "audio", "motion", "none"] = "auto"
+    """How to find when several videos began; none if they began together."""
+
+    offsets: str | None = None
+    """Seconds by which each of several videos began after the first one, for example 0,0.35."""
+
     def run(self) -> Result:
         from fourfold.cli.progress import progress
         from fourfold.options import Options
@@ -56,7 +62,8 @@ class Reconstruct(Command):
 
         budget = None if self.time_budget is None else seconds(self.time_budget)
         supplied = None if self.priors is None else str(self.priors)
-        options = Options(self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines, supplied)
+        common = (self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines)
+        options = Options(*common, priors=supplied, synchronise=self.synchronise, offsets=self.offsets)
         with progress() as report:
             run = reconstruct(self.paths, self.out, options=options, report=report)
         return Result({"run": self.out, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report})
