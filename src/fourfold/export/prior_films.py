@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -156,7 +157,7 @@ def _cameras(capture: Capture, prior: Cameras) -> Iterator[Picture]:
     for t in range(capture.times):
         canvas = background.copy()
         for view in range(capture.views):
-            colour = tuple(int(c) for c in track_colors(np.array([[np.cos(view * 2.4), np.sin(view * 2.4)], [-9, -9], [9, 9]], np.float32))[0])
+            colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb((0.1 + 0.382 * view) % 1.0, 0.7, 1.0))
             path = centres[view, : t + 1][np.isfinite(centres[view, : t + 1]).all(1)]
             if len(path):
                 cv2.polylines(canvas, [np.round(place(path)).astype(np.int32).reshape(-1, 1, 2)], False, colour, 1)
