@@ -11,8 +11,8 @@ import pytest
 from analytic_scene import AnalyticScene, make_scene, project, surface_points
 from fourfold.errors import FourfoldError
 from fourfold.priors.classical.lift import fill_between, lift_tracks, point_spacing
-from fourfold.priors.classical.track_step import TrackFrame, agrees, match, patches, sample
-from fourfold.priors.classical.tracks import MatchConfig, TrackConfig, track_points
+from fourfold.priors.classical.track_step import MatchConfig, TrackFrame, agrees, match, patches, sample
+from fourfold.priors.classical.tracks import TrackConfig, track_points
 from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D
 
 

@@ -14,7 +14,7 @@ from fourfold.capture.synthetic.figure import movers
 from fourfold.capture.synthetic.raycast import Eye, local_ray, trace_points
 from fourfold.capture.synthetic.room import room
 from fourfold.capture.synthetic.solids import Solid
-from fourfold.capture.synthetic.tracks import positions, project
+from fourfold.capture.synthetic.tracks import project
 from fourfold.capture.synthetic.truth import Truth
 from fourfold.errors import FourfoldError
 
@@ -84,13 +84,21 @@ class ExactScene:
         """Follow what pixels (P, 2) of (view, index) show through all moments, or through the moments `at` only."""
         owner, local = self.first_hits(view, index, xy)
         moments = list(range(len(self.eyes[view]))) if at is None else at
-        xyz = positions(self.solids, owner, local)[:, moments]
+        xyz = self.places(owner, local, moments)
         seen = np.zeros(xyz.shape[:2], bool)
         flat = np.zeros((*xyz.shape[:2], 2))
         for row, t in enumerate(moments):
             flat[:, row], seen[:, row] = self.observe(view, t, xyz[:, row])
         objects = np.array([s.object_id for s in self.solids], np.int32)
         return Paths(xyz, flat, seen, owner, objects[owner])
+
+    def places(self, owner: NDArray[np.int32], local: NDArray[np.float64], moments: list[int]) -> NDArray[np.float64]:
+        """(P, M, 3) world positions at M moments of points (P, 3) in the local frames of the solids `owner` (P,)."""
+        xyz = np.zeros((len(owner), len(moments), 3))
+        for number in np.unique(owner):
+            own, maps = owner == number, self.solids[number].local_to_world[moments]
+            xyz[own] = np.einsum("tij,pj->pti", maps[:, :3, :3], local[own]) + maps[:, :3, 3]
+        return xyz
 
     def observe(self, view: int, index: int, xyz: Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Pixels (N, 2) and visibility (N,) of world points (N, 3) in one image."""

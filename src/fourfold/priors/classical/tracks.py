@@ -1,4 +1,4 @@
-"""Long 2D tracks without learned weights: chained flow, Lucas-Kanade with drift control, re-detection. Source: spec himor_4dgs360.md 5.1."""
+"""Long 2D tracks without learned weights: where they start, in which frames, and their place in the capture. Source: spec himor_4dgs360.md 5.1."""
 
 from __future__ import annotations
 
@@ -13,18 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.track_step import (
-    MatchConfig,
-    Points,
-    TrackFrame,
-    agrees,
-    correlation,
-    match,
-    neighbour_motion,
-    patches,
-    prepare_frame,
-    sample,
-)
+from fourfold.priors.classical.track_follow import Clip, FollowConfig, follow_both_ways, widened
+from fourfold.priors.classical.track_step import Points
+from fourfold.priors.classical.track_template import smooth
 from fourfold.priors.contracts import Flow, Masks, Provenance, Tracks2D
 from fourfold.priors.providers import Provider
 
@@ -34,55 +25,23 @@ class TrackConfig:
     """Numbers of the 2D tracks.
 
     Attributes:
-        match: one step.
+        follow: following points from frame to frame.
         queries: frames in which new tracks are started, spread over the clip.
         moving_points: tracks wanted on moving pixels per query frame; the grid's stride follows from it, within the next two numbers.
         least_stride, largest_stride: stride of the grid on moving pixels, pixels.
         corners: strongest corners started per query frame on the background.
         background_stride: stride of the grid on the background, pixels.
-        keep_template: correlation with the template above which drift is removed by matching to it.
-        lost: correlation with the template below which the point is lost.
-        found: correlation with the template above which a lost point is found again.
-        found_reach: how far from its predicted position a point may be found again, share of the image's diagonal.
         least_visible: share of the frames in which a track must be visible to be kept (at least two frames).
     """
 
-    match: MatchConfig = field(default_factory=MatchConfig)
+    follow: FollowConfig = field(default_factory=FollowConfig)
     queries: int = 8
     moving_points: int = 1500
     least_stride: int = 2
     largest_stride: int = 4
     corners: int = 300
     background_stride: int = 16
-    keep_template: float = 0.75
-    lost: float = 0.35
-    found: float = 0.8
-    found_reach: float = 0.04
     least_visible: float = 0.05
-
-
-@dataclass(frozen=True)
-class _Clip:
-    """One view made ready: time indices, frames, labels (H, W) uint8 (1 moving, 0 background, 255 unusable) and flow between neighbours."""
-
-    times: list[int]
-    frames: list[TrackFrame]
-    labels: list[NDArray[np.uint8]]
-    forward: list[NDArray[np.float32]]
-    backward: list[NDArray[np.float32]]
-
-
-@dataclass
-class _State:
-    """Tracks under way: position, alive, last motion, and the template each is compared with (frame index, patch, position)."""
-
-    xy: Points
-    alive: NDArray[np.bool_]
-    motion: Points
-    anchor: NDArray[np.int64]
-    anchor_xy: Points
-    template: NDArray[np.float32]
-    score: NDArray[np.float32]
 
 
 def track_points(capture: Capture, masks: Masks | None = None, flow: Flow | None = None, config: TrackConfig | None = None) -> Tracks2D:
@@ -118,7 +77,7 @@ def _track_view(capture: Capture, view: int, masks: Masks | None, flow: Flow | N
     for query in _query_order(len(clip.frames), config.queries):
         points, group = _seeds(clip, query, found, config)
         if len(points):
-            xy, score = _follow_both_ways(clip, query, points, group, config)
+            xy, score = follow_both_ways(clip, query, points, group, config.follow)
             found.append((xy, score, group, query))
     if not found:
         return _nothing(capture.times)
@@ -144,13 +103,13 @@ def _spread(
     return full, (confidence > 0).astype(np.float32), confidence, np.full(len(xy), view, np.int32), query_time
 
 
-def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None, config: TrackConfig) -> _Clip:
+def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None, config: TrackConfig) -> Clip:
     times = [int(t) for t in np.flatnonzero(capture.train[view] & capture.present[view])]
-    frames = [prepare_frame(np.asarray(capture.image(view, t))) for t in times]
+    grey = [cv2.cvtColor(np.ascontiguousarray(capture.image(view, t)), cv2.COLOR_RGB2GRAY) for t in times]
     labels = []
     for t in times:
         mask = capture.mask(view, t) if masks is None else masks.mask[view][t]
-        label = np.zeros(frames[0].grey.shape, np.uint8) if mask is None else (np.asarray(mask) > 0).astype(np.uint8)
+        label = np.zeros(grey[0].shape, np.uint8) if mask is None else (np.asarray(mask) > 0).astype(np.uint8)
         alpha = capture.alpha(view, t)
         labels.append(label if alpha is None else np.where(np.asarray(alpha) < 128, np.uint8(255), label))
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -160,9 +119,10 @@ def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None
             forward.append(np.asarray(flow.forward[view][a], np.float32))
             backward.append(np.asarray(flow.backward[view][b], np.float32))
         else:
-            forward.append(estimator.calc(frames[index].grey, frames[index + 1].grey, None))
-            backward.append(estimator.calc(frames[index + 1].grey, frames[index].grey, None))
-    return _Clip(times, frames, labels, forward, backward)
+            forward.append(estimator.calc(grey[index], grey[index + 1], None))
+            backward.append(estimator.calc(grey[index + 1], grey[index], None))
+    frames = [smooth(g, config.follow.template) for g in grey]
+    return Clip(times, frames, labels, [widened(label) for label in labels], forward, backward)
 
 
 def _query_order(frames: int, queries: int) -> list[int]:
@@ -177,10 +137,10 @@ def _query_order(frames: int, queries: int) -> list[int]:
 
 
 def _seeds(
-    clip: _Clip, query: int, found: Sequence[tuple[Points, NDArray[np.float32], NDArray[np.int32], int]], config: TrackConfig
+    clip: Clip, query: int, found: Sequence[tuple[Points, NDArray[np.float32], NDArray[np.int32], int]], config: TrackConfig
 ) -> tuple[Points, NDArray[np.int32]]:
     """New points of a query frame where no visible track passes yet, and their group (1 moving, 0 background)."""
-    label, grey = clip.labels[query], clip.frames[query].grey
+    label, grey = clip.labels[query], clip.frames[query]
     height, width = grey.shape
     moving = cv2.erode((label == 1).astype(np.uint8), np.ones((3, 3), np.uint8))
     stride = int(np.clip(np.sqrt(moving.sum() / config.moving_points), config.least_stride, config.largest_stride))
@@ -213,106 +173,10 @@ def _grid(mask: NDArray[np.uint8], stride: int) -> Points:
     return np.stack([columns[inside], rows[inside]], axis=1).astype(np.float32) + np.float32(0.5)
 
 
-def _follow_both_ways(clip: _Clip, query: int, points: Points, group: NDArray[np.int32], config: TrackConfig) -> tuple[Points, NDArray[np.float32]]:
-    """(N, n, 2) positions and (N, n) scores (0 hidden) in all n training frames."""
-    count = len(clip.frames)
-    xy = np.repeat(points[:, None], count, axis=1)
-    score = np.zeros((len(points), count), np.float32)
-    score[:, query] = 1
-    for step in (1, -1):
-        state = _start(clip, query, points, config)
-        for index in range(query + step, count if step > 0 else -1, step):
-            _advance(clip, query, index - step, index, points, group, state, config)
-            xy[:, index] = state.xy
-            score[:, index] = np.where(state.alive, np.maximum(state.score, 0.05), 0)
-    return xy, score
-
-
-def _start(clip: _Clip, query: int, points: Points, config: TrackConfig) -> _State:
-    template = patches(clip.frames[query], points, config.match.patch)
-    alive = np.ones(len(points), bool)
-    return _State(points.copy(), alive, np.zeros_like(points), np.full(len(points), query), points.copy(), template, np.ones(len(points), np.float32))
-
-
-def _advance(clip: _Clip, query: int, before: int, now: int, points: Points, group: NDArray[np.int32], state: _State, config: TrackConfig) -> None:
-    """Move all tracks from training frame `before` to its neighbour `now`, in place."""
-    first, second = clip.frames[before], clip.frames[now]
-    flow = clip.forward[before] if now > before else clip.backward[before - 1]
-    living = np.flatnonzero(state.alive)
-    old = state.xy.copy()
-    guess = old[living] + sample(flow, old[living])
-    moved, error = match(first, second, old[living], guess, 1, config.match)
-    good = (error < config.match.back_error) & _fits(clip, now, moved, group[living])
-    good[good] = agrees(old[living][good], (moved - old[living])[good], group[living][good], config.match)
-    state.alive[living[~good]] = False
-    kept = living[good]
-    state.xy[kept] = moved[good]
-    _remove_drift(clip, before, now, kept, old, state, config)
-    kept = np.flatnonzero(state.alive)
-    lost = np.flatnonzero(~state.alive)
-    carried = neighbour_motion(old[kept], state.xy[kept] - old[kept], group[kept], old[lost], group[lost], config.match.neighbours)
-    state.xy[lost] = old[lost] + np.where(np.isfinite(carried), carried, 0.9 * state.motion[lost])
-    _find_again(clip, query, now, points, group, lost, state, config)
-    state.motion = state.xy - old
-
-
-def _fits(clip: _Clip, index: int, xy: Points, group: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether points are inside the image and on their side of the mask (2 px of tolerance for moving ones)."""
-    label = clip.labels[index]
-    height, width = label.shape
-    inside = (xy >= 1).all(axis=1) & (xy[:, 0] < width - 1) & (xy[:, 1] < height - 1)
-    column, row = np.clip(xy[:, 0].astype(int), 0, width - 1), np.clip(xy[:, 1].astype(int), 0, height - 1)
-    near_moving = cv2.dilate((label == 1).astype(np.uint8), np.ones((5, 5), np.uint8))
-    return inside & np.where(group == 1, near_moving[row, column] > 0, label[row, column] == 0)
-
-
-def _remove_drift(clip: _Clip, before: int, now: int, kept: NDArray[np.intp], old: Points, state: _State, config: TrackConfig) -> None:
-    """Match the survivors to their templates; renew templates that no longer look alike; drop points that look wrong."""
-    second = clip.frames[now]
-    for anchor in np.unique(state.anchor[kept]):
-        own = kept[state.anchor[kept] == anchor]
-        exact, error = match(clip.frames[int(anchor)], second, state.anchor_xy[own], state.xy[own], 0, config.match)
-        near = (error < config.match.back_error) & (np.linalg.norm(exact - state.xy[own], axis=1) < 1.5)
-        alike = correlation(state.template[own], patches(second, exact, config.match.patch))
-        take = near & (alike > config.keep_template)
-        state.xy[own[take]] = exact[take]
-    seen = correlation(state.template[kept], patches(second, state.xy[kept], config.match.patch))
-    flat = np.abs(state.template[kept]).sum(axis=1) == 0
-    state.score[kept] = np.where(flat, 0.5, np.clip(seen, 0, 1))
-    changed = kept[(seen < config.keep_template) & ~flat]
-    state.anchor[changed] = before
-    state.anchor_xy[changed] = old[changed]
-    state.template[changed] = patches(clip.frames[before], old[changed], config.match.patch)
-    again = correlation(state.template[changed], patches(second, state.xy[changed], config.match.patch))
-    state.score[changed] = np.maximum(state.score[changed], 0.7 * np.clip(again, 0, 1))
-    state.alive[changed[again < config.lost]] = False
-
-
-def _find_again(
-    clip: _Clip, query: int, now: int, points: Points, group: NDArray[np.int32], lost: NDArray[np.intp], state: _State, config: TrackConfig
-) -> None:
-    """Look for lost points around their predicted positions with the template of the query frame."""
-    inside = lost[_fits(clip, now, state.xy[lost], group[lost])]
-    if len(inside) == 0:
-        return
-    second = clip.frames[now]
-    template = patches(clip.frames[query], points[inside], config.match.patch)
-    there, error = match(clip.frames[query], second, points[inside], state.xy[inside], 1, config.match)
-    alike = correlation(template, patches(second, there, config.match.patch))
-    reach = config.found_reach * float(np.hypot(*second.grey.shape))
-    good = (error < config.match.back_error) & (alike > config.found) & (np.linalg.norm(there - state.xy[inside], axis=1) < reach)
-    good &= _fits(clip, now, there, group[inside])
-    back = inside[good]
-    state.xy[back] = there[good]
-    state.alive[back] = True
-    state.score[back] = alike[good]
-    state.anchor[back] = query
-    state.anchor_xy[back] = points[back]
-    state.template[back] = template[good]
-
-
 def _cannot(capture: Capture) -> str | None:
     return None if (capture.train & capture.present).sum(axis=1).max() >= 2 else "no view has two training frames"
 
 
-PROVIDERS = (Provider("chained_lucas_kanade", ("tracks2d",), ("masks", "flow"), 10, _cannot, lambda c, p: [track_points(c, p.masks, p.flow)]),)
+PROVIDERS = (
+    Provider("chained_lucas_kanade", ("tracks2d",), ("masks", "flow"), 10, _cannot, lambda c, p: [track_points(c, p.masks, p.flow)], version=2),
+)
