@@ -22,7 +22,9 @@ def small_capture(root: Path, views: int = 2, times: int = 3, width: int = 56, h
     K = np.tile(np.array([[50.0, 0, width / 2], [0, 50.0, height / 2], [0, 0, 1]]), (views, times, 1, 1))
     sizes = np.tile([width, height], (views, 1))
     names = tuple(map(str, range(views)))
-    capture = Capture(root, K, np.tile(np.eye(4), (views, times, 1, 1)), np.arange(times) / 30.0, sizes, flags, train, ~train, "given", False, "t", names)
+    capture = Capture(
+        root, K, np.tile(np.eye(4), (views, times, 1, 1)), np.arange(times) / 30.0, sizes, flags, train, ~train, "given", False, "t", names
+    )
     capture.save()
     return capture
 
@@ -37,7 +39,7 @@ def save_tiny_depth(folder: Path, metric: bool) -> None:
     )  # fmt: skip
     config = transformers.DepthAnythingConfig(
         backbone_config=backbone, patch_size=14, reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 16, 16], fusion_hidden_size=8,
-        head_hidden_size=8, depth_estimation_type="metric" if metric else "relative", max_depth=20 if metric else None,
+        head_hidden_size=8, depth_estimation_type="metric" if metric else "relative", max_depth=20 if metric else 1,
     )  # fmt: skip
     transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
 
@@ -80,13 +82,13 @@ def save_tiny_sam2(folder: Path) -> None:
         num_attention_heads_per_stage=[1, 1, 1, 1], window_size_per_stage=[4, 4, 4, 4], global_attention_blocks=[], window_positional_embedding_background_size=[2, 2],
     )  # fmt: skip
     vision = Sam2VisionConfig(
-        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=32
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=128
     )
     config = transformers.Sam2VideoConfig(
-        vision_config=vision, prompt_encoder_config=Sam2VideoPromptEncoderConfig(hidden_size=32, image_size=128, mask_input_channels=4),
-        mask_decoder_config=Sam2VideoMaskDecoderConfig(hidden_size=32, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=32), image_size=128,
-        mask_downsampler_embed_dim=32, memory_attention_hidden_size=32, memory_attention_feed_forward_hidden_size=32, memory_encoder_hidden_size=32,
-        memory_encoder_output_channels=64, memory_fuser_embed_dim=32, memory_fuser_intermediate_dim=32, memory_attention_num_layers=1,
+        vision_config=vision, prompt_encoder_config=Sam2VideoPromptEncoderConfig(hidden_size=128, image_size=128, mask_input_channels=4),
+        mask_decoder_config=Sam2VideoMaskDecoderConfig(hidden_size=128, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=32), image_size=128,
+        mask_downsampler_embed_dim=128, memory_attention_hidden_size=128, memory_attention_feed_forward_hidden_size=32, memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64, memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32, memory_attention_num_layers=1,
         memory_attention_rope_feat_sizes=[8, 8],
     )  # fmt: skip
     transformers.Sam2VideoModel(config).save_pretrained(folder)
