@@ -181,6 +181,8 @@ def _measure(capture: Capture, base: Path, scene: ExactScene, job: _Job, out: Pa
         done = prepare_priors(capture, [f"{job.prior}:{job.provider.name}"], out)
     except FourfoldError as error:
         return None, None, str(error)
+    except Exception as error:  # a provider that breaks is a finding, not the end of the table
+        return None, None, f"it broke with {type(error).__name__}: {error}"
     note_seconds(done.seconds, out)
     if not (out / job.provider.name / SECONDS).exists():
         return None

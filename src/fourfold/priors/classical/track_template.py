@@ -27,6 +27,7 @@ class TemplateConfig:
         noise: grey levels by which patch and image differ at best.
         trust: pixels by which a predicted position is usually wrong; with `noise` this weighs prediction against patch.
         longest_step: longest single step, samples.
+        border: weight of pixels along the mask's outline, where derivatives mix both sides.
         flat: deviation of grey levels below which a patch says nothing.
     """
 
@@ -36,6 +37,7 @@ class TemplateConfig:
     noise: float = 12.0
     trust: float = 1.0
     longest_step: float = 1.5
+    border: float = 0.25
     flat: float = 2.0
 
 
@@ -83,13 +85,21 @@ def make_templates(
     height, width = label.shape
     column, row = np.clip(where[..., 0].astype(int), 0, width - 1), np.clip(where[..., 1].astype(int), 0, height - 1)
     inside = (where >= 0).all(axis=-1) & (where[..., 0] < width) & (where[..., 1] < height)
-    weight = soft * (inside & (label[row, column] == group[:, None]))
+    mine = np.stack([_own_side(label, number, config.border) for number in (0, 1)])
+    weight = soft * inside * mine[group[:, None], row, column]
     weight[:, len(offset) // 2] = np.maximum(weight[:, len(offset) // 2], 1e-3)
     weight = (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
     gx, gy = (cv2.Sobel(image, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=0.125) for dx in (1, 0))
     slope_x, slope_y = (_centred(bilinear(g, where[..., 0], where[..., 1]), weight) for g in (gx, gy))
     value = _centred(value, weight)
     return Templates(offset, value, weight, slope_x, slope_y, np.sqrt((weight * value**2).sum(axis=1)))
+
+
+def _own_side(label: NDArray[np.uint8], group: int, border: float) -> NDArray[np.float32]:
+    """(H, W) weight of pixels for templates of a group: 0 beyond its mask, `border` where the derivatives reach beyond it, 1 inside."""
+    mask = (label == group).astype(np.uint8)
+    inner = cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    return np.where(inner > 0, 1, border * mask).astype(np.float32)
 
 
 def align(
