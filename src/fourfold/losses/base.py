@@ -47,6 +47,7 @@ class Sample:
         mask: (H, W) 1.0 moving object, 0.0 background, or None; mask_valid: (H, W) 1.0 where the mask may be trusted, or None.
         depth: (H, W) prior depth, 0 unknown, or None; depth_confidence: (H, W) or None.
         tracks: track supervision, or None.
+        features: (h, w, C) features of the image on a grid that covers it evenly, or None.
     """
 
     view: int
@@ -60,6 +61,7 @@ class Sample:
     depth: Tensor | None = None
     depth_confidence: Tensor | None = None
     tracks: TrackTargets | None = None
+    features: Tensor | None = None
 
 
 @dataclass

@@ -125,6 +125,7 @@ def _make_sample(source: Source, view: int, index: int, divisor: int) -> Sample:
         mask_valid=put(mask_valid),
         depth=put(depth),
         depth_confidence=put(confidence),
+        features=None if priors.features is None else put(np.asarray(priors.features.feature[view][index], np.float32)),
     )
 
 

@@ -21,6 +21,9 @@ from fourfold.priors.classical.hull import HullNumbers, Points, Silhouette, carv
 from fourfold.priors.classical.rig import Stage
 from fourfold.priors.contracts import Depth, Masks
 
+_GAP = np.ones((5, 5), np.uint8)
+"""Narrower gaps in a body are filled from around them, whatever another hull says."""
+
 
 @dataclass(frozen=True)
 class HullDepthNumbers:
@@ -56,15 +59,19 @@ def with_movers(capture: Capture, masks: Masks, background: Depth, stage: Stage,
         for view, outline in zip(views, outlines, strict=True):
             mover = masks.mask[view][index] > 0
             found = np.zeros(mover.shape, np.float32)
-            for cells, side in solids:
-                if (mover & (found == 0)).any() and len(cells):
-                    found = np.where(found > 0, found, hull_depth(cells, side, outline, mover, numbers.rounded))
+            for cells, side in solids if mover.any() else ():
+                missing = mover & (found == 0)
+                if (found > 0).any():
+                    missing &= cv2.morphologyEx(missing.astype(np.uint8), cv2.MORPH_OPEN, _GAP) > 0
+                if missing.any() and len(cells):
+                    found = np.where(missing, hull_depth(cells, side, outline, mover, numbers.rounded), found)
             if not (found > 0).any():
-                sure[view][index][mover] = 0
+                depth[view][index][mover], sure[view][index][mover] = 0, 0
                 continue
-            filled = 1 / np.maximum(pull_push(np.where(found > 0, 1 / np.maximum(found, 1e-9), 0).astype(np.float32), found > 0), 1e-9)
-            depth[view][index][mover] = filled[mover]
-            sure[view][index][mover] = np.where(found > 0, numbers.sure, numbers.guessed)[mover]
+            inverse = pull_push(np.where(found > 0, 1 / np.maximum(found, 1e-9), 0).astype(np.float32), found > 0)
+            known = inverse > 0.1 / float(found.max())
+            depth[view][index][mover] = np.where(known, 1 / np.maximum(inverse, 1e-9), 0)[mover]
+            sure[view][index][mover] = (np.where(found > 0, numbers.sure, numbers.guessed) * known)[mover]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         list(pool.map(put, (int(t) for t in moments)))
@@ -94,7 +101,7 @@ def hull_depth(cells: Points, side: float, view: Silhouette, mover: NDArray[np.b
         return np.zeros(mover.shape, np.float32)
     near = np.full(mover.shape, np.inf, np.float32)
     np.minimum.at(near, (row[inside], column[inside]), (depth[inside] - 0.5 * side).astype(np.float32))
-    near = _closed(near, side * view.K[0, 0] / float(np.median(depth[inside])))
+    near = _closed(near, 0.6 * side * view.K[0, 0])
     if rounded:
         far = _first_exit(near, (row[inside], column[inside]), depth[inside].astype(np.float32), side, mover.shape)
         met = np.isfinite(near)
@@ -103,10 +110,13 @@ def hull_depth(cells: Points, side: float, view: Silhouette, mover: NDArray[np.b
     return np.where(mover & np.isfinite(near), near, 0).astype(np.float32)
 
 
-def _closed(near: NDArray[np.float32], pixels: float) -> NDArray[np.float32]:
-    """Gaps between the projected voxels take their nearest neighbour's depth."""
-    radius = max(1, int(np.ceil(0.5 * pixels)))
-    return np.where(np.isfinite(near), near, cv2.erode(near, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)))
+def _closed(near: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    """Gaps between the projected voxels take their nearest neighbour's depth; `reach` over a voxel's depth is its half side in pixels."""
+    kernel = np.ones((3, 3), np.uint8)
+    for ring in range(1, 1 + int(np.ceil(min(reach / float(near[np.isfinite(near)].min()), 32)))):
+        grown = cv2.erode(near, kernel, borderType=cv2.BORDER_REPLICATE)  # the default border is a large finite number
+        near = np.where(np.isfinite(near) | ~(reach / np.maximum(grown, 1e-9) > ring - 1), near, grown)
+    return near
 
 
 def _first_exit(
@@ -124,7 +134,7 @@ def _first_exit(
     far = np.full(shape, -np.inf, np.float32).ravel()
     np.maximum.at(far, flat[~behind], sorted_depth[~behind] + 0.5 * side)
     far = far.reshape(shape)
-    spread = cv2.dilate(far, np.ones((3, 3), np.uint8))
+    spread = cv2.dilate(far, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
     return np.maximum(np.where(np.isfinite(far), far, np.where(np.isfinite(spread), spread, near)), near)
 
 

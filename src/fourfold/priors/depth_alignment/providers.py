@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.rig import stage_of
 from fourfold.priors.contracts import Depth, Priors
-from fourfold.priors.depth_alignment.space_time import depth_from_pointmaps, space_time_depth
+from fourfold.priors.depth_alignment.space_time import depth_from_pointmaps, each_camera_alone, space_time_depth, view_consistent_depth
 from fourfold.priors.providers import Provider, all_providers
 
 MOST = 8
@@ -37,7 +39,20 @@ def _from_pointmaps(capture: Capture, priors: Priors) -> list[Depth]:
     return [depth_from_pointmaps(capture, priors.pointmaps, priors.masks, priors.cameras, priors.flow)]  # type: ignore[arg-type]
 
 
+def _view_only(capture: Capture, priors: Priors) -> list[Depth]:
+    priors.require("masks")
+    made = view_consistent_depth(capture, priors.masks, priors.cameras)  # type: ignore[arg-type]
+    return [replace(made, provenance=replace(made.provenance, provider="view_consistent"))]
+
+
+def _time_only(capture: Capture, priors: Priors) -> list[Depth]:
+    priors.require("masks", "flow")
+    return [each_camera_alone(capture, priors.masks, priors.cameras, priors.flow)]  # type: ignore[arg-type]
+
+
 PROVIDERS = (
     Provider("aligned_pointmaps", ("depth",), ("masks", "cameras", "flow", "pointmaps"), 40, _no_pointmaps, _from_pointmaps),
     Provider("space_time", ("depth",), ("masks", "cameras", "flow"), 35, _missing, _make),
+    Provider("view_consistent", ("depth",), ("masks", "cameras"), 2, _missing, _view_only),  # for comparison only
+    Provider("time_consistent", ("depth",), ("masks", "cameras", "flow"), 1, _missing, _time_only),
 )

@@ -44,6 +44,18 @@ def space_time_depth(capture: Capture, masks: Masks, cameras: Cameras | None, fl
     return align_depth(capture, steady, agreed, masks, numbers.alignment)[0]
 
 
+def each_camera_alone(capture: Capture, masks: Masks, cameras: Cameras | None, flow: Flow, numbers: SpaceTimeNumbers = SpaceTimeNumbers()) -> Depth:
+    """The source that agrees over time, brought to scene units without looking at the others: each camera takes the median of its depth for
+    its distance to the middle of the stage. For comparison: what is missing is the alignment."""
+    steady = steady_depth(capture, view_consistent_depth(capture, masks, cameras, numbers), flow, numbers.steady)
+    stage = stage_of(capture)
+    depth = list(steady.depth)
+    for view in np.flatnonzero(capture.train.any(axis=1)):
+        pose = capture.world_to_camera[view, np.flatnonzero(capture.train[view])[0]]
+        depth[view] = depth[view] * np.float32(np.linalg.norm(pose[:3, :3] @ stage.center + pose[:3, 3]))  # type: ignore[union-attr]
+    return Depth(Provenance("time_consistent", steady.provenance.needs_weights), tuple(depth), steady.confidence)
+
+
 def depth_from_pointmaps(
     capture: Capture, maps: PointMaps, masks: Masks, cameras: Cameras | None, flow: Flow, numbers: SpaceTimeNumbers = SpaceTimeNumbers()
 ) -> Depth:

@@ -1,0 +1,103 @@
+"""Initialisation of MonoFusion: depth that agrees over time and views gives points, features give groups, groups give motion bases.
+
+Spec monofusion.md sections 2 to 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fourfold.capture.capture import Capture
+from fourfold.initialize.background import BackgroundNumbers, static_layer
+from fourfold.initialize.monofusion_motion import FollowNumbers, bases_of_paths, coefficient_logits, followed_paths, identity_bases
+from fourfold.initialize.monofusion_points import SeenPoints, canonical_moment, foreground_points
+from fourfold.initialize.splats import make_splats, neighbour_spacing
+from fourfold.initialize.static_scene import scene_of
+from fourfold.notices import fallback
+from fourfold.priors.contracts import Priors
+from fourfold.priors.motion_groups import GroupNumbers, group_points
+from fourfold.recipes.recipe import Quality
+from fourfold.scene.motion.se3_bases import SE3Bases
+from fourfold.scene.scene import DYNAMIC, Layer, Scene
+
+
+@dataclass(frozen=True)
+class ForegroundNumbers:
+    """How the moving layer starts.
+
+    Attributes:
+        count: Gaussians at quality "normal" (18 000 in the paper).
+        sure: confidence of the depth from which a moving pixel becomes a point.
+        groups: how points are grouped; temperature: of the coefficients, see `coefficient_logits`.
+        trajectories: bases start as "identity" (the paper), or "followed" along the clouds' velocities, which needs the prior "clouds".
+        opacity: at the start; spacing_share: standard deviation as a share of the distance to the nearest three neighbours.
+    """
+
+    count: int = 18_000
+    sure: float = 0.25
+    groups: GroupNumbers = field(default_factory=GroupNumbers)
+    temperature: float = 10.0
+    trajectories: Literal["identity", "followed"] = "identity"
+    follow: FollowNumbers = field(default_factory=FollowNumbers)
+    opacity: float = 0.7
+    spacing_share: float = 0.7
+
+
+@dataclass(frozen=True)
+class MonoFusionStart:
+    """Layers "static" and "object", both with the splat `feature` (N, C) where there is a features prior."""
+
+    background: BackgroundNumbers = BackgroundNumbers(count=25_000, frames=40)
+    foreground: ForegroundNumbers = field(default_factory=ForegroundNumbers)
+
+    def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
+        """The initial scene, in the capture's world coordinates. FourfoldError without the priors "masks" and "depth"."""
+        priors.require("masks", "depth")
+        still, moving = random.spawn(2)
+        layers = [static_layer(capture, priors, quality, still, self.background)]
+        mover = moving_layer(capture, priors, quality, moving, self.foreground)
+        if mover is None:
+            fallback(f"no moving pixel of {capture.name} has a known depth: the scene starts without an object layer")
+        else:
+            layers.append(mover)
+        channels = 0 if priors.features is None else priors.features.feature[0].shape[-1]
+        if channels:
+            layers[0].splats["feature"] = torch.ones(len(layers[0]), channels)  # section 6: 1 in the released code
+        return scene_of(layers, capture, priors)
+
+
+def moving_layer(capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: ForegroundNumbers) -> Layer | None:
+    """The layer "object" with a knot at every moment that was trained on; None where no moving pixel has depth."""
+    index = canonical_moment(capture, priors, numbers.sure)
+    count = max(100, round(numbers.count * quality.gaussians))
+    points = foreground_points(capture, priors, index, numbers.sure, count, random)
+    if points is None:
+        return None
+    indices = np.flatnonzero(capture.train.any(axis=0))
+    groups = group_points(points.xyz, points.feature if points.feature.shape[1] else None, numbers.groups)
+    pivot = np.median(points.xyz, axis=0)
+    start = int(np.flatnonzero(indices == index)[0])
+    if numbers.trajectories == "followed" and priors.clouds is not None and len(priors.clouds.xyz):
+        paths = followed_paths(points.xyz, groups, priors.clouds, capture.timestamps, indices, start, numbers.follow)
+        shared = bases_of_paths(paths, groups, start, pivot)
+    else:
+        shared = identity_bases(len(groups.centers), len(indices))
+    splats = _splats(points, numbers)
+    splats["motion_logits"] = torch.from_numpy(coefficient_logits(points.xyz, groups.centers, numbers.temperature))
+    fixed = {"knots": torch.from_numpy(capture.timestamps[indices].astype(np.float32)), "pivot": torch.from_numpy(pivot.astype(np.float32))}
+    return Layer("object", DYNAMIC, SE3Bases(), splats, shared, fixed)
+
+
+def _splats(points: SeenPoints, numbers: ForegroundNumbers) -> dict[str, torch.Tensor]:
+    spacing: NDArray[np.float32] = neighbour_spacing(points.xyz)
+    low, high = np.quantile(spacing, (0.05, 0.95))
+    scale = np.maximum(np.clip(spacing, low, high) * numbers.spacing_share, 0.3 * points.footprint)
+    splats = make_splats(points.xyz, points.color, scale, numbers.opacity)
+    if points.feature.shape[1]:
+        splats["feature"] = torch.from_numpy(np.ascontiguousarray(points.feature))
+    return splats
