@@ -79,7 +79,8 @@ def save_tiny_sam2(folder: Path) -> None:
     torch.manual_seed(0)
     backbone = Sam2HieraDetConfig(
         hidden_size=8, image_size=[128, 128], blocks_per_stage=[1, 1, 1, 1], embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads=1,
-        num_attention_heads_per_stage=[1, 1, 1, 1], window_size_per_stage=[4, 4, 4, 4], global_attention_blocks=[], window_positional_embedding_background_size=[2, 2],
+        num_attention_heads_per_stage=[1, 1, 1, 1], window_size_per_stage=[4, 4, 4, 4], global_attention_blocks=[],
+        window_positional_embedding_background_size=[2, 2],
     )  # fmt: skip
     vision = Sam2VisionConfig(
         backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=128
@@ -87,7 +88,8 @@ def save_tiny_sam2(folder: Path) -> None:
     config = transformers.Sam2VideoConfig(
         vision_config=vision, prompt_encoder_config=Sam2VideoPromptEncoderConfig(hidden_size=128, image_size=128, mask_input_channels=4),
         mask_decoder_config=Sam2VideoMaskDecoderConfig(hidden_size=128, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=32), image_size=128,
-        mask_downsampler_embed_dim=128, memory_attention_hidden_size=128, memory_attention_feed_forward_hidden_size=32, memory_encoder_hidden_size=128,
+        mask_downsampler_embed_dim=128, memory_attention_hidden_size=128, memory_attention_feed_forward_hidden_size=32,
+        memory_encoder_hidden_size=128,
         memory_encoder_output_channels=64, memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32, memory_attention_num_layers=1,
         memory_attention_rope_feat_sizes=[8, 8],
     )  # fmt: skip

@@ -16,31 +16,10 @@ from fourfold.priors.foundation import fetch as fetching
 from fourfold.priors.foundation import weights
 
 ASKED = [
-    "cotracker3-offline",
-    "cotracker3-online",
-    "tapir",
-    "bootstapir",
-    "tapip3d",
-    "mvtracker",
-    "spatialtracker",
-    "depth-anything-v2-small",
-    "depth-anything-3-small",
-    "unidepth-v2-small",
-    "moge-2-large",
-    "dust3r",
-    "monst3r",
-    "mast3r",
-    "gim-dkm",
-    "dinov2-registers-small",
-    "sam2-tiny",
-    "clip-base-32",
-    "lpips-alex",
-    "lpips-vgg",
-    "lpips-squeeze",
-    "raft-small",
-    "xfeat",
-    "aliked",
-]
+    "cotracker3-offline", "cotracker3-online", "tapir", "bootstapir", "tapip3d", "mvtracker", "spatialtracker", "depth-anything-v2-small",
+    "depth-anything-3-small", "unidepth-v2-small", "moge-2-large", "dust3r", "monst3r", "mast3r", "gim-dkm", "dinov2-registers-small",
+    "sam2-tiny", "clip-base-32", "lpips-alex", "lpips-vgg", "lpips-squeeze", "raft-small", "xfeat", "aliked",
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
@@ -31,7 +32,7 @@ def load_pretrained(architecture: str, name: str, device: torch.device) -> Any:
     try:
         kind = getattr(transformers, architecture)
         model, found = kind.from_pretrained(path, local_files_only=True, output_loading_info=True, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise FourfoldError(f"the weights in {path} cannot be read as {architecture} ({reason}): get them again") from error
     finally:
