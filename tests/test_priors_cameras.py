@@ -9,10 +9,11 @@ from scipy.spatial.transform import Rotation
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.camera_checks import check_cameras, check_passes, parallax_degrees
 from fourfold.priors.classical.camera_gaps import interpolate_pose
+from fourfold.priors.classical.camera_pairs import PairConfig, candidate_pairs
 from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
 from fourfold.priors.classical.motion_evidence import fundamental, ray_distances
 from fourfold.priors.classical.rotation import fit_turning, verified_pairs
-from fourfold.priors.classical.sfm import Features, SfmConfig, Structure, candidate_pairs
+from fourfold.priors.classical.sfm import Features, Structure
 from fourfold.priors.classical.structure_conflict import contradiction_sentence, contradictory_points, ground_order
 from fourfold.priors.contracts import Masks, Provenance
 
@@ -45,7 +46,7 @@ def _features(poses: np.ndarray, noise: float = 0.2, points: int = 300) -> Featu
     rows = {(i, p): r for r, (i, p) in enumerate(zip(image, identity, strict=True))}
     pairs = [
         (rows[a, p], rows[b, p])
-        for a, b in candidate_pairs([(0, t) for t in range(len(poses))], SfmConfig())
+        for a, b in candidate_pairs([(0, t) for t in range(len(poses))])
         for p in range(points)
         if (a, p) in rows and (b, p) in rows
     ]
@@ -147,8 +148,8 @@ def test_interpolated_pose_lies_on_the_path() -> None:
 
 
 def test_candidate_pairs_reach_far_and_across_views() -> None:
-    pairs = candidate_pairs([(v, t) for v in range(2) for t in range(20)], SfmConfig(overlap=3))
-    assert (0, 16) in pairs and (0, 3) in pairs and (0, 4) not in pairs and (5, 25) in pairs and (5, 26) not in pairs
+    pairs = candidate_pairs([(v, t) for v in range(2) for t in range(20)], PairConfig(overlap=3))
+    assert (0, 16) in pairs and (0, 3) in pairs and (0, 4) not in pairs and (5, 25) in pairs and (5, 26) in pairs and (5, 28) not in pairs
 
 
 def test_keypoints_on_movers_are_left_out() -> None:

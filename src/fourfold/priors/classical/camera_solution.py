@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import CameraSource, Capture
 from fourfold.notices import fallback
-from fourfold.priors.classical.camera_checks import CheckConfig, check_cameras, parallax_degrees
+from fourfold.priors.classical.camera_checks import CheckConfig, camera_centres, check_cameras, parallax_degrees
 from fourfold.priors.classical.camera_gaps import fill_missing_poses
 from fourfold.priors.classical.rotation import RotationConfig, Turning, fit_turning, verified_pairs
 from fourfold.priors.classical.sfm import Features, SfmConfig, Structure, keypoints_of, map_structure
@@ -188,6 +189,9 @@ def _travelled(capture: Capture, features: Features, structure: Structure, turni
             continue
         K[view] = structure.K(int(rows[0]))
         placed = {int(features.time[row]): structure.world_to_camera[row] for row in rows}
+        if len(features.still) and features.still[view]:
+            poses[view, capture.present[view]] = mean_pose(list(placed.values()))
+            continue
         poses[view], missing = fill_missing_poses(capture, view, placed, features, structure)
         guessed += [(view, t) for t in missing]
     notes, figures = check_cameras(structure, capture, config.checks)
@@ -201,6 +205,15 @@ def _travelled(capture: Capture, features: Features, structure: Structure, turni
     figures |= {"contradictory_points": int(floating.sum()), "ground_order": round(order, 3)} | (_turning_figures(turning) if turning else {})
     suspects = keypoints_of(features, structure, floating)
     return Solution("estimated", K, poses, structure, turning, tuple(guessed), notes, figures, suspects)
+
+
+def mean_pose(poses: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(4, 4) the one pose of a camera that stands still: mean rotation and median centre of its estimates."""
+    stack = np.stack(poses)
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_matrix(stack[:, :3, :3]).mean().as_matrix()
+    pose[:3, 3] = -pose[:3, :3] @ np.median(camera_centres(stack), axis=0)
+    return pose
 
 
 def _unknown(capture: Capture, registered: float) -> Solution:

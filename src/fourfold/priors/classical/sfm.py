@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image
 
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
+from fourfold.priors.classical.camera_pairs import PairConfig, choose_frames
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class SfmConfig:
     Attributes:
         long_side: pixels to which the longer image side is brought for feature extraction; larger is slower and finer.
         features: most SIFT features per image.
+        wide_features: the same where several cameras all stand still: their few images are far apart.
         peak_threshold: SIFT contrast threshold; lower it for soft images.
-        overlap: how many following frames each frame is matched with, besides those 2^k ahead.
+        pairs: which frames are taken and which of them are matched.
         min_matches: pairs with fewer matches are ignored.
         init_min_tri_angle: degrees between the rays of the first two frames; halved twice where no start is found.
-        max_frames: frames per view given to the mapper; of longer clips every k-th is taken, the rest is registered afterwards.
         max_seconds: wall time after which the mapper stops with what it has.
         threads: CPU threads.
         seed: of every random choice.
@@ -39,11 +40,11 @@ class SfmConfig:
 
     long_side: int = 640
     features: int = 3000
+    wide_features: int = 8000
     peak_threshold: float = 0.0067
-    overlap: int = 8
+    pairs: PairConfig = field(default_factory=PairConfig)
     min_matches: int = 15
     init_min_tri_angle: float = 16.0
-    max_frames: int = 120
     max_seconds: int = 150
     threads: int = 2
     seed: int = 0
@@ -54,7 +55,7 @@ class Features:
     """Keypoints of F images and which look alike.
 
     view (F,) and time (F,) of each image; xy (N, 2) float32 capture pixels, image (N,) row of view/time; pairs (M, 2) rows of xy;
-    scale: job pixels per capture pixel (F,).
+    scale: job pixels per capture pixel (F,); still: (V,) views that stand still beside others.
     """
 
     job: Path
@@ -64,6 +65,7 @@ class Features:
     image: NDArray[np.int32]
     pairs: NDArray[np.int32]
     scale: NDArray[np.float64]
+    still: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,10 @@ class Structure:
         return np.array([[self.focal[image], 0, self.principal[image, 0]], [0, self.focal[image], self.principal[image, 1]], [0, 0, 1.0]])
 
 
-def mapped_times(capture: Capture, view: int, config: SfmConfig) -> NDArray[np.int64]:
-    """Time indices given to the mapper: every present frame, or every k-th of a clip longer than `max_frames`, always with the ends."""
-    times = np.flatnonzero(capture.present[view])
-    step = -(-len(times) // config.max_frames)
-    return np.unique(np.append(times[::step], times[-1:]))
-
-
 def extract_features(capture: Capture, job: Path, config: SfmConfig = SfmConfig()) -> Features:
     """SIFT features and raw matches of a capture's frames; `job` is a scratch directory that `map_structure` needs again."""
-    frames = [(view, int(t)) for view in range(capture.views) for t in mapped_times(capture, view, config)]
+    choice = choose_frames(capture, config.pairs)
+    frames = choice.frames
     scales = np.array([config.long_side / max(capture.sizes[view]) for view, _ in frames], np.float64)
     for (view, t), scale in zip(frames, scales, strict=True):
         folder = job / "images" / f"{view:03d}"
@@ -119,25 +115,12 @@ def extract_features(capture: Capture, job: Path, config: SfmConfig = SfmConfig(
         Image.fromarray(resized).save(folder / f"{t:05d}.png", compress_level=1)
     names = [f"{view:03d}/{t:05d}.png" for view, t in frames]
     (job / "names.json").write_text(json.dumps(names))
-    (job / "candidates.txt").write_text("\n".join(f"{names[a]} {names[b]}" for a, b in candidate_pairs(frames, config)) + "\n")
-    _run_worker("features", job, config, {})
+    (job / "candidates.txt").write_text("\n".join(f"{names[a]} {names[b]}" for a, b in choice.pairs(config.pairs)) + "\n")
+    wide = bool(len(choice.still) and choice.still.all() and capture.views > 1)
+    _run_worker("features", job, config, {"slanted": wide, "features": config.wide_features if wide else config.features})
     z = np.load(job / "features.npz", allow_pickle=False)
     view, time_index = (np.array(column, np.int32) for column in zip(*frames, strict=True))
-    return Features(job, view, time_index, (z["xy"] / scales[z["image"], None]).astype(np.float32), z["image"], z["pairs"], scales)
-
-
-def candidate_pairs(frames: list[tuple[int, int]], config: SfmConfig) -> list[tuple[int, int]]:
-    """Rows of `frames` (view, time) worth matching: near in time and 2^k ahead within a view, and equal times across views."""
-    pairs: set[tuple[int, int]] = set()
-    steps = {*range(1, config.overlap + 1), *(2**k for k in range(3, 7))}
-    for view in {v for v, _ in frames}:
-        rows = [i for i, (v, _) in enumerate(frames) if v == view]
-        pairs |= {(rows[i], rows[i + s]) for s in steps for i in range(len(rows) - s)}
-    by_time: dict[int, list[int]] = {}
-    for i, (_, t) in enumerate(frames):
-        by_time.setdefault(t, []).append(i)
-    pairs |= {(a, b) for rows in by_time.values() for a in rows for b in rows if a < b}
-    return sorted(pairs)
+    return Features(job, view, time_index, (z["xy"] / scales[z["image"], None]).astype(np.float32), z["image"], z["pairs"], scales, choice.still)
 
 
 def map_structure(
@@ -199,7 +182,9 @@ def _read_structure(features: Features) -> Structure:
 
 def _run_worker(step: str, job: Path, config: SfmConfig, extra: dict[str, Any]) -> None:
     """Run one step in its own process. A crash becomes an empty result and a note, since SfM failing must not end the job."""
-    settings = {"camera_model": "SIMPLE_PINHOLE", "first_octave": -1} | {k: v for k, v in vars(config).items()} | extra
+    settings = (
+        {"camera_model": "SIMPLE_PINHOLE", "first_octave": -1, "slanted": False} | {k: v for k, v in vars(config).items() if k != "pairs"} | extra
+    )
     (job / "settings.json").write_text(json.dumps(settings))
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[3]), environment.get("PYTHONPATH", "")])

@@ -34,6 +34,8 @@ def extract_and_match(job: Path, settings: dict[str, Any]) -> None:
     extraction.sift.max_num_features = settings["features"]
     extraction.sift.peak_threshold = settings["peak_threshold"]
     extraction.sift.first_octave = settings["first_octave"]
+    # features that are told from their surroundings' slant too: slower, and found again from farther aside
+    extraction.sift.estimate_affine_shape = extraction.sift.domain_size_pooling = settings["slanted"]
     pycolmap.extract_features(
         database_path,
         job / "images",
