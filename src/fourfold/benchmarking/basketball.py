@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.evaluation.novel_views import look_at_point
 from fourfold.files import replacing, write_json
 
 SCENE = "panoptic_basketball"
@@ -37,12 +38,12 @@ def four_cameras(data: Path | None, generated: Path) -> Path | None:
 def choose(world_to_camera: NDArray[np.float64]) -> tuple[list[int], int]:
     """Of C cameras (C, 4, 4) around a place: four whose azimuths are nearest to 90 degrees apart, and the one nearest to half-way between two.
 
-    Azimuths are about the mean camera centre, in the plane in which the centres spread most; ties go to lower numbers.
+    Azimuths are about the point that the cameras look at, in the plane in which the centres spread most; ties go to lower numbers.
     """
     centres = -np.einsum("cji,cj->ci", world_to_camera[:, :3, :3], world_to_camera[:, :3, 3])
-    spread = centres - centres.mean(0)
-    plane = np.linalg.svd(spread, full_matrices=False)[2][:2]
-    azimuth = np.degrees(np.arctan2(spread @ plane[1], spread @ plane[0]))
+    plane = np.linalg.svd(centres - centres.mean(0), full_matrices=False)[2][:2]
+    around = (centres - look_at_point(world_to_camera)) @ plane.T
+    azimuth = np.degrees(np.arctan2(around[:, 1], around[:, 0]))
 
     def near(angle: float, taken: tuple[int, ...] = ()) -> tuple[float, int]:
         off: Any = np.abs((azimuth - angle + 180) % 360 - 180)

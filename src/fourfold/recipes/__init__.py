@@ -1,4 +1,7 @@
-"""Recipes: every system is data. Module `X` of this folder holds the recipe of that name as `RECIPE`."""
+"""Recipes: every system is data. Module `X` of this folder holds the recipe of that name as `RECIPE`.
+
+A module may also hold `ABLATIONS`, a mapping of names to recipes that are one change away from one of them, "full"; `X/NAME` finds them.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,23 @@ def all_recipes() -> list[Recipe]:
     return [recipe for recipe in found if isinstance(recipe, Recipe)]
 
 
+def all_ablations() -> dict[str, dict[str, Recipe]]:
+    """Recipe name -> ablation name -> recipe, of every module of this folder that holds `ABLATIONS`."""
+    found: dict[str, dict[str, Recipe]] = {}
+    for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
+        variants = getattr(importlib.import_module(f"{__name__}.{info.name}"), "ABLATIONS", None)
+        if variants:
+            base = variants["full"].name if "full" in variants else info.name.removesuffix("_ablations")
+            found.setdefault(base, {}).update(variants)
+    return found
+
+
 def find_recipe(name: str) -> Recipe:
-    """The recipe called `name`. FourfoldError naming the known ones if there is none."""
-    known = {recipe.name: recipe for recipe in all_recipes()}
-    if name not in known:
-        raise FourfoldError(f"there is no recipe {name!r}: choose one of {', '.join(sorted(known))}")
-    return known[name]
+    """The recipe called `name`, or the ablation RECIPE/ABLATION. FourfoldError naming the known ones if there is none."""
+    base, slash, ablation = name.partition("/")
+    known = all_ablations().get(base, {}) if slash else {recipe.name: recipe for recipe in all_recipes()}
+    wanted = ablation if slash else name
+    if wanted not in known:
+        choices = ", ".join(f"{base}/{k}" if slash else k for k in sorted(known))
+        raise FourfoldError(f"there is no recipe {name!r}: " + (f"choose one of {choices}" if known else f"{base} has no ablations"))
+    return known[wanted]

@@ -1,0 +1,155 @@
+"""`bench ablation`: a recipe's ablations on the same captures and seeds, and whether the published orderings hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import comb
+from pathlib import Path
+from typing import Any
+
+from fourfold.benchmarking.table import Row, Say, TableOptions, bench_table
+from fourfold.errors import FourfoldError
+from fourfold.evaluation.published.reader import load_published
+from fourfold.recipes import all_ablations, find_recipe
+from fourfold.recipes.recipe import Recipe
+
+FOLDER = Path(__file__).parent / "ablations"
+LOWER_IS_BETTER = ("epe_3d", "lpips", "flip", "flicker")
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """What is expected: ablation `better` beats ablation `worse` in `metric`."""
+
+    better: str
+    worse: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a recipe's ablations are benchmarked.
+
+    Attributes:
+        captures: names of benchmark tables that give the captures.
+        orderings: what is expected.
+        published: the published table, None if there is none; published_rows: ablation name -> row of it.
+    """
+
+    captures: tuple[str, ...]
+    orderings: tuple[Ordering, ...]
+    published: str | None = None
+    published_rows: Mapping[str, str] | None = None
+
+
+def plan_of(name: str) -> Plan:
+    """The plan in `ablations/NAME.json`, else one from the recipe: the generated capture that suits it, "full" better than every other.
+
+    FourfoldError naming the recipes that have ablations if this one has none.
+    """
+    known = all_ablations()
+    if name not in known:
+        raise FourfoldError(f"there are no ablations of {name!r}: choose one of {', '.join(sorted(known)) or '(no recipe has any)'}")
+    file = FOLDER / f"{name}.json"
+    if not file.exists():
+        variants = known[name]
+        best = "full" if "full" in variants else next(iter(variants))
+        orderings = tuple(Ordering(best, other, "psnr_dynamic") for other in variants if other != best)
+        return Plan((suiting_capture(variants[best]),), orderings)
+    value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    orderings = tuple(Ordering(**o) for o in value["orderings"])
+    for ordering in orderings:
+        for variant in (ordering.better, ordering.worse):
+            find_recipe(f"{name}/{variant}")
+    return Plan(tuple(value["captures"]), orderings, value.get("published"), value.get("published_rows"))
+
+
+def suiting_capture(recipe: Recipe) -> str:
+    """The generated capture that a recipe was made for, by the cameras it asks for."""
+    suits = recipe.suits
+    if suits.views[1] == 1:
+        return "synth_orbit360" if suits.arc > 90 else "synth_casual"
+    if suits.moving:
+        return "synth_sparse_moving"
+    return "synth_dense_rig" if suits.views[0] > 4 else "synth_sparse_fixed"
+
+
+def bench_ablation(name: str, options: TableOptions, captures: Sequence[str] = (), variants: Sequence[str] = (), say: Say = lambda *_: None) -> Row:
+    """Rows of every ablation, capture and seed, the published rows, and how often each expected ordering held.
+
+    Args:
+        options: `recipes` does not count.
+        captures: benchmark tables to run on, the plan's own if empty; variants: ablations to run, all that the orderings name if empty.
+    """
+    plan = plan_of(name)
+    known = all_ablations()[name]
+    named = [v for o in plan.orderings for v in (o.better, o.worse)]
+    chosen = list(variants) or list(dict.fromkeys(named)) or list(known)
+    recipes = tuple(f"{name}/{variant}" for variant in chosen)
+    rows: list[Row] = []
+    missing: list[str] = []
+    how: list[str] = []
+    for capture in captures or plan.captures:
+        table = bench_table(capture, replace(options, recipes=recipes), say)
+        rows += [row for row in table["rows"] if row["source"] == "ours"]
+        missing += table["missing"]
+        how += [table["how_to_get"]] if table["how_to_get"] else []
+    judged = [judge(rows, name, o) for o in plan.orderings if o.better in chosen and o.worse in chosen]
+    published, source = _published(plan, chosen)
+    return {
+        "name": f"ablation_{name}",
+        "title": f"Ablations of {name}",
+        "rows": [*rows, *published],
+        "orderings": judged,
+        "missing": missing,
+        "how_to_get": "; ".join(how) or None,
+        "notes": [sentence(o) for o in judged],
+        "published_source": source,
+    }
+
+
+def judge(rows: Sequence[Row], name: str, ordering: Ordering) -> dict[str, Any]:
+    """Pairs of runs with the same capture and seed: in how many the better one was better, and the sign test's one-sided probability."""
+    figures = {(r["recipe"], r["dataset"], r["seed"]): r["metrics"].get(ordering.metric) for r in rows}
+    sign = -1.0 if ordering.metric.startswith(LOWER_IS_BETTER) else 1.0
+    gaps: list[float] = []
+    for (recipe, dataset, seed), value in figures.items():
+        other = figures.get((f"{name}/{ordering.worse}", dataset, seed))
+        if recipe == f"{name}/{ordering.better}" and value is not None and other is not None:
+            gaps.append(sign * (value - other))
+    wins, losses = sum(g > 0 for g in gaps), sum(g < 0 for g in gaps)
+    mean = sum(gaps) / len(gaps) if gaps else None
+    found = {"better": ordering.better, "worse": ordering.worse, "metric": ordering.metric, "pairs": len(gaps), "wins": wins}
+    return {**found, "mean_gain": mean, "holds": wins > losses if gaps else None, "p": sign_test(wins, losses)}
+
+
+def sign_test(wins: int, losses: int) -> float | None:
+    """Probability of at least `wins` heads in wins + losses tosses of a fair coin; ties do not count; None without any pair."""
+    tosses = wins + losses
+    return sum(comb(tosses, k) for k in range(wins, tosses + 1)) / 2**tosses if tosses else None
+
+
+def sentence(judged: Mapping[str, Any]) -> str:
+    """An ordering's outcome in words."""
+    head = f"{judged['better']} against {judged['worse']} in {judged['metric']}: "
+    if not judged["pairs"]:
+        return head + "not measured"
+    verdict = "holds" if judged["holds"] else "does not hold"
+    probability = "" if judged["p"] is None else f", sign test p = {judged['p']:.3f}"
+    return head + f"{verdict}, better in {judged['wins']} of {judged['pairs']} pairs, by {judged['mean_gain']:+.3f} in the mean{probability}"
+
+
+def _published(plan: Plan, chosen: Sequence[str]) -> tuple[list[Row], str | None]:
+    if plan.published is None:
+        return [], None
+    table, wanted = load_published(plan.published), plan.published_rows or {}
+    rows: list[Row] = []
+    for variant in chosen:
+        for row in table.rows:
+            if row.method == wanted.get(variant):
+                metrics = {k: f.value for k, f in row.figures.items()}
+                facts = {"seed": None, "seconds": None, "gaussians": None, "variants": {k: f.variant for k, f in row.figures.items()}}
+                rows.append({"recipe": f"{variant}: {row.method}", "source": "published", "dataset": row.dataset, "metrics": metrics, **facts})
+    return rows, table.source
