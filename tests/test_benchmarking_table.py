@@ -13,7 +13,7 @@ from fourfold.benchmarking import ablation, table
 from fourfold.benchmarking.basketball import choose, four_cameras
 from fourfold.benchmarking.cases import case_names, find_case
 from fourfold.benchmarking.measure import KEYS
-from fourfold.benchmarking.pages import markdown
+from fourfold.benchmarking.pages import markdown, write_section
 from fourfold.benchmarking.table import TableOptions, bench_table
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.capture.synthetic.rigs import look_at
@@ -88,6 +88,18 @@ def test_without_data_the_table_tells_how_to_get_it(name, tmp_path):
     assert all(row["source"] == "published" for row in result["rows"])
     text = markdown(result)
     assert all(f"| {dataset} | ours |" in text for dataset in result["missing"]) and "get it from" in text
+
+
+def test_a_section_is_written_in_its_place(tmp_path):
+    first, second = (bench_table(name, TableOptions(None, tmp_path)) for name in ("nvidia_balloon1", "dnerf_mutant"))
+    file = tmp_path / "results.md"
+    file.write_text("# Results\n\nBy hand.\n")
+    for result in (first, second):
+        write_section(result, file)
+    text = file.read_text()
+    write_section({**first, "title": "Another title"}, file)
+    assert file.read_text() == text.replace(first["title"], "Another title") != text
+    assert text.startswith("# Results\n\nBy hand.\n") and text.count("<!-- begin") == 2
 
 
 def test_names_are_checked(tmp_path):

@@ -32,6 +32,17 @@ def write_pages(result: Result, folder: Path) -> dict[str, str]:
     return {kind: str(path) for kind, path in paths.items()}
 
 
+def write_section(result: Result, file: Path) -> None:
+    """Put the Markdown of `result` into `file` between the marks of its name, in the place of what stood there, or at the end."""
+    begin, end = (f"<!-- {word} {result['name']} -->" for word in ("begin", "end"))
+    text = file.read_text(encoding="utf-8") if file.exists() else "# Results\n"
+    section = f"{begin}\n{markdown(result)}{end}\n"
+    before, found, rest = text.partition(begin)
+    after = rest.partition(end + "\n")[2]
+    with replacing(file) as temporary:
+        temporary.write_text(before + section + after if found else f"{text.rstrip()}\n\n{section}", encoding="utf-8")
+
+
 def columns(result: Result) -> list[str]:
     """The metric keys of which any row has a value, those of a published table in any case."""
     keys = list(dict.fromkeys(k for row in result["rows"] for k in row["metrics"]))

@@ -43,6 +43,7 @@ class Protocol:
         holdout: the `--holdout` rule that makes the split; None where the data set brings its own.
         size: width and height at which images are compared; None for the size of the capture.
         measures: the figures.
+        colour_space: in which values are compared.
         background: what is behind captures with an opacity, or behind the foreground in a foreground-only protocol.
         foreground_only: only the moving layers are rendered, and the truth is masked.
         covisibility: how co-visible pixels are found.
@@ -60,6 +61,7 @@ class Protocol:
     measures: tuple[Measure, ...]
     holdout: str | None = None
     size: tuple[int, int] | None = None
+    colour_space: str = "sRGB, rounded to 8 bit"
     background: Background = "as filmed"
     foreground_only: bool = False
     covisibility: Covisibility = "none"

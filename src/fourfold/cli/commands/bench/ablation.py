@@ -46,9 +46,12 @@ class BenchAblation(Command):
     out: Out = Path("out/bench")
     """Where runs and pages go."""
 
+    into: Path | None = None
+    """A Markdown file whose section of this name is written anew, for example docs/results.md."""
+
     def run(self) -> Result:
         from fourfold.benchmarking.ablation import bench_ablation
-        from fourfold.benchmarking.pages import write_pages
+        from fourfold.benchmarking.pages import write_pages, write_section
         from fourfold.benchmarking.table import TableOptions
         from fourfold.cli.progress import progress
 
@@ -58,6 +61,8 @@ class BenchAblation(Command):
         with progress() as report:
             result = bench_ablation(self.name, options, self.captures, self.variants, lambda stage, done, total: report(stage, done, total))
         pages = write_pages(result, self.out)
+        if self.into is not None:
+            write_section(result, self.into)
         return Result({**result, "pages": pages}, ok=not any(row.get("error") for row in result["rows"]))
 
     def show(self, result: Result) -> None:

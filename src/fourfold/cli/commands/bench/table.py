@@ -43,8 +43,11 @@ class BenchTable(Command):
     out: Out = Path("out/bench")
     """Where runs and pages go."""
 
+    into: Path | None = None
+    """A Markdown file whose section of this name is written anew, for example docs/results.md."""
+
     def run(self) -> Result:
-        from fourfold.benchmarking.pages import write_pages
+        from fourfold.benchmarking.pages import write_pages, write_section
         from fourfold.benchmarking.table import TableOptions, bench_table
         from fourfold.cli.progress import progress
 
@@ -54,6 +57,8 @@ class BenchTable(Command):
         with progress() as report:
             result = bench_table(self.name, options, lambda stage, done, total: report(stage, done, total))
         pages = write_pages(result, self.out)
+        if self.into is not None:
+            write_section(result, self.into)
         return Result({**result, "pages": pages}, ok=not any(row.get("error") for row in result["rows"]))
 
     def show(self, result: Result) -> None:
