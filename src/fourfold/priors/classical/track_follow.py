@@ -16,6 +16,9 @@ from fourfold.priors.classical.track_local import LocalConfig, Neighbourhood, lo
 from fourfold.priors.classical.track_step import Points, neighbour_motion, sample
 from fourfold.priors.classical.track_template import TemplateConfig, Templates, align, alike, make_templates
 
+UNDECIDED = 2
+"""Label of pixels that the mask calls 0, do not use: no track starts there, a moving one may pass."""
+
 
 @dataclass(frozen=True)
 class FollowConfig:
@@ -45,8 +48,8 @@ class FollowConfig:
 
 @dataclass(frozen=True)
 class Clip:
-    """One view made ready: time indices, smoothed grey frames (H, W) float32, labels (H, W) uint8 (1 moving, 0 background, 255 unusable),
-    the same labels with moving regions 2 px wider, and flow between neighbours."""
+    """One view made ready: time indices, smoothed grey frames (H, W) float32, labels (H, W) uint8 (1 moving, 0 background, 2 undecided,
+    255 unusable), where moving points may be (`widened`), and flow between neighbours."""
 
     times: list[int]
     frames: list[NDArray[np.float32]]
@@ -81,8 +84,8 @@ class _State:
 
 
 def widened(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(H, W) bool, within 2 px of a moving pixel."""
-    return cv2.dilate((label == 1).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    """(H, W) bool, within 2 px of a moving pixel, or undecided."""
+    return (cv2.dilate((label == 1).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) | (label == UNDECIDED)
 
 
 def follow_both_ways(clip: Clip, query: int, points: Points, group: NDArray[np.int32], config: FollowConfig) -> tuple[Points, NDArray[np.float32]]:

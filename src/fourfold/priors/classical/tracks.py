@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.track_follow import Clip, FollowConfig, follow_both_ways, widened
+from fourfold.priors.classical.track_follow import UNDECIDED, Clip, FollowConfig, follow_both_ways, widened
 from fourfold.priors.classical.track_step import Points
 from fourfold.priors.classical.track_template import smooth
 from fourfold.priors.contracts import Flow, Masks, Provenance, Tracks2D
@@ -109,7 +109,7 @@ def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None
     labels = []
     for t in times:
         mask = capture.mask(view, t) if masks is None else masks.mask[view][t]
-        label = np.zeros(grey[0].shape, np.uint8) if mask is None else (np.asarray(mask) > 0).astype(np.uint8)
+        label = np.zeros(grey[0].shape, np.uint8) if mask is None else np.choose(np.asarray(mask) + 1, (0, UNDECIDED, 1)).astype(np.uint8)
         alpha = capture.alpha(view, t)
         labels.append(label if alpha is None else np.where(np.asarray(alpha) < 128, np.uint8(255), label))
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -178,5 +178,5 @@ def _cannot(capture: Capture) -> str | None:
 
 
 PROVIDERS = (
-    Provider("chained_lucas_kanade", ("tracks2d",), ("masks", "flow"), 10, _cannot, lambda c, p: [track_points(c, p.masks, p.flow)], version=2),
+    Provider("chained_lucas_kanade", ("tracks2d",), ("masks", "flow"), 10, _cannot, lambda c, p: [track_points(c, p.masks, p.flow)], version=3),
 )
