@@ -183,9 +183,11 @@ def _turned(capture: Capture, turning: Turning, features: Features, notes: tuple
 def _travelled(capture: Capture, features: Features, structure: Structure, turning: Turning | None, config: CameraConfig) -> Solution:
     K, poses = _blank(capture)
     guessed: list[tuple[int, int]] = []
+    lost: list[str] = []
     for view in range(capture.views):
         rows = np.flatnonzero((features.view == view) & structure.registered)
         if not len(rows):
+            lost.append(capture.view_names[view])
             continue
         K[view] = structure.K(int(rows[0]))
         placed = {int(features.time[row]): structure.world_to_camera[row] for row in rows}
@@ -195,6 +197,10 @@ def _travelled(capture: Capture, features: Features, structure: Structure, turni
         poses[view], missing = fill_missing_poses(capture, view, placed, features, structure)
         guessed += [(view, t) for t in missing]
     notes, figures = check_cameras(structure, capture, config.checks)
+    if lost:
+        notes = (*notes, f"the cameras {', '.join(lost)} share too few points with the others to be placed and are left out: give their calibration")
+        fallback(notes[-1])
+        figures |= {"cameras_left_out": lost}
     if guessed:
         notes = (*notes, f"{len(guessed)} frames could not be placed by structure from motion or its points and are interpolated")
     floating = contradictory_points(structure, *_reach_of(features), config.conflict)
