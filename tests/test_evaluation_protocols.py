@@ -1,5 +1,7 @@
 """Protocols: co-visibility on synthetic truth, cameramen, novel views and times, and a whole protocol on an analytic scene."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from fourfold.evaluation import metrics, novel_views
 from fourfold.evaluation.image_metrics.learned import Learned, clip_over_time, clip_similarity, lpips
 from fourfold.evaluation.protocols.catalogue import PROTOCOLS, find_protocol
 from fourfold.evaluation.protocols.covisibility import DepthView, Reprojection, cameramen, covisible_by_depth, covisible_by_flow, least_views
-from fourfold.evaluation.protocols.regions import Evidence, regions_of
+from fourfold.evaluation.protocols.regions import Evidence, mask_source, regions_of
 from fourfold.evaluation.protocols.score import score_protocol
 from fourfold.geometry.gaussians import Gaussians
 
@@ -135,6 +137,19 @@ def test_protocols_are_consistent():
     assert find_protocol("n3dv").variant("ssim") != find_protocol("panoptic_sports").variant("ssim")
     with pytest.raises(FourfoldError, match="there is no protocol 'nothing': choose one of plain"):
         find_protocol("nothing")
+
+
+def test_given_covisibility_is_used_and_told(capture, tmp_path):
+    protocol = find_protocol("dycheck_iphone")
+    assert mask_source(protocol, capture, "covisible") == "own"
+    masks = np.random.default_rng(0).random((6, 64, 96)) < 0.5
+    for index, mask in enumerate(masks):
+        Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / f"3_{index + 100:05d}.png")
+    names = tuple(f"camera {v}" for v in range(4))
+    given = replace(capture, view_names=names, facts={**capture.facts, "covisible_folder": str(tmp_path)})
+    assert mask_source(protocol, given, "covisible") == "given"
+    found = regions_of(protocol, given, Evidence())["covisible"]
+    assert all((found[3, t] == masks[t]).all() for t in range(6))
 
 
 class _L1:

@@ -91,6 +91,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         (*_masked("", "covisible"), *CLIP),
         size=(360, 480),
         covisibility="flow",
+        dynamic_is_covisible=True,
         remarks=("CLIP-T compares the model's own renders five entries apart, of the same camera.",),
     ),
     Protocol(
@@ -196,6 +197,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         (*_masked("", "covisible"), *_masked("_dynamic", "dynamic")),
         size=(960, 540),
         covisibility="depth",
+        dynamic_is_covisible=True,
         flow_threshold=1.0,
         without_cameramen=True,
         remarks=("The threshold of the flow is not published; 1 pixel at 960 x 540 is ours.",),

@@ -7,6 +7,8 @@ from typing import Literal
 
 Region = Literal["full", "dynamic", "static", "foreground", "covisible", "box"]
 Covisibility = Literal["none", "flow", "depth"]
+MaskSource = Literal["given", "own"]
+"""Masks that came with the data set, which published figures used, or that were estimated here."""
 Background = Literal["as filmed", "white", "black"]
 
 
@@ -31,6 +33,10 @@ class Measure:
         """Metric, form and region in one word: two figures can be compared if this is the same."""
         return ":".join(part for part in (self.metric, self.form, self.region) if part)
 
+    def variant_with(self, masks: MaskSource) -> str:
+        """`variant`, and where its masks come from: under other masks a figure is another one."""
+        return self.variant if self.region == "full" else f"{self.variant}, {masks} masks"
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -47,6 +53,7 @@ class Protocol:
         background: what is behind captures with an opacity, or behind the foreground in a foreground-only protocol.
         foreground_only: only the moving layers are rendered, and the truth is masked.
         covisibility: how co-visible pixels are found.
+        dynamic_is_covisible: what moves counts as co-visible everywhere (HiMoR, LetCamsGo).
         flow_threshold: a pixel is also dynamic where the flow of the test camera exceeds this many pixels at 960 pixels of width; 0: masks alone.
         without_cameramen: leave out who films.
         skip_trained: leave out test images that are also trained on.
@@ -65,6 +72,7 @@ class Protocol:
     background: Background = "as filmed"
     foreground_only: bool = False
     covisibility: Covisibility = "none"
+    dynamic_is_covisible: bool = False
     flow_threshold: float = 0.0
     without_cameramen: bool = False
     skip_trained: bool = False
@@ -72,5 +80,5 @@ class Protocol:
     remarks: tuple[str, ...] = ()
 
     def variant(self, key: str) -> str | None:
-        """The variant of the figure `key`, None if the protocol has no such figure."""
-        return next((m.variant for m in self.measures if m.key == key), None)
+        """The variant of the figure `key` under the data set's own masks, None if the protocol has no such figure."""
+        return next((m.variant_with("given") for m in self.measures if m.key == key), None)

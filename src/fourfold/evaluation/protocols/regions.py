@@ -10,11 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout
 from fourfold.evaluation.protocols.covisibility import DepthView, cameramen, covisible_by_depth, covisible_by_flow
-from fourfold.evaluation.protocols.protocol import Protocol
+from fourfold.evaluation.protocols.protocol import MaskSource, Protocol, Region
 from fourfold.priors.classical.flow import flow_between
 
 Mask = NDArray[np.bool_]
@@ -51,11 +52,22 @@ def regions_of(protocol: Protocol, capture: Capture, evidence: Evidence) -> dict
     found["foreground"] = {k: m for k in frames if (m := _objects(capture, evidence, k)) is not None}
     if "covisible" in wanted:
         seen = {k: _covisible(protocol, capture, evidence, k) for k in frames}
-        found["covisible"] = {k: m | found["dynamic"].get(k, np.zeros_like(m)) for k, m in seen.items() if m is not None}
+        moves = found["dynamic"] if protocol.dynamic_is_covisible else {}
+        found["covisible"] = {k: m | moves.get(k, np.zeros_like(m)) for k, m in seen.items() if m is not None}
     found["box"] = found["foreground"]
     if protocol.without_cameramen:
         found = {name: _without_cameramen(capture, found["foreground"], masks) for name, masks in found.items()}
     return {name: masks for name, masks in found.items() if name in wanted}
+
+
+def mask_source(protocol: Protocol, capture: Capture, region: Region) -> MaskSource:
+    """Whether the masks of `region` came with the data set: co-visibility as pictures, the others as object masks of every measured view."""
+    frames = frames_of(protocol, capture)
+    if region == "covisible":
+        given = bool(frames) and all(_given_covisible(capture, key) is not None for key in frames)
+    else:
+        given = bool(frames) and not protocol.flow_threshold and all(capture.has("masks", view) for view in {v for v, _ in frames})
+    return "given" if given else "own"
 
 
 def frames_of(protocol: Protocol, capture: Capture) -> list[Key]:
@@ -95,7 +107,22 @@ def _with_flow(capture: Capture, key: Key, mask: Mask, threshold: float) -> Mask
     return start | (cv2.morphologyEx(moved.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
 
 
+def _given_covisible(capture: Capture, key: Key) -> Mask | None:
+    """The data set's own co-visibility picture of a held-out image (DyCheck's `covisible/`), None where it brought none."""
+    view, index = key
+    folder = Path(str(capture.facts.get("covisible_folder", "")))
+    held = np.flatnonzero(capture.heldout[view]).tolist()
+    files = sorted(folder.glob(f"{capture.view_names[view].rpartition(' ')[2]}_*.png")) if folder.name else []
+    if index not in held or len(files) != len(held):
+        return None
+    picture = np.asarray(Image.open(files[held.index(index)]).convert("L"))
+    return cv2.resize(picture, tuple(int(n) for n in capture.sizes[view]), interpolation=cv2.INTER_NEAREST) > 0
+
+
 def _covisible(protocol: Protocol, capture: Capture, evidence: Evidence, key: Key) -> Mask | None:
+    given = _given_covisible(capture, key)
+    if given is not None:
+        return given
     train = capture.train_frames()
     chosen = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_TRAINING_VIEWS)).round().astype(int))]
     if protocol.covisibility == "flow":

@@ -17,7 +17,7 @@ from fourfold.evaluation import heldout, metrics
 from fourfold.evaluation.image_metrics.learned import LPIPS_NETWORKS, Learned, clip_over_time, clip_similarity, lpips
 from fourfold.evaluation.novel_views import novel_time
 from fourfold.evaluation.protocols.protocol import Measure, Protocol
-from fourfold.evaluation.protocols.regions import Key, Mask, frames_of, keep_regions
+from fourfold.evaluation.protocols.regions import Key, Mask, frames_of, keep_regions, mask_source
 from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
 
@@ -99,7 +99,8 @@ def score_protocol(protocol: Protocol, scene: Scene, capture: Capture, regions: 
         if found[measure.key] is None:
             missing.setdefault(measure.key, "no held-out image has pixels or moments for it")
     size = (int(capture.sizes[keys[0][0]][0]), int(capture.sizes[keys[0][0]][1])) if keys else (0, 0)
-    return Outcome(found, {m.key: m.variant for m in protocol.measures}, missing, size, protocol.size in (None, size), rows)
+    variants = {m.key: m.variant_with(mask_source(protocol, capture, m.region)) for m in protocol.measures}
+    return Outcome(found, variants, missing, size, protocol.size in (None, size), rows)
 
 
 def _shoot(protocol: Protocol, scene: Scene, capture: Capture, key: Key, regions: Regions) -> Shot:
