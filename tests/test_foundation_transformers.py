@@ -171,6 +171,21 @@ def test_the_provider_follows_the_prompts_file(capture):
     assert isinstance(masks, Masks) and (masks.mask[0] == 0).all() and (masks.mask[1][:2] != 0).all()
 
 
+def test_without_prompts_what_moves_is_followed(capture, monkeypatch):
+    moving = np.full((3, 42, 56), -1, np.int8)
+    classical = Masks(Provenance("motion"), (moving.copy(), moving))
+    monkeypatch.setattr(sam2_video, "motion_masks", lambda _: classical)
+    provider = next(p for p in all_providers() if p.name == "sam2")
+    (masks,) = provider.make(capture, Priors())
+    assert (
+        (masks.mask[0] == -1).all() and masks.provenance.provider == "motion" and masks.provenance.notes
+    )  # nothing moves: the classical masks serve
+    classical.mask[0][1, 10:25, 10:25] = 1
+    (masks,) = provider.make(capture, Priors())
+    assert masks.provenance.provider == "sam2" and (masks.mask[1] == -1).all()
+    assert (masks.mask[0] == sam2_video.segment(capture, prompts.automatic_prompts(classical, capture.train), "sam2-tiny").mask[0]).all()
+
+
 def test_clip_embeds_images_and_texts():
     model = clip.Clip()
     image = np.random.default_rng(0).random((32, 62, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
-from fourfold.errors import FourfoldError
 from fourfold.priors.classical.motion_masks import motion_masks
 from fourfold.priors.contracts import Masks, Priors, Provenance
 from fourfold.priors.foundation import weights
@@ -87,10 +87,11 @@ def _make(capture: Capture, priors: Priors) -> list[Masks]:
         return [segment(capture, read_prompts(file, capture), weights.first_here(*NAMES))]
     classical = motion_masks(capture)
     prompts = automatic_prompts(classical, capture.train & capture.present)
+    note = "SAM 2 follows the largest moving part of each view, the classical masks serve where there is none: point at objects in prompts.json"
     if not prompts:
-        raise FourfoldError(f"nothing moves that SAM 2 could follow: point at it in {capture.root.parent / 'prompts.json'}")
-    note = "SAM 2 follows the largest moving part of each view: point at other objects in prompts.json"
-    return [segment(capture, prompts, weights.first_here(*NAMES), (note,))]
+        return [replace(classical, provenance=replace(classical.provenance, notes=(*classical.provenance.notes, note)))]
+    followed, views = segment(capture, prompts, weights.first_here(*NAMES), (note,)), {p.view for p in prompts}
+    return [replace(followed, mask=tuple((followed if v in views else classical).mask[v] for v in range(capture.views)))]
 
 
 def _inputs(capture: Capture) -> str:
