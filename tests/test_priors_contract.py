@@ -115,7 +115,7 @@ def test_priors_have_other_names():
     assert prior_names("tracks") == ("tracks2d",)
     assert prior_names("depth, Masks,3d-tracks,depth") == ("depth", "masks", "tracks3d")
     assert prior_names("point_maps:plane") == ("pointmaps:plane",)
-    with pytest.raises(FourfoldError, match="there is no prior 'trakcs': choose one or several of"):
+    with pytest.raises(FourfoldError, match="there is no prior 'trakcs': choose one of"):
         prior_names("depth,trakcs")
     assert set(providers.ALSO_CALLED.values()) <= set(CONTRACTS)
 

@@ -99,7 +99,7 @@ def prior_names(text: str) -> tuple[str, ...]:
         name, colon, provider = word.partition(":")
         name = ALSO_CALLED.get(name.lower().replace("_", "-"), name.lower())
         if name not in CONTRACTS:
-            raise FourfoldError(f"there is no prior {word!r}: choose one or several of {', '.join(CONTRACTS)}, separated by commas")
+            raise FourfoldError(f"there is no prior {word!r}: choose one of {', '.join(CONTRACTS)}")
         names.append(name + colon + provider)
     return tuple(dict.fromkeys(names))
 
