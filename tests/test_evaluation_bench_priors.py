@@ -215,6 +215,8 @@ def test_the_table_is_made_kept_and_written(base: Path, folder: Path, monkeypatc
     assert len(said) == 4
     monkeypatch.setattr(bench_priors, "prepare_priors", None)
     assert bench(choice, folder, said.append) == rows
+    assert bench(replace(choice, finished=True, noise=False), folder) == [r for r in rows if not r.noise]
+    assert bench(replace(choice, finished=True, kinds=("casual",), inputs=("images",), providers=("chained_lucas_kanade",)), folder) == []
     write_page(rows, folder / "priors.md", choice, False)
     text = (folder / "priors.md").read_text()
     assert "fourfold bench priors --json --kinds casual --seeds 1 --priors flow tracks2d" in text

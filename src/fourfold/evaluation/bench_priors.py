@@ -30,7 +30,7 @@ from fourfold.evaluation.bench_priors_scores import (
 from fourfold.evaluation.bench_priors_tracks import score_space_tracks, score_tracks2d
 from fourfold.evaluation.bench_priors_truth import ExactScene
 from fourfold.files import key_of, write_json
-from fourfold.priors.providers import Provider, all_providers, prepare_priors
+from fourfold.priors.providers import CONTRACTS, Provider, all_providers, prepare_priors
 
 SCORES: dict[str, Callable[[Any, Judge], Figures | None]] = {
     "cameras": score_cameras,
@@ -90,7 +90,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to measure: kinds of captures, number of seeds, whether also with noise, priors and providers (all if empty), and inputs."""
+    """What to measure: kinds of captures, number of seeds, whether also with noise, priors and providers (all if empty), and inputs.
+
+    `finished` measures nothing: only rows that the folder holds already.
+    """
 
     kinds: Sequence[str] = tuple(DRAFTS)
     seeds: int = 1
@@ -98,6 +101,7 @@ class Choice:
     priors: Sequence[str] = ()
     providers: Sequence[str] = ()
     inputs: Sequence[str] = ("exact", "images")
+    finished: bool = False
 
 
 def bench(choice: Choice, folder: Path, say: Callable[[str], None] = lambda _: None) -> list[Row]:
@@ -161,6 +165,8 @@ def _rows(name: str, base: Path, scene: ExactScene, job: _Job, choice: Choice, f
     kept = folder / "rows" / f"{key_of(capture.root.name, job.prior, job.provider.name, job.provider.version, VERSION)}.json"
     if kept.exists():
         return [Row(**json.loads(kept.read_text()))]
+    if choice.finished:
+        return []
     say(f"{name}: {job.prior} from {job.provider.name}, {job.inputs}{' with noise' if job.noise else ''}")
     found = _measure(capture, base, scene, job, folder / "priors" / capture.root.name)
     if found is None:
@@ -186,7 +192,7 @@ def _measure(capture: Capture, base: Path, scene: ExactScene, job: _Job, out: Pa
     note_seconds(done.seconds, out)
     if not (out / job.provider.name / SECONDS).exists():
         return None
-    estimate = getattr(done.priors, job.prior)
+    estimate = CONTRACTS[job.prior].load(out / job.provider.name)  # not done.priors: what the provider needs may have brought the prior, too
     figures = SCORES[job.prior](estimate, Judge(done.capture, base, scene))
     seconds = json.loads((out / job.provider.name / SECONDS).read_text())
     return rounded(figures), round(seconds, 2), None if figures else "nothing of the estimate could be judged"

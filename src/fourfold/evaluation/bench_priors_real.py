@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from fourfold.evaluation.prior_scores import mask_scores
 from fourfold.files import key_of, write_json
 from fourfold.geometry.epipolar import fundamental_matrix, sampson_error
 from fourfold.priors.contracts import Flow, Masks
-from fourfold.priors.providers import Preparation, Provider, all_providers, prepare_priors
+from fourfold.priors.providers import CONTRACTS, Provider, all_providers, prepare_priors
 
 CAMEL_PIXELS, BALLOON_PIXELS = 427 * 240, 480 * 270
 """Pixels per image at which the two clips are measured."""
@@ -41,7 +42,7 @@ def bench_real(choice: Choice, folder: Path, say: Callable[[str], None] = lambda
     for prior, judged in (("masks", _camel), ("flow", _balloon)):
         for provider in all_providers() if not choice.priors or prior in choice.priors else ():
             if prior in provider.makes and not provider.name.startswith("given") and (not choice.providers or provider.name in choice.providers):
-                rows += judged(provider, folder, say)
+                rows += judged(provider, folder, say, choice.finished)
     return rows
 
 
@@ -52,31 +53,29 @@ def _source(*parts: str) -> Path:
     return path
 
 
-def _camel(provider: Provider, folder: Path, say: Callable[[str], None]) -> list[Row]:
+def _camel(provider: Provider, folder: Path, say: Callable[[str], None], finished: bool) -> list[Row]:
     """Masks of camel from its images alone, against its true masks."""
     source, root = _source("clips", "camel"), folder / "captures" / "camel"
     true = prepare_capture([source], root / "with_masks", pixels=CAMEL_PIXELS)
     bare = prepare_capture([source / "images"], root / "bare", pixels=CAMEL_PIXELS)
 
-    def score(done: Preparation) -> Figures:
-        masks: Masks = done.priors.masks  # type: ignore[assignment]
+    def score(masks: Masks, _: Capture) -> Figures:
         train = bare.train[0] & true.present[0]
         exact = np.stack([np.asarray(true.mask(0, int(t))) for t in np.flatnonzero(train)])
         return dict(mask_scores(masks.mask[0][train], exact))
 
-    return _row("camel (real)", "masks", provider, bare, folder, score, say)
+    return _row("camel (real)", "masks", provider, bare, folder, score, None if finished else say)
 
 
-def _balloon(provider: Provider, folder: Path, say: Callable[[str], None]) -> list[Row]:
+def _balloon(provider: Provider, folder: Path, say: Callable[[str], None], finished: bool) -> list[Row]:
     """Flow on Balloon1 against the epipolar lines of its given cameras; the median is of what rests, the balloon is a small part."""
     capture = prepare_capture([_source("nvidia_balloon1")], folder / "captures" / "balloon1", pixels=BALLOON_PIXELS)
 
-    def score(done: Preparation) -> Figures:
-        flow: Flow = done.priors.flow  # type: ignore[assignment]
-        errors = np.concatenate([epipolar_errors(flow, done.capture, v) for v in range(capture.views) if capture.train[v].sum() > 1])
+    def score(flow: Flow, posed: Capture) -> Figures:
+        errors = np.concatenate([epipolar_errors(flow, posed, v) for v in range(capture.views) if capture.train[v].sum() > 1])
         return {"epipolar_median": float(np.median(errors)), "epipolar_within_1px": 100 * float((errors < 1).mean()), "vectors": float(errors.size)}
 
-    return _row("balloon1 (real)", "flow", provider, capture, folder, score, say)
+    return _row("balloon1 (real)", "flow", provider, capture, folder, score, None if finished else say)
 
 
 def epipolar_errors(flow: Flow, capture: Capture, view: int) -> NDArray[np.float64]:
@@ -97,16 +96,25 @@ def epipolar_errors(flow: Flow, capture: Capture, view: int) -> NDArray[np.float
 
 
 def _row(
-    name: str, prior: str, provider: Provider, capture: Capture, folder: Path, score: Callable[[Preparation], Figures], say: Callable[[str], None]
+    name: str,
+    prior: str,
+    provider: Provider,
+    capture: Capture,
+    folder: Path,
+    score: Callable[[Any, Capture], Figures],
+    say: Callable[[str], None] | None,
 ) -> list[Row]:
+    """The row of one provider on one clip, measured unless it is kept; without `say` nothing is measured."""
     reason = provider.missing(capture)
     row = Row(name, prior, provider.name, "images", False, None, None, reason)
     if reason is not None:
         return [row] if reason else []
-    say(f"{name}: {prior} from {provider.name}")
     kept = folder / "rows" / f"{key_of(capture.root.name, name, prior, provider.name, provider.version)}.json"
     if kept.exists():
         return [Row(**json.loads(kept.read_text()))]
+    if say is None:
+        return []
+    say(f"{name}: {prior} from {provider.name}")
     out = folder / "priors" / name.split()[0]
     try:
         done = prepare_priors(capture, [f"{prior}:{provider.name}"], out)
@@ -115,6 +123,10 @@ def _row(
     note_seconds(done.seconds, out)
     if not (out / provider.name / SECONDS).exists():
         return []
-    row = replace(row, metrics=rounded(score(done)), seconds=round(json.loads((out / provider.name / SECONDS).read_text()), 2))
+    row = replace(
+        row,
+        metrics=rounded(score(CONTRACTS[prior].load(out / provider.name), done.capture)),
+        seconds=round(json.loads((out / provider.name / SECONDS).read_text()), 2),
+    )
     write_json(kept, asdict(row))
     return [row]

@@ -34,6 +34,9 @@ class BenchPriors(Command):
     real: bool = False
     """Also measure on the real clips under $FOURFOLD_DATA (masks of camel, flow on Balloon1)."""
 
+    finished: bool = False
+    """Measure nothing: show what the folder holds already."""
+
     folder: Path = Path("bench_priors")
     """Where captures, priors and finished rows are kept; the same call again continues there."""
 
@@ -45,7 +48,7 @@ class BenchPriors(Command):
         from fourfold.evaluation.bench_priors_page import write_page
         from fourfold.evaluation.bench_priors_real import bench_real
 
-        choice = Choice(self.kinds, self.seeds, self.noise, self.priors, self.providers, self.inputs)
+        choice = Choice(self.kinds, self.seeds, self.noise, self.priors, self.providers, self.inputs, self.finished)
 
         def say(sentence: str) -> None:
             print(sentence, file=sys.stderr, flush=True)
