@@ -107,7 +107,8 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    assert priors.depth is not None
+    if priors.depth is None:
+        raise FourfoldError("a 3D tracker needs the prior 'depth' to start from")
     return [track(capture, priors.masks, priors.depth)]
 
 

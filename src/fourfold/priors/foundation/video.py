@@ -59,7 +59,7 @@ def frames_of(capture: Capture, view: int, times: Sequence[int]) -> NDArray[np.u
 
 def resized(images: NDArray[np.uint8], height: int, width: int, device: torch.device) -> Tensor:
     """(T, 3, height, width) float32 in 0 .. 255; pixel centres at +0.5 stay where they are in the image."""
-    parts = [torch.from_numpy(np.ascontiguousarray(i)).permute(2, 0, 1)[None].float() for i in images]
+    parts = [torch.from_numpy(np.array(i)).permute(2, 0, 1)[None].float() for i in images]
     return torch.cat([F.interpolate(p, (height, width), mode="bilinear", align_corners=False, antialias=True) for p in parts]).to(device)
 
 

@@ -1,0 +1,313 @@
+"""Small packages with the public signatures of research repositories, whose networks are trivial and whose answers are known.
+
+They are written as source files, as the adapters find the real ones: on the Python path. The networks see a bright dot (or a plane) in the
+tensors they are given and answer in their own conventions, which are those of the repositories: pixel centres at whole numbers for
+CoTracker, TAPIP3D, MVTracker and SpatialTracker, at +0.5 for TAPIR and DKM.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+
+COTRACKER = {
+    "cotracker/__init__.py": "",
+    "cotracker/models/__init__.py": "",
+    "cotracker/models/build_cotracker.py": """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        # Follows the brightest place of each frame from the query's frame on; earlier frames stay at the query, as in the real network.
+        def __init__(self, offline, window_len):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+            self.model_resolution = (48, 64)
+            self.offline, self.window_len = offline, window_len
+
+        def forward(self, video, queries, iters=4):
+            assert iters == 6 and (self.offline or video.shape[1] >= self.window_len)
+            light = video[0].mean(1)
+            height, width = light.shape[-2:]
+            weight = (light - 100).clamp_min(0) ** 2
+            y = (weight.sum(2) * torch.arange(height)).sum(1) / weight.sum((1, 2))
+            x = (weight.sum(1) * torch.arange(width)).sum(1) / weight.sum((1, 2))
+            place = torch.stack([x, y], 1)
+            moved = place[:, None] + queries[0, :, 1:] - place[queries[0, :, 0].long()]
+            later = torch.arange(len(light))[:, None] >= queries[0, :, 0]
+            xy = torch.where(later[..., None], moved, queries[0, :, 1:])
+            return xy[None], later[None] * 0.9 + 0.05, later[None] * 0.7 + 0.1, None
+
+    def build_cotracker(checkpoint=None, offline=True, window_len=16, v2=False):
+        return Net(offline, window_len)
+    """,
+}
+
+TAPNET = {
+    "tapnet/__init__.py": "",
+    "tapnet/torch/__init__.py": "",
+    "tapnet/torch/tapir_model.py": """
+    import torch
+    from torch import nn
+
+    class TAPIR(nn.Module):
+        def __init__(self, pyramid_level=1, extra_convs=True):
+            super().__init__()
+            self.torch_pips_mixer = nn.Module()
+            self.torch_pips_mixer.linear = nn.Linear(388 + (pyramid_level + 2) * 49, 1)
+            if extra_convs:
+                self.extra_convs = nn.Linear(1, 1)
+
+        def forward(self, video, query_points, query_chunk_size=64):
+            assert video.shape[2:] == (256, 256, 3) and video.min() >= -1.001 and video.max() <= 1.001
+            light = (video[0].mean(-1) + 0.2).clamp_min(0) ** 2
+            centre = torch.arange(256) + 0.5
+            y = (light.sum(2) * centre).sum(1) / light.sum((1, 2))
+            x = (light.sum(1) * centre).sum(1) / light.sum((1, 2))
+            place = torch.stack([x, y], 1)
+            start = query_points[0]
+            tracks = place[None] + (start[:, [2, 1]] - place[start[:, 0].long()])[:, None]
+            logit = torch.zeros(tracks.shape[:2])
+            logit[:, 0], logit[:, 1], logit[:, 2] = -4.0, 4.0, 4.0
+            unsure = torch.full_like(logit, -4.0)
+            unsure[:, 2] = 4.0
+            return {"tracks": tracks[None], "occlusion": logit[None], "expected_dist": unsure[None]}
+    """,
+}
+
+MVTRACKER = {
+    "mvtracker/__init__.py": "",
+    "mvtracker/models/__init__.py": "",
+    "mvtracker/models/core/__init__.py": "",
+    "mvtracker/models/core/mvtracker/__init__.py": "",
+    "mvtracker/models/core/mvtracker/mvtracker.py": """
+    import torch
+    from torch import nn
+
+    class MVTracker(nn.Module):
+        def __init__(self, sliding_window_len, **settings):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+            self.S = sliding_window_len
+    """,
+    "mvtracker/models/evaluation_predictor_3dpt.py": """
+    import torch
+
+    def brightest(rgbs, depths, intrs, extrs):
+        # Where the bright dot is in the world at each moment, from the first camera, pixel centres at whole numbers.
+        places = []
+        for image, depth, K, pose in zip(rgbs, depths, intrs, extrs):
+            weight = (image.mean(0) - 100).clamp_min(0) ** 2
+            y = (weight.sum(1) * torch.arange(weight.shape[0])).sum() / weight.sum()
+            x = (weight.sum(0) * torch.arange(weight.shape[1])).sum() / weight.sum()
+            z = depth[0, int(y.round()), int(x.round())]
+            point = torch.linalg.inv(K) @ torch.stack([x, y, torch.ones(())]) * z
+            places.append(pose[:3, :3].T @ (point - pose[:3, 3]))
+        return torch.stack(places)
+
+    class EvaluationPredictor(torch.nn.Module):
+        def __init__(self, multiview_model, interp_shape, grid_size, n_grids_per_view, n_iters):
+            super().__init__()
+            self.model = multiview_model
+
+        def forward(self, rgbs, depths, query_points_3d, intrs, extrs):
+            assert rgbs.max() > 100 and rgbs.shape[2] >= self.model.S and extrs.shape[-2:] == (3, 4)
+            place = brightest(rgbs[0, 0], depths[0, 0], intrs[0, 0], extrs[0, 0])
+            start = query_points_3d[0]
+            tracks = place[:, None] + start[:, 1:] - place[start[:, 0].long()]
+            later = torch.arange(len(place))[:, None] >= start[:, 0]
+            return {"traj_e": tracks[None] * later[None, ..., None], "vis_e": None, "vis_e_as_prob": later[None] * 0.8}
+    """,
+}
+
+SPATIALTRACKER = {
+    "models/__init__.py": "",
+    "models/spatracker/__init__.py": "",
+    "models/spatracker/predictor.py": "",
+    "models/spatracker/models/__init__.py": "",
+    "models/spatracker/models/build_spatracker.py": """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, rgbds, queries, iters, wind_S):
+            places = []
+            for frame in rgbds[0]:
+                weight = (frame[:3].mean(0) - 100).clamp_min(0) ** 2
+                y = (weight.sum(1) * torch.arange(weight.shape[0])).sum() / weight.sum()
+                x = (weight.sum(0) * torch.arange(weight.shape[1])).sum() / weight.sum()
+                places.append(torch.stack([x, y, frame[3, int(y.round()), int(x.round())]]))
+            place = torch.stack(places)
+            start = queries[0]
+            tracks = place[:, None] + start[:, 1:] - place[start[:, 0].long()]
+            later = torch.arange(len(place))[:, None] >= start[:, 0]
+            return tracks[None] * later[None, ..., None], None, later[None] * 0.8
+
+    def build_spatracker_from_cfg(checkpoint=None, seq_length=8):
+        return Net()
+    """,
+}
+
+DEPTHS = {
+    "moge/__init__.py": "",
+    "moge/model/__init__.py": "",
+    "moge/model/v2.py": """
+    import math
+    import torch
+
+    class MoGeModel(torch.nn.Module):
+        # Metric depth of a plane, read from the red channel (0 .. 1 is 0 .. 10 metres) and checked to know the field of view; dark is sky.
+        @classmethod
+        def from_pretrained(cls, path):
+            net = cls()
+            net.weight = torch.nn.Parameter(torch.load(path, weights_only=True)["model"]["weight"])
+            return net
+
+        def infer(self, image, fov_x=None, use_fp16=True):
+            focal = image.shape[-1] / 2 / math.tan(math.radians(fov_x) / 2)
+            assert abs(focal - 80) < 1e-3 and not use_fp16
+            depth = image[0] * 10
+            return {"depth": torch.where(depth > 0, depth, torch.inf), "points": None}
+    """,
+    "unidepth/__init__.py": "",
+    "unidepth/models/__init__.py": """
+    import torch
+
+    class UniDepthV2(torch.nn.Module):
+        @classmethod
+        def from_pretrained(cls, folder, local_files_only=False):
+            assert local_files_only
+            return cls()
+
+        def infer(self, rgb, camera=None):
+            assert rgb.dtype == torch.uint8 and camera.shape == (1, 3, 3) and abs(float(camera[0, 0, 0]) - 80) < 1e-3
+            depth = rgb[:1].float()[None] / 25.5
+            return {"depth": depth, "confidence": torch.full_like(depth, 0.5)}
+    """,
+    "depth_anything_3/__init__.py": "",
+    "depth_anything_3/api.py": """
+    from types import SimpleNamespace
+    import numpy as np
+    import torch
+
+    class DepthAnything3(torch.nn.Module):
+        @classmethod
+        def from_pretrained(cls, folder, local_files_only=False):
+            assert local_files_only
+            return cls()
+
+        def inference(self, image, extrinsics=None, intrinsics=None):
+            small = np.stack([i[1::2, 1::2, 0] for i in image]).astype(np.float32) / 25.5
+            assert extrinsics is not None and extrinsics.shape == (len(image), 4, 4) and intrinsics.shape == (len(image), 3, 3)
+            return SimpleNamespace(depth=small, conf=np.full_like(small, 4.0), sky=None)
+    """,
+}
+
+FAMILY = {
+    "dust3r/__init__.py": "",
+    "dust3r/model.py": """
+    import torch
+
+    class AsymmetricCroCo3DStereo(torch.nn.Module):
+        # The first image's depth is in its red channel, the second's answer is nonsense: only the first may be used.
+        @classmethod
+        def from_pretrained(cls, folder, local_files_only=False):
+            assert local_files_only
+            return cls()
+
+        def forward(self, view1, view2):
+            image = view1["img"]
+            assert max(image.shape[-2:]) <= 512 and image.shape[-1] % 16 == 0 and image.shape[-2] % 16 == 0 and image.abs().max() <= 1
+            z = (image[:, 0] + 1) * 5
+            points = torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], -1)
+            return {"pts3d": points, "conf": torch.full_like(z, 5.0)}, {"pts3d_in_other_view": -points}
+    """,
+    "mast3r/__init__.py": "",
+    "mast3r/model.py": """
+    import torch
+    from dust3r.model import AsymmetricCroCo3DStereo
+
+    class AsymmetricMASt3R(AsymmetricCroCo3DStereo):
+        def forward(self, view1, view2):
+            answers = []
+            for view in (view1, view2):
+                image = view["img"]
+                conf = torch.full(image.shape[2:], 4.0)[None]
+                answers.append({"desc": image.permute(0, 2, 3, 1), "desc_conf": conf})
+            return tuple(answers)
+    """,
+    "mast3r/fast_nn.py": """
+    import numpy as np
+    import torch
+
+    def fast_reciprocal_NNs(a, b, subsample_or_initxy1=8, device="cuda", dist="l2", block_size=None):
+        # The images are one texture, the second shifted by 32 of its pixels to the left: pixel x of the first is x - 32 there.
+        step = subsample_or_initxy1
+        y, x = np.mgrid[step // 2 : a.shape[0] : step, 32 + step // 2 : a.shape[1] : step].reshape(2, -1)
+        return np.stack([x, y], 1), np.stack([x - 32, y], 1)
+    """,
+}
+
+DKM = {
+    "networks/__init__.py": "",
+    "networks/dkm/__init__.py": "",
+    "networks/dkm/models/__init__.py": "",
+    "networks/dkm/models/dkm.py": "",
+    "networks/dkm/models/model_zoo/__init__.py": "",
+    "networks/dkm/models/model_zoo/DKMv3.py": """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        # The second image is the first one moved to the right by an eighth of the padded width; nothing matches in the black frame.
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def match(self, a, b):
+            assert a.shape[-1] * 3 == a.shape[-2] * 4
+            y, x = torch.meshgrid(torch.linspace(-0.95, 0.95, 20), torch.linspace(-0.95, 0.7, 20), indexing="ij")
+            warp = torch.stack([x, y, x + 0.25, y], -1)
+            return warp, torch.full(warp.shape[:2], 0.6)
+
+        def sample(self, warp, certainty, count):
+            rows = torch.randperm(warp[..., 0].numel())[:count]
+            return warp.reshape(-1, 4)[rows], certainty.reshape(-1)[rows]
+
+    def DKMv3(weights, h, w):
+        return Net()
+    """,
+}
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, package: dict[str, str]) -> Path:
+    """Write `package` into `folder`, put it on the Python path, and make a weights folder for the adapters; returns the latter."""
+    from fourfold.priors.foundation.checkout import research_module
+
+    for name, text in package.items():
+        path = folder / "code" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+    for name in {n.partition("/")[0] for n in package}:
+        for known in [m for m in sys.modules if m.partition(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, known)
+    research_module.cache_clear()
+    monkeypatch.syspath_prepend(str(folder / "code"))
+    weights = folder / "weights"
+    weights.mkdir()
+    monkeypatch.setenv("FOURFOLD_WEIGHTS", str(weights))
+    return weights
+
+
+def save_state(path: Path, **tensors: torch.Tensor) -> None:
+    """A torch file with these tensors."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(tensors, path)
