@@ -58,6 +58,14 @@ def test_both_public_namings_are_read():
     assert list(raft_network.renamed({f"module.{key}": torch.zeros(1) for key in here})) == here
 
 
+def test_equals_torchvision_on_the_same_weights(state):
+    expected = {(20, 30): [2.872, -2.2417], (64, 68): [2.7488, -2.2194], (100, 110): [2.6964, -2.1081]}  # torchvision 0.28, 12 updates
+    with torch.no_grad():
+        ahead, _ = raft_network.both_ways(state, _waves(0, 0).to(state["fnet.conv1.weight"]), _waves(3, -2).to(state["fnet.conv1.weight"]), 12)
+    for (row, column), flow in expected.items():
+        assert ahead[:, row, column].tolist() == pytest.approx(flow, abs=5e-4)
+
+
 def test_flow_is_exact_about_direction_and_size(state):
     first, second = (np.clip(_waves(*shift).permute(1, 2, 0).numpy() * 255, 0, 255).astype(np.uint8) for shift in ((0, 0), (3, -2)))
     for scale in (1, 2):

@@ -13,6 +13,7 @@ from torch import Tensor
 from fourfold.errors import FourfoldError
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.aliked_network import dense_maps, descriptors_at
+from fourfold.priors.foundation.video import device_here
 from fourfold.priors.matching import PointFeatures
 
 
@@ -38,7 +39,8 @@ class Aliked:
 
     def __init__(self, config: AlikedConfig = AlikedConfig()) -> None:
         path = weights.require("aliked")
-        self.config, self.state = config, weights.load_state(path)
+        self.config = config
+        self.state = {key: value.to(device_here()) for key, value in weights.load_state(path).items()}
         if self.state.get("desc_head.agg_weights", torch.empty(0)).shape != (16, 128, 128):
             raise FourfoldError(f"the weights {path} are not those of ALIKED-n16: get them with `fourfold weights get aliked`")
 

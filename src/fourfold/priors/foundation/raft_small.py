@@ -17,6 +17,7 @@ from fourfold.priors.classical.flow import Field, FlowConfig, Image, flow_of_pai
 from fourfold.priors.contracts import Flow, Priors, Provenance
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.raft_network import SMALLEST, STEP, both_ways, renamed
+from fourfold.priors.foundation.video import device_here
 from fourfold.priors.providers import Provider
 
 
@@ -36,12 +37,12 @@ class RaftConfig:
 
 
 def load_raft() -> dict[str, Tensor]:
-    """The tensors of RAFT-small under the authors' names. FourfoldError if the file is not here or holds another network."""
+    """The tensors of RAFT-small under the authors' names, on the accelerator if any. FourfoldError if the file is not here or is another network."""
     path = weights.require("raft-small")
     state = renamed(weights.load_state(path))
     if "update_block.gru.convz.weight" not in state or state["fnet.conv2.weight"].shape[0] != 128:
         raise FourfoldError(f"the weights {path} are not those of RAFT-small: get them with `fourfold weights get raft-small`")
-    return state
+    return {key: value.to(device_here()) for key, value in state.items()}
 
 
 @torch.no_grad()
