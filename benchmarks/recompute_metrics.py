@@ -15,8 +15,8 @@ def main(run: Path) -> float:
     for file in sorted(kept.glob("*.png")):
         image, truth = (np.asarray(Image.open(f), np.float64) / 255 for f in (file, kept / "truth" / file.name))
         found["psnr"].append(peak_signal_noise_ratio(truth, image, data_range=1))
-        how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1, "channel_axis": 2}
-        found["ssim"].append(structural_similarity(image, truth, **how))
+        wang = structural_similarity(image, truth, data_range=1, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+        found["ssim"].append(wang)
         mask = kept / "masks" / file.name
         if mask.exists():
             moving = np.asarray(Image.open(mask)) > 0

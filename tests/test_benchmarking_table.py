@@ -48,6 +48,7 @@ def test_a_generated_capture_from_end_to_end(tmp_path, capfd):
     assert row["metrics"]["psnr"] > 5 and row["metrics"]["epe_3d"] > 0 and row["device"] and row["commit"]
     run = Path(row["runs"][0]["run"])
     assert _recompute(run) < 1e-4
+    capfd.readouterr()  # what the script said
     assert json.loads((tmp_path / "out" / "synth_casual.json").read_text())["rows"] == result["rows"]
     assert "data:image/jpeg;base64," in (tmp_path / "out" / "synth_casual.html").read_text()
     assert "| synth_casual | **splat3d** | 0 |" in (tmp_path / "out" / "synth_casual.md").read_text()

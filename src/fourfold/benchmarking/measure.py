@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ KEYS = (
 )
 """Metric keys that every row has; null where a figure cannot be had."""
 
+MADE = "bench_made.json"
 PATIENCE = 4.0  # a run may take this many times its budget (and ten minutes more) before it is given up
 
 
@@ -52,23 +53,22 @@ def measured(task: Task) -> dict[str, Any]:
             return row
     empty = {"metrics": dict.fromkeys(KEYS), "seconds": None, "gaussians": None, "command": task.command, "run": str(task.folder)}
     try:
-        seconds = _reconstruct(task)
-        row = {**empty, **_figures(task, seconds)}
+        _reconstruct(task)
+        row = {**empty, **_figures(task)}
     except FourfoldError as error:
         return {**empty, "error": str(error)}
     write_json(kept, row)
     return row
 
 
-def _reconstruct(task: Task) -> float | None:
-    """Run the command unless its report is there; returns the seconds it took, None if it was there."""
+def _reconstruct(task: Task) -> None:
+    """Run the command unless its report is there."""
     if (task.folder / "report.json").exists() and (task.folder / "scene.safetensors").exists():
-        return None
+        return
     task.folder.parent.mkdir(parents=True, exist_ok=True)
     limit = None if task.options.time_budget is None else PATIENCE * task.options.time_budget + 600
     words = [sys.executable, "-m", "fourfold", *_words(task), "--json"]
     log = task.folder.with_name(task.folder.name + ".log")
-    started = time.perf_counter()
     with log.open("w") as out:
         try:
             done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=out, timeout=limit, check=False)
@@ -77,7 +77,7 @@ def _reconstruct(task: Task) -> float | None:
     if done.returncode:
         said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         raise FourfoldError(f"{task.command} failed with exit code {done.returncode}: {said[-1] if said else 'it said nothing'}")
-    return time.perf_counter() - started
+    write_json(task.folder / MADE, {"device": device(), "commit": commit()})
 
 
 def _words(task: Task) -> list[str]:
@@ -86,7 +86,7 @@ def _words(task: Task) -> list[str]:
     return shlex.split(task.command)[1:]
 
 
-def _figures(task: Task, seconds: float | None) -> dict[str, Any]:
+def _figures(task: Task) -> dict[str, Any]:
     run = Run(task.folder)
     outcome = score_run(task.protocol, run.scene, run.capture, task.folder)
     tracks = track_figures(run.scene, run.capture, task.capture)
@@ -99,7 +99,7 @@ def _figures(task: Task, seconds: float | None) -> dict[str, Any]:
         "size": list(outcome.size),
         "as_published": outcome.as_published,
         "images": len(outcome.frames),
-        "seconds": round(report["timing"]["total_s"] if seconds is None else seconds, 1),
+        "seconds": round(report["timing"]["total_s"], 1),
         "gaussians": facts["gaussians_static"] + facts["gaussians_dynamic"],
         "megabytes": round(facts["bytes"] / 1e6, 2),
         "peak_memory_megabytes": round(report["peak_rss_bytes"] / 1e6),
@@ -107,21 +107,26 @@ def _figures(task: Task, seconds: float | None) -> dict[str, Any]:
         "quality": task.options.quality,
         "budget_seconds": task.options.time_budget,
         "holdout": task.options.holdout,
-        "device": device(),
-        "commit": commit(),
+        **_made(task.folder),
     }
 
 
-@cache
+def _made(folder: Path) -> dict[str, Any]:
+    """The device and the commit a run was made with; unknown for a run that this benchmark did not make."""
+    file = folder / MADE
+    return json.loads(file.read_text()) if file.exists() else {"device": None, "commit": None}
+
+
 def commit() -> str:
-    """The commit of the source tree that runs, or the version where there is none."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--short=10", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=10
-        )
-    except OSError:
+    """The commit of the source tree that runs, with a "+" where files of the package differ from it, or the version where there is no git."""
+    here = Path(__file__).parents[1]
+    if shutil.which("git") is None:
         return __version__
-    return done.stdout.strip() if done.returncode == 0 else __version__
+    head, changes = (
+        subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
+        for words in (("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "--", "."))
+    )
+    return head.stdout.strip() + ("+" if changes.stdout.strip() else "") if head.returncode == 0 else __version__
 
 
 @cache
