@@ -37,16 +37,16 @@ def follow(model: Any, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Pr
     like, side = first_parameter(model), int(model.config.image_size)
     video = torch.cat([pixels(image, (side, side), like) for image in images])
     ids = sorted({prompt.id for prompt in prompts})
-    scores = torch.stack([_scores(model, video, images[0].shape[:2], [p for p in prompts if p.id == i]) for i in ids], 1)
+    scores = torch.stack([_scores(model, video, (images[0].shape[0], images[0].shape[1]), [p for p in prompts if p.id == i]) for i in ids], 1)
     best, who = scores.max(1)
     return torch.where(best > 0, torch.tensor(ids)[who], 0).to(torch.int32).numpy()
 
 
-def _scores(model: Any, video: Tensor, size: tuple[int, ...], prompts: Sequence[Prompt]) -> Tensor:
+def _scores(model: Any, video: Tensor, size: tuple[int, int], prompts: Sequence[Prompt]) -> Tensor:
     """(T, *size) logits of one object in all frames of `video` (T, 3, S, S): from its first prompt ahead, then back."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-    session = Sam2VideoInferenceSession(video, *size, video.device, dtype=video.dtype)
+    session = Sam2VideoInferenceSession(video, size[0], size[1], video.device, dtype=video.dtype)
     name = prompts[0].id
     for prompt in prompts:
         coordinates = prompt.points if prompt.box is None else np.concatenate([prompt.box.reshape(2, 2), prompt.points])

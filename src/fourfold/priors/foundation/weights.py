@@ -128,9 +128,10 @@ def _hub_snapshots(hub: str) -> Iterator[Path]:
 
 def _inside(folder: Path, row: Model) -> Path | None:
     """The file, or the folder, if `folder` holds all files of `row`; a lone config.json in a shared folder is nobody's."""
-    if len(row.files) > 1:
+    first, *others = row.files
+    if others:
         return folder if all(any((folder / name).is_file() for name in file.names) for file in row.files) and folder not in _own_folders() else None
-    return next((folder / name for name in row.files[0].names if (folder / name).is_file()), None)
+    return next((folder / name for name in first.names if (folder / name).is_file()), None)
 
 
 def _installed(package: str) -> bool:
