@@ -92,6 +92,7 @@ _OWN: tuple[Case, ...] = (
         (Place("mutant, 400", "dnerf_400", "dnerf_mutant_400"), Place("mutant, 800", "dnerf", "dnerf_mutant")),
         "dnerf_mutant",
         "github.com/albertpumarola/D-NeRF: the mutant scene as dnerf_mutant/, or reduced to 400 x 400 as dnerf_mutant_400/",
+        "best",  # the first quality that keeps 400 x 400
     ),
     Case(
         "pose2sim_multiperson",
