@@ -73,7 +73,7 @@ def find_offsets(videos: Sequence[VideoFile], how: Synchronise) -> tuple[list[Of
     taken to begin together, which is said. What is asked for by name is used even if it is uncertain, which is said too.
     """
     if how != "auto":
-        found = estimate_offsets(videos, how)
+        found = estimate_offsets(videos, "audio" if how == "audio" else "motion")
         for video, offset in zip(videos, found, strict=True):
             if offset.confidence < UNSURE:
                 fallback(f"the time offset of {video.path.name} ({offset.seconds:+.3f} s, from {how}) is uncertain: give --offsets if it is known")

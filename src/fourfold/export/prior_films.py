@@ -50,7 +50,7 @@ def shown_views(capture: Capture) -> list[int]:
 
 
 def _view_film(capture: Capture, prior: Prior, view: int) -> Film:
-    words = {
+    words: dict[type[Prior], str] = {
         Masks: "red moves, blue is not used",
         Depth: "near is warm, far is cold, unknown is black",
         Disparity: "near is warm, far is cold, of unknown scale",

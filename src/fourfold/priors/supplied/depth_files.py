@@ -6,10 +6,12 @@ metric), 0 is unknown. Source: spec priors_monocular.md sections 3 and 7.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.frames import load_depth
@@ -45,22 +47,22 @@ def read(capture: Capture, files: list[Path]) -> Depth:
 def read_mosca(capture: Capture, files: list[Path]) -> Depth:
     """MoSca's depth with confidence 1 where it is known."""
 
-    def load(path: Path) -> np.ndarray:
+    def load(path: Path) -> NDArray[np.float32]:
         dep = arrays_of(path, dep=(None, None))["dep"].astype(np.float32)
         return np.where(np.isfinite(dep) & (dep > 0), dep, 0)
 
     return depth_from(capture, files[0], (".npz",), load, "mosca depth (supplied)")
 
 
-def depth_from(capture: Capture, folder: Path, suffixes: tuple[str, ...], load, provider: str) -> Depth:  # type: ignore[no-untyped-def]
+def depth_from(capture: Capture, folder: Path, suffixes: tuple[str, ...], load: Callable[[Path], NDArray[np.float32]], provider: str) -> Depth:
     """The `Depth` of one file per frame. `load`: path -> (H, W) float32, 0 unknown."""
     maps = []
     for view in range(capture.views):
         width, height = (int(n) for n in capture.sizes[view])
         stack = np.zeros((capture.times, height, width), np.float32)
         files = _files(capture, folder, view, suffixes) if capture.train[view].any() else None
-        for moment in np.flatnonzero(capture.train[view]) if files is not None else ():
-            path = files[moment]
+        for moment in np.flatnonzero(capture.train[view]):
+            path = None if files is None else files[moment]
             if path is not None:
                 stack[moment] = stored_map(load(path), capture, view, path)
         maps.append(stack)
