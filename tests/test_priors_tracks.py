@@ -173,8 +173,9 @@ def test_neighbours_tell_an_affine_motion_and_outvote_strays() -> None:
     near = neighbourhood(points, group, config)
     assert (group[near.index] == group[:, None]).all()
     start = np.tile(np.eye(2, dtype=np.float32), (80, 1, 1))
-    for _ in range(3):
-        predicted, shape, enough = local_motion(near, xy, trust, start, 1.0, config)
+    for _ in range(2):
+        local_motion(near, xy, trust, start, 1.0, config)
+    predicted, shape, enough = local_motion(near, xy, trust, start, 1.0, config)
     assert enough.all()
     good = np.setdiff1d(np.arange(80), stray)
     assert np.quantile(np.linalg.norm(predicted - truth, axis=1)[good], 0.95) < 0.1
@@ -192,6 +193,7 @@ def test_matching_undoes_a_known_shift() -> None:
     points = random.uniform(20, 60, (40, 2)).astype(np.float32)
     found, error = match(TrackFrame(first), TrackFrame(second), points, points, 2, MatchConfig())
     np.testing.assert_allclose(found - points, np.tile([2.3, -1.6], (40, 1)), atol=0.1)
+    assert error.max() < 0.2
 
 
 def test_sampling_uses_pixel_centres_at_half() -> None:

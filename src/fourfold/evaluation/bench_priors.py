@@ -172,7 +172,8 @@ def _rows(name: str, base: Path, scene: ExactScene, job: _Job, choice: Choice, f
     if found is None:
         return []
     row = Row(*identity, *found)
-    write_json(kept, asdict(row))
+    if row.metrics is not None:  # a failure is tried again the next time
+        write_json(kept, asdict(row))
     return [row]
 
 
@@ -184,7 +185,7 @@ def _is_given(capture: Capture, job: _Job) -> bool:
 def _measure(capture: Capture, base: Path, scene: ExactScene, job: _Job, out: Path) -> tuple[Figures | None, float | None, str | None] | None:
     """Figures, seconds and error of one provider on one capture; None where the chain took the prior from another on its way to it."""
     try:
-        done = prepare_priors(capture, [f"{job.prior}:{job.provider.name}"], out)
+        done = prepare_priors(capture, request(job.prior, job.provider), out)
     except FourfoldError as error:
         return None, None, str(error)
     except Exception as error:  # a provider that breaks is a finding, not the end of the table
@@ -196,6 +197,11 @@ def _measure(capture: Capture, base: Path, scene: ExactScene, job: _Job, out: Pa
     figures = SCORES[job.prior](estimate, Judge(done.capture, base, scene))
     seconds = json.loads((out / job.provider.name / SECONDS).read_text())
     return rounded(figures), round(seconds, 2), None if figures else "nothing of the estimate could be judged"
+
+
+def request(prior: str, provider: Provider) -> list[str]:
+    """What to ask `prepare_priors` for; cameras, and what comes with them, are made before anything that is asked for."""
+    return [] if "cameras" in provider.makes else [f"{prior}:{provider.name}"]
 
 
 def rounded(figures: Figures | None) -> Figures | None:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import prepare_capture
 from fourfold.errors import FourfoldError
-from fourfold.evaluation.bench_priors import SECONDS, Choice, Row, note_seconds, rounded
+from fourfold.evaluation.bench_priors import SECONDS, Choice, Row, note_seconds, request, rounded
 from fourfold.evaluation.bench_priors_scores import Figures
 from fourfold.evaluation.prior_scores import mask_scores
-from fourfold.files import key_of, write_json
+from fourfold.files import key_of, replacing, write_json
 from fourfold.geometry.epipolar import fundamental_matrix, sampson_error
 from fourfold.priors.contracts import Flow, Masks
 from fourfold.priors.providers import CONTRACTS, Provider, all_providers, prepare_priors
@@ -57,7 +57,7 @@ def _camel(provider: Provider, folder: Path, say: Callable[[str], None], finishe
     """Masks of camel from its images alone, against its true masks."""
     source, root = _source("clips", "camel"), folder / "captures" / "camel"
     true = prepare_capture([source], root / "with_masks", pixels=CAMEL_PIXELS)
-    bare = prepare_capture([source / "images"], root / "bare", pixels=CAMEL_PIXELS)
+    bare = _without_masks(true, root / "bare")
 
     def score(masks: Masks, _: Capture) -> Figures:
         train = bare.train[0] & true.present[0]
@@ -65,6 +65,18 @@ def _camel(provider: Provider, folder: Path, say: Callable[[str], None], finishe
         return dict(mask_scores(masks.mask[0][train], exact))
 
     return _row("camel (real)", "masks", provider, bare, folder, score, None if finished else say)
+
+
+def _without_masks(capture: Capture, root: Path) -> Capture:
+    """The same recordings in the folder `root`, images alone."""
+    if not (root / "capture.json").exists():
+        with replacing(root) as temporary:
+            temporary.mkdir(parents=True)
+            for view in range(capture.views):
+                name = f"frames_{view:03d}.npy"
+                (temporary / name).symlink_to((capture.root / name).resolve())
+            replace(capture, root=temporary).save()
+    return Capture.load(root)
 
 
 def _balloon(provider: Provider, folder: Path, say: Callable[[str], None], finished: bool) -> list[Row]:
@@ -117,7 +129,7 @@ def _row(
     say(f"{name}: {prior} from {provider.name}")
     out = folder / "priors" / name.split()[0]
     try:
-        done = prepare_priors(capture, [f"{prior}:{provider.name}"], out)
+        done = prepare_priors(capture, request(prior, provider), out)
     except FourfoldError as error:
         return [replace(row, error=str(error))]
     note_seconds(done.seconds, out)

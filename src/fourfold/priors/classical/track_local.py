@@ -77,7 +77,7 @@ def local_motion(
     at = xy[near.index]
     base = near.base * trust[near.index]
     weight = base * near.weight
-    shift, found = np.zeros_like(xy), shape
+    shift, found, fit = np.zeros_like(xy), shape, np.ones_like(weight)
     for _ in range(config.rounds):
         total = np.maximum(weight.sum(axis=1), 1e-9)[:, None]
         middle_from, middle_to = ((weight[..., None] * v).sum(axis=1) / total for v in (near.offset, at))
