@@ -18,6 +18,7 @@ from fourfold.initialize.monofusion_motion import FollowNumbers, bases_of_paths,
 from fourfold.initialize.monofusion_points import SeenPoints, canonical_moment, foreground_points
 from fourfold.initialize.splats import make_splats, neighbour_spacing
 from fourfold.initialize.static_scene import scene_of
+from fourfold.initialize.unseen_surroundings import with_unseen_surroundings
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Priors
 from fourfold.priors.motion_groups import GroupNumbers, group_points
@@ -50,16 +51,21 @@ class ForegroundNumbers:
 
 @dataclass(frozen=True)
 class MonoFusionStart:
-    """Layers "static" and "object", both with the splat `feature` (N, C) where there is a features prior."""
+    """Layers "static" and "object", both with the splat `feature` (N, C) where there is a features prior.
+
+    `fill_unseen` continues the surroundings where no camera looks.
+    """
 
     background: BackgroundNumbers = BackgroundNumbers(count=25_000, frames=40)
     foreground: ForegroundNumbers = field(default_factory=ForegroundNumbers)
+    fill_unseen: bool = True
 
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene, in the capture's world coordinates. FourfoldError without the priors "masks" and "depth"."""
         priors.require("masks", "depth")
         still, moving = random.spawn(2)
-        layers = [static_layer(capture, priors, quality, still, self.background)]
+        seen = static_layer(capture, priors, quality, still, self.background)
+        layers = [with_unseen_surroundings(seen, capture) if self.fill_unseen else seen]
         mover = moving_layer(capture, priors, quality, moving, self.foreground)
         if mover is None:
             fallback(f"no moving pixel of {capture.name} has a known depth: the scene starts without an object layer")

@@ -30,6 +30,10 @@ ABLATIONS: dict[str, Recipe] = {
     "full": FULL,
     "view_consistent_depth": with_depth(FULL, "view_consistent"),  # Table 2: consistent between the views only
     "time_consistent_depth": with_depth(FULL, "time_consistent"),  # Table 2: consistent over time only
+    "identity_trajectories": replace(FULL, initialize=replace(_START, foreground=replace(_START.foreground, trajectories="identity"))),
+    "position_groups": replace(
+        FULL, initialize=replace(_START, foreground=replace(_START.foreground, groups=replace(_START.foreground.groups, features=0.0)))
+    ),
     "no_feature_loss": without(FULL, "features"),  # Table 3
     "track_bases": _TRACK_BASES,  # Table 3, last row off: bases from the velocities of lifted tracks
     "baseline": mv_shape_of_motion.RECIPE,  # Table 3, first row
