@@ -41,7 +41,7 @@ ALSO_CALLED = {
     "feature": "features",
     "cloud": "clouds",
 }
-_FOLDERS = ("given", "supplied", "classical", "foundation", "depth_alignment")
+_FOLDERS = ("given", "supplied", "classical", "foundation", "depth_alignment", "multiview_tracks", "anchored_tracking")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ def _origin(capture: Capture) -> str:
 
 
 def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[str], None]) -> None:
-    if getattr(done.priors, prior.partition(":")[0]) is not None:
+    name, _, wanted = prior.partition(":")
+    if getattr(done.priors, name) is not None and not wanted:
         return
     provider = choose(prior, done.capture)
     for need in provider.needs:
@@ -173,7 +174,7 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
     run_stage(out / provider.name, key, write)
     drop_kept(kept)
     for made in provider.makes:
-        if getattr(done.priors, made) is None:
+        if getattr(done.priors, made) is None or (wanted and made == name):  # asked by name it also replaces a by-product of another provider
             _accept(done, made, CONTRACTS[made].load(out / provider.name))
     done.seconds["+".join(provider.makes)] = time.perf_counter() - started
 
