@@ -50,7 +50,7 @@ class CoTracker:
     @torch.no_grad()
     def __call__(self, images: NDArray[np.uint8], queries: NDArray[np.float32]) -> tuple[Array, Array, Array]:
         size, inner = images.shape[1:3], tuple(self.network.model_resolution)
-        video = resized(images, *inner, device_here())
+        video = resized(images, inner[0], inner[1], device_here())
         start = torch.from_numpy(queries).to(video)
         start = torch.cat([start[:, :1], to_network(start[:, 1:], size, inner)], dim=1)
         parts = [both_ways(self._ahead, video, chunk) for chunk in start.split(self.numbers.most)]

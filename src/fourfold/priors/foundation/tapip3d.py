@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing
 from collections import OrderedDict, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,10 @@ ENLARGE = 2.0
 
 @dataclass(frozen=True)
 class Encoded:
-    """A clip as the network reads it, each with a leading batch of one: features, depth (T, h, w), K, poses, clouds (T, 3, h, w); depth range."""
+    """A clip as the network reads it, each with a leading batch of one: features, depth (T, h, w), K, poses, clouds (T, 3, h, w).
+
+    roi: depths that count in the normalisation; known: rows of the points that an earlier window has tracked.
+    """
 
     features: Tensor
     depth: Tensor
@@ -45,17 +48,23 @@ class Encoded:
     poses: Tensor
     clouds: Tensor
     roi: tuple[float, float]
+    known: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A window: the correlation context, the projector of normalised points, centre (1, 3) and spread (1, 3), and which points (N,) are new."""
+    """A window: the correlation context, the projector of normalised points, centre (1, 3) and spread (1, 3), and which points (N,) are new.
+
+    last: the latest result in the world and as the network had it. The network encodes differences of places with frequencies up to 2^14, so
+    that places nobody changed must come back without the rounding of two changes of coordinates.
+    """
 
     context: Any
     projector: Any
     centre: Tensor
     spread: Tensor
     fresh: NDArray[np.bool_]
+    last: dict[str, Any] = field(default_factory=dict)
 
 
 class Tapip3D:
@@ -118,22 +127,29 @@ class Tapip3D:
         )
         prepared = prepared.time_slice(start=window.start, end=window.end)
         shifted = partial(_from_window, projector, window.start)
-        return Opened(prepared, shifted, centre, spread, window.query_time >= window.start + self.stride)
+        fresh = np.array([row not in context.known for row in window.rows.tolist()], bool)
+        context.known.update(window.rows.tolist())
+        return Opened(prepared, shifted, centre, spread, fresh)
 
     @torch.no_grad()
     def step(self, opened: Opened, state: Iterate, fixed: NDArray[np.bool_], iteration: int) -> Iterate:
         """One update; points that are new in this window start undecided, as in the release."""
         logit = np.where(opened.fresh & ~fixed, 0.0, state.visibility_logit) if iteration == 0 else state.visibility_logit
         xyz = torch.from_numpy(state.xyz).float().to(opened.centre)
+        normal = self._normal(xyz, opened.centre, opened.spread)
+        if opened.last:
+            same = torch.from_numpy((state.xyz == opened.last["world"]).all(-1)).to(xyz.device)
+            normal = torch.where(same[..., None], opened.last["normal"], normal)
         coords, seen = self.model._forward_window_iter(
-            coords=self._normal(xyz, opened.centre, opened.spread)[None],
+            coords=normal[None],
             visibs=torch.from_numpy(np.asarray(logit)).float().to(xyz)[None],
             projector=opened.projector,
             corr_ctx=opened.context,
             track_mask=torch.ones((1, xyz.shape[1]), dtype=torch.bool, device=xyz.device),
         )
-        world = coords[-1][0] / self._scale * opened.spread + opened.centre
-        return Iterate(world.double().cpu().numpy(), seen[0].double().cpu().numpy())
+        world = (coords[-1][0] / self._scale * opened.spread + opened.centre).double().cpu().numpy()
+        opened.last.update(world=world, normal=coords[-1][0])
+        return Iterate(world, seen[0].double().cpu().numpy())
 
     def close_window(self, opened: Opened, state: Iterate) -> None:
         """Nothing is held."""
@@ -197,8 +213,19 @@ def load_model(path: Path) -> Any:
     """The network of a released checkpoint: its tensors and the settings beside them (OmegaConf objects, nothing else is unpickled)."""
     omegaconf: Any = research_module("omegaconf")
     base, nodes = research_module("omegaconf.base"), research_module("omegaconf.nodes")
-    plain = [omegaconf.DictConfig, omegaconf.ListConfig, base.ContainerMetadata, base.Metadata, typing.Any, dict, list, int, defaultdict, OrderedDict]
-    kinds = [getattr(nodes, n) for n in ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode")]
+    plain: list[Any] = [
+        omegaconf.DictConfig,
+        omegaconf.ListConfig,
+        base.ContainerMetadata,
+        base.Metadata,
+        typing.Any,
+        dict,
+        list,
+        int,
+        defaultdict,
+        OrderedDict,
+    ]
+    kinds: list[Any] = [getattr(nodes, n) for n in ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode")]
     with torch.serialization.safe_globals(plain + kinds):
         saved: Any = load_state(path)
     if "cfg" not in saved or "weight" not in saved:
