@@ -3,8 +3,10 @@
 from fourfold.initialize.monofusion import MonoFusionStart
 from fourfold.initialize.object_layer import ObjectNumbers
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
+from fourfold.losses.features import FeatureDistance
+from fourfold.losses.tracks import TrackDepth, TrackReprojection
 from fourfold.recipes import monofusion, mv_shape_of_motion
-from fourfold.recipes.recipe import Recipe, replace
+from fourfold.recipes.recipe import Rate, Recipe, Term, replace
 
 FULL = monofusion.RECIPE
 _START = FULL.initialize if isinstance(FULL.initialize, MonoFusionStart) else MonoFusionStart()
@@ -26,11 +28,54 @@ _TRACK_BASES = replace(
     initialize=BackgroundAndObject(_START.background, ObjectNumbers(count=_START.foreground.count)),
 )
 
+TRACK_TERMS = (Term("tracks", TrackReprojection(), 2.0), Term("track_depth", TrackDepth(), 0.1))  # Table 5: track and depth.const
+
+
+def with_tracks(recipe: Recipe) -> Recipe:
+    """`recipe` with tracks in the images as supervision (never as a start)."""
+    stages = tuple(replace(stage, terms=(*stage.terms, *TRACK_TERMS), track_targets=2) if stage.terms else stage for stage in recipe.stages)
+    return replace(recipe, priors=(*recipe.priors, "tracks2d"), stages=stages)
+
+
+_TABLE_5 = {"features": 7.0, "track_acceleration": 2.0, "ray_velocity": 1.0, "rigid": 0.0}
+_TABLE_4 = {
+    "object.means": Rate(1.6e-4, per_extent=True),
+    "object.opacity_logit": Rate(1e-2),
+    "object.log_scale": Rate(5e-3),
+    "object.quat_wxyz": Rate(1e-3),
+    "object.feature": Rate(1e-3),
+    "object.motion_logits": Rate(1e-3),
+    "object.rotation6d": Rate(1.6e-4),
+    "object.translation": Rate(1.6e-4, per_extent=True),
+    "static.means": Rate(1.6e-4, per_extent=True),
+    "static.opacity_logit": Rate(1e-2),
+    "static.log_scale": Rate(1e-3),
+    "static.quat_wxyz": Rate(1e-3),
+    "static.color_logit": Rate(1e-2),
+    "static.feature": Rate(1e-3),
+    "cameras.*": Rate(5e-4),
+}
+"""Without `object.color_logit`: the foreground's colours stay those of its pixels."""
+
+
+def _as_published() -> Recipe:
+    """Tables 4 and 5 to the letter, identity trajectories, features in every step: for runs as long as the paper's."""
+    recipe = with_tracks(_IDENTITY)
+    terms = tuple(
+        replace(t, weight=_TABLE_5.get(t.name, t.weight), loss=FeatureDistance() if t.name == "features" else t.loss) for t in recipe.stages[0].terms
+    )
+    return replace(recipe, stages=(replace(recipe.stages[0], terms=terms, rates=_TABLE_4), *recipe.stages[1:]))
+
+
+_IDENTITY = replace(FULL, initialize=replace(_START, foreground=replace(_START.foreground, trajectories="identity")))
+
 ABLATIONS: dict[str, Recipe] = {
     "full": FULL,
     "view_consistent_depth": with_depth(FULL, "view_consistent"),  # Table 2: consistent between the views only
     "time_consistent_depth": with_depth(FULL, "time_consistent"),  # Table 2: consistent over time only
-    "identity_trajectories": replace(FULL, initialize=replace(_START, foreground=replace(_START.foreground, trajectories="identity"))),
+    "identity_trajectories": _IDENTITY,
+    "with_tracks": with_tracks(FULL),
+    "as_published": _as_published(),
     "position_groups": replace(
         FULL, initialize=replace(_START, foreground=replace(_START.foreground, groups=replace(_START.foreground.groups, features=0.0)))
     ),

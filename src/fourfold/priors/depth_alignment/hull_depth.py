@@ -35,14 +35,14 @@ class HullDepthNumbers:
         voxel_pixels: side of a voxel in pixels of the image that shows the middle of the stage.
         most: voxels of one moment; they become larger where there would be more.
         rounded: treat the hull as the block around an ellipse; False takes its faces.
-        sure: confidence of a pixel whose ray meets the hull; guessed: of other pixels of the mask, filled from their neighbours.
+        sure: confidence of a pixel whose ray meets each of the hulls; guessed: of other pixels of the mask, filled from their neighbours.
     """
 
     hulls: tuple[HullNumbers, ...] = (HullNumbers(seen_share=0.7), HullNumbers())
     voxel_pixels: float = 1.5
     most: int = 400_000
     rounded: bool = True
-    sure: float = 0.6
+    sure: tuple[float, ...] = (0.6, 0.4)
     guessed: float = 0.3
 
 
@@ -58,20 +58,21 @@ def with_movers(capture: Capture, masks: Masks, background: Depth, stage: Stage,
         solids = [_solid(outlines, stage, voxel, hull, numbers.most) for hull in numbers.hulls]
         for view, outline in zip(views, outlines, strict=True):
             mover = masks.mask[view][index] > 0
-            found = np.zeros(mover.shape, np.float32)
-            for cells, side in solids if mover.any() else ():
+            found, trust = np.zeros(mover.shape, np.float32), np.full(mover.shape, numbers.guessed, np.float32)
+            for (cells, side), level in zip(solids, numbers.sure, strict=True) if mover.any() else ():
                 missing = mover & (found == 0)
                 if (found > 0).any():
                     missing &= cv2.morphologyEx(missing.astype(np.uint8), cv2.MORPH_OPEN, _GAP) > 0
                 if missing.any() and len(cells):
-                    found = np.where(missing, hull_depth(cells, side, outline, mover, numbers.rounded), found)
+                    met = np.where(missing, hull_depth(cells, side, outline, mover, numbers.rounded), 0)
+                    found, trust = np.where(met > 0, met, found), np.where(met > 0, level, trust)
             if not (found > 0).any():
                 depth[view][index][mover], sure[view][index][mover] = 0, 0
                 continue
             inverse = pull_push(np.where(found > 0, 1 / np.maximum(found, 1e-9), 0).astype(np.float32), found > 0)
             known = inverse > 0.1 / float(found.max())
             depth[view][index][mover] = np.where(known, 1 / np.maximum(inverse, 1e-9), 0)[mover]
-            sure[view][index][mover] = (np.where(found > 0, numbers.sure, numbers.guessed) * known)[mover]
+            sure[view][index][mover] = (trust * known)[mover]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         list(pool.map(put, (int(t) for t in moments)))
