@@ -21,6 +21,7 @@ from fourfold.training.samplers import Epochs
 
 TERMS = (
     Term("rgb", AsCameraSees(Photometric(ssim=0.2)), 7.0),  # Table 5
+    Term("rgb_moving", AsCameraSees(Photometric(ssim=0.0, where="foreground")), 7.0),  # cal. B: foreground weight
     Term("mask", ForegroundMask(quantile=0.98, layers="object"), 5.0),  # Table 5
     Term("opaque", OpaqueEverywhere(), 5.0),  # the mask's first part, MF 7
     Term("features", FeatureDistance(every=4), 0.5),
@@ -60,7 +61,7 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "features", "clouds"),
     initialize=MonoFusionStart(foreground=ForegroundNumbers(sure=0.5, trajectories="followed")),
     background=(0.4, 0.4, 0.4),  # calibration: grey costs least where nothing was seen
-    suits=Suits(views=(2, 8), moving=False, arc=40.0, rank=0),
+    suits=Suits(views=(2, 8), moving=False, arc=40.0, rank=15, because="a few fixed cameras far apart (monofusion)"),
     stages=(
         Stage(
             name="joint",

@@ -1,5 +1,6 @@
 """Fused coloured point maps projected into the images: what MonoFusion's initial geometry shows without any optimisation."""
 
+from fourfold.initialize.drop import Drop
 from fourfold.initialize.point_maps import PointMapScene
 from fourfold.recipes.recipe import Recipe, Stage
 from fourfold.training.samplers import Epochs
@@ -11,5 +12,5 @@ RECIPE = Recipe(
     priors=("masks", "depth"),
     initialize=PointMapScene(),
     background=(0.4, 0.4, 0.4),
-    stages=(Stage(name="as it is", steps=0, terms=(), rates={}, sampler=Epochs(batch=1)),),
+    stages=(Stage(name="as it is", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(Drop(),)),),
 )
