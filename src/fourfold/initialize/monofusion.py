@@ -18,7 +18,7 @@ from fourfold.initialize.monofusion_motion import FollowNumbers, bases_of_paths,
 from fourfold.initialize.monofusion_points import SeenPoints, canonical_moment, foreground_points
 from fourfold.initialize.splats import make_splats, neighbour_spacing
 from fourfold.initialize.static_scene import scene_of
-from fourfold.initialize.unseen_surroundings import with_unseen_surroundings
+from fourfold.initialize.unseen_surroundings import unseen_surroundings
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Priors
 from fourfold.priors.motion_groups import GroupNumbers, group_points
@@ -51,7 +51,7 @@ class ForegroundNumbers:
 
 @dataclass(frozen=True)
 class MonoFusionStart:
-    """Layers "static" and "object", both with the splat `feature` (N, C) where there is a features prior.
+    """Layers "static" and "object", both with the splat `feature` (N, C) where there is a features prior, and "unseen", which stays as it is.
 
     `fill_unseen` continues the surroundings where no camera looks.
     """
@@ -64,8 +64,8 @@ class MonoFusionStart:
         """The initial scene, in the capture's world coordinates. FourfoldError without the priors "masks" and "depth"."""
         priors.require("masks", "depth")
         still, moving = random.spawn(2)
-        seen = static_layer(capture, priors, quality, still, self.background)
-        layers = [with_unseen_surroundings(seen, capture) if self.fill_unseen else seen]
+        layers = [static_layer(capture, priors, quality, still, self.background)]
+        unseen = unseen_surroundings(layers[0], capture) if self.fill_unseen else None
         mover = moving_layer(capture, priors, quality, moving, self.foreground)
         if mover is None:
             fallback(f"no moving pixel of {capture.name} has a known depth: the scene starts without an object layer")
@@ -74,7 +74,7 @@ class MonoFusionStart:
         channels = 0 if priors.features is None else priors.features.feature[0].shape[-1]
         if channels:
             layers[0].splats["feature"] = torch.ones(len(layers[0]), channels)  # section 6: 1 in the released code
-        return scene_of(layers, capture, priors)
+        return scene_of([*layers, *([] if unseen is None else [unseen])], capture, priors)
 
 
 def moving_layer(capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: ForegroundNumbers) -> Layer | None:

@@ -1,7 +1,8 @@
 """What no camera of a rig shows, continued from around it: a view between the cameras looks there all the same.
 
 Seen from the middle of the stage, colour and inverse distance of the static points are smooth functions of direction; where no point lies
-they are filled in (spec calibration.md A: unseen regions, harmonic fill). Nothing there is ever supervised, so it stays as it is.
+they are filled in (spec calibration.md A: unseen regions, harmonic fill, frozen). Colours are blurred first: a dark spot at the edge of
+what was seen says nothing about what lies beyond.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.splats import make_splats
 from fourfold.priors.classical.fill import pull_push
 from fourfold.priors.classical.rig import stage_of
-from fourfold.scene.scene import Layer
+from fourfold.scene.motion.static import Static
+from fourfold.scene.scene import STATIC, Layer
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,22 @@ class UnseenNumbers:
 
     Attributes:
         rows: of the table of directions over 180 degrees; it has twice as many columns.
+        blur: standard deviation of the blur of colours, in cells.
         size: standard deviation of a filled-in Gaussian, in cells.
         opacity: of it.
     """
 
     rows: int = 64
+    blur: float = 5.0
     size: float = 0.7
     opacity: float = 0.95
 
 
-def with_unseen_surroundings(layer: Layer, capture: Capture, numbers: UnseenNumbers = UnseenNumbers()) -> Layer:
-    """The static `layer` with Gaussians added in the directions in which it has none; itself where there is no stage to look from."""
+def unseen_surroundings(layer: Layer, capture: Capture, numbers: UnseenNumbers = UnseenNumbers()) -> Layer | None:
+    """A static layer "unseen" in the directions in which `layer` has nothing; None where there are none, or no stage to look from."""
     stage = stage_of(capture)
     if stage is None or len(layer) == 0:
-        return layer
+        return None
     points = layer.splats["means"].numpy().astype(np.float64) - stage.center
     distance = np.linalg.norm(points, axis=1)
     color = torch.sigmoid(layer.splats["color_logit"]).numpy()
@@ -46,15 +50,24 @@ def with_unseen_surroundings(layer: Layer, capture: Capture, numbers: UnseenNumb
     table, known = _table(np.concatenate([1 / np.maximum(distance, 1e-9)[:, None], color], axis=1), cells, numbers.rows)
     around = np.concatenate([table] * 3, axis=1).astype(np.float32)  # the left and the right edge are the same direction
     seen = np.concatenate([known] * 3, axis=1)
+    around[..., 1:] = _blurred(around[..., 1:], seen, numbers.blur)
     filled = np.stack([pull_push(around[..., k], seen) for k in range(4)], axis=-1)[:, 2 * numbers.rows : 4 * numbers.rows]
     row, column = _even(~known, numbers.rows)
     if len(row) == 0:
-        return layer
+        return None
     value, reach = filled[row, column], 1 / np.maximum(filled[row, column, 0], 1e-9)
     means = stage.center + _directions(row, column, numbers.rows) * reach[:, None]
-    added = make_splats(means, np.clip(value[:, 1:], 0, 1), numbers.size * reach * np.pi / numbers.rows, numbers.opacity)
-    splats = {name: torch.cat([layer.splats[name], added[name]]).contiguous() if name in added else layer.splats[name] for name in layer.splats}
-    return Layer(layer.name, layer.role, layer.motion, splats, layer.shared, layer.fixed)
+    splats = make_splats(means, np.clip(value[:, 1:], 0, 1), numbers.size * reach * np.pi / numbers.rows, numbers.opacity)
+    return Layer("unseen", STATIC, Static(), splats)
+
+
+def _blurred(values: NDArray[np.float32], known: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
+    """(H, W, C) weighted mean of the known values around."""
+    import cv2
+
+    share = cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    total = cv2.GaussianBlur(np.where(known[..., None], values, 0), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return total / np.maximum(share, 1e-6)[..., None]
 
 
 def _cells(directions: NDArray[np.float64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
