@@ -156,6 +156,85 @@ SPATIALTRACKER = {
     """,
 }
 
+TAPIP3D = {
+    "utils/__init__.py": "",
+    "utils/common_utils.py": """
+    import torch
+
+    def batch_unproject(depth, K, poses):
+        # (1, T, 3, h, w) world points of whole-number pixels.
+        height, width = depth.shape[-2:]
+        y, x = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
+        rays = torch.einsum("btij,hwj->bthwi", torch.linalg.inv(K), torch.stack([x, y, torch.ones_like(x)], -1))
+        local = rays * depth[..., None] - poses[:, :, None, None, :3, 3]
+        return torch.einsum("btji,bthwj->btihw", poses[..., :3, :3], local)
+    """,
+    "models/__init__.py": """
+    from types import SimpleNamespace
+    import torch
+    from utils.common_utils import batch_unproject
+
+    class Context(SimpleNamespace):
+        def time_slice(self, start, end):
+            return Context(path=self.path[start:end], pixel=self.pixel[start:end], offset=self.offset)
+
+    class Net(torch.nn.Module):
+        # Goes to the bright dot's place in every iteration, keeping the query's distance from it; each iteration adds 1 to the visibility.
+        seq_len, norm_mode, norm_scale, image_size = 4, "isotropic", 2.0, (64, 96)
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        @property
+        def corr_processor(self):
+            return self
+
+        def set_eval_mode(self, mode):
+            assert mode == "raw"
+
+        def set_image_size(self, size):
+            self.image_size = size
+
+        def encode_rgbs(self, rgb):
+            assert 0 <= rgb.min() and rgb.max() <= 1
+            return rgb
+
+        def dot(self, rgb, grid):
+            weight = (rgb[0].mean(1) - 0.4).clamp_min(0) ** 2
+            return (weight[:, None] * grid).sum((2, 3)) / weight.sum((1, 2))[:, None]
+
+        def prepare_shared(self, pcds, feats, queries):
+            return None
+
+        def prepare_window(self, feats, camera_locs, pcds, queries, projector, shared_ctx):
+            path = self.dot(feats, pcds[0])
+            y, x = torch.meshgrid(*(torch.arange(n).float() for n in feats.shape[-2:]), indexing="ij")
+            pixel = self.dot(feats, torch.stack([x, y])[None].expand(len(path), -1, -1, -1))
+            return Context(path=path, pixel=pixel, offset=queries[0, :, 1:] - path[queries[0, :, 0].long()])
+
+        def _project(self, points, intrinsics, extrinsics, mean_coords, std_coords):
+            row = points[0, :, 0].long()
+            world = points[0, :, 1:] / self.norm_scale * std_coords + mean_coords
+            local = torch.einsum("nij,nj->ni", extrinsics[0, row, :3, :3], world) + extrinsics[0, row, :3, 3]
+            flat = torch.einsum("nij,nj->ni", intrinsics[0, row], local / local[:, 2:])
+            return torch.cat([flat[:, :2], local[:, 2:]], 1)[None]
+
+        def _forward_window_iter(self, coords, visibs, projector, corr_ctx, track_mask):
+            path = corr_ctx.path
+            rows = torch.arange(len(path)).float()[:, None]
+            assert (projector(torch.cat([rows, path], 1)[None])[0, :, :2] - corr_ctx.pixel).abs().max() < 0.01
+            return [(path[:, None] + corr_ctx.offset)[None] + 0 * coords], visibs + 1
+
+        def forward(self, rgb_obs, depth_obs, intrinsics, extrinsics, query_point, num_iters, mode, depth_roi):
+            path = self.dot(rgb_obs, batch_unproject(depth_obs, intrinsics, extrinsics)[0])
+            start = query_point[0]
+            coords = path[:, None] + start[:, 1:] - path[start[:, 0].long()]
+            later = torch.arange(len(path))[:, None] >= start[:, 0]
+            return SimpleNamespace(coords=(coords * later[..., None])[None], visibs=torch.where(later, 2.0, -9.0)[None]), []
+    """,
+}
+
 DEPTHS = {
     "moge/__init__.py": "",
     "moge/model/__init__.py": "",

@@ -10,10 +10,16 @@ import torch
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
+from fourfold.priors.anchored_tracking.anchors import AnchorNumbers, Anchors
+from fourfold.priors.anchored_tracking.driver import track_anchored
+from fourfold.priors.anchored_tracking.interface import Clip
 from fourfold.priors.contracts import Depth, Masks, Provenance
 from fourfold.priors.foundation import cotracker, mvtracker, spatialtracker, tapir
-from fourfold.priors.foundation.video import both_ways, from_network, network_intrinsics, to_network
-from research_fakes import COTRACKER, MVTRACKER, SPATIALTRACKER, TAPNET, install, save_state
+from fourfold.priors.foundation.checkout import research_module
+from fourfold.priors.foundation.tapip3d import TOP_LEVEL, Tapip3D
+from fourfold.priors.foundation.tracks3d import lifted_queries, usable_times
+from fourfold.priors.foundation.video import both_ways, frames_of, from_network, network_intrinsics, to_network
+from research_fakes import COTRACKER, MVTRACKER, SPATIALTRACKER, TAPIP3D, TAPNET, install, save_state
 
 WIDTH, HEIGHT, TIMES, FOCAL, AWAY = 96, 64, 7, 80.0, 4.0
 
@@ -114,6 +120,31 @@ def test_mvtracker_and_spatialtracker_find_the_world(monkeypatch: pytest.MonkeyP
         assert np.allclose(tracks.xyz[..., 2], AWAY, atol=1e-4)
         assert np.allclose(tracks.visibility[:, seen], 0.8, atol=1e-3)
         assert (tracks.native == 1).all()
+
+
+def test_tapip3d_iterates_and_tracks_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path, TAPIP3D)
+    capture, masks, depth = make_capture(tmp_path / "clip")
+    times = usable_times(capture, 0)
+    queries, _, start = lifted_queries(capture, masks, depth, 0, times)
+    clip = Clip(frames_of(capture, 0, times), depth.depth[0][times], capture.K[0, times], capture.world_to_camera[0, times])
+    row = queries[:, 0].astype(int)
+    truth = start[:, None] + (np.array(times)[None] - np.array(times)[row][:, None])[..., None] * np.array([8.0, -2.0, 0.0]) * AWAY / FOCAL
+    tracker = Tapip3D(research_module("models", *TOP_LEVEL).Net())
+    xyz, visibility = tracker.track(clip, np.concatenate([queries[:, :1], start], axis=1))
+    assert np.abs(xyz - truth).max() < 0.01  # a fifth of a pixel
+    assert np.allclose(visibility, 1 / (1 + np.exp(-2)), atol=1e-5)
+    strong = np.zeros((len(times), len(start)), bool)
+    numbers = AnchorNumbers(final_overwrite=False)
+    free = track_anchored(clip, tracker, Anchors(np.zeros((*strong.shape, 3)), strong, row, start), numbers)
+    assert np.abs(free.xyz.transpose(1, 0, 2) - truth).max() < 0.01
+    new = 1 / (1 + np.exp(-6))  # six iterations from an undecided start: points that the last window is the first to see
+    assert np.allclose(free.visibility[4:, row >= 4], new, atol=1e-6)
+    assert (free.visibility[4:, row < 4] > 0.9999).all()
+    strong[1] = True
+    places = truth.transpose(1, 0, 2)
+    held = track_anchored(clip, tracker, Anchors(np.where(strong[..., None], places, 0), strong, row, start), AnchorNumbers())
+    assert np.array_equal(held.xyz[1], places[1]) and np.abs(held.xyz - places).max() < 0.01
 
 
 def test_both_ways_takes_frames_before_the_query_from_the_reverse() -> None:
