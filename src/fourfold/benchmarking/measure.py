@@ -69,6 +69,7 @@ def _reconstruct(task: Task) -> None:
     limit = None if task.options.time_budget is None else PATIENCE * task.options.time_budget + 600
     words = [sys.executable, "-m", "fourfold", *_words(task), "--json"]
     log = task.folder.with_name(task.folder.name + ".log")
+    made = {"device": device(), "commit": commit()}  # before the run: the tree may move on meanwhile
     with log.open("w") as out:
         try:
             done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=out, timeout=limit, check=False)
@@ -77,7 +78,7 @@ def _reconstruct(task: Task) -> None:
     if done.returncode:
         said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         raise FourfoldError(f"{task.command} failed with exit code {done.returncode}: {said[-1] if said else 'it said nothing'}")
-    write_json(task.folder / MADE, {"device": device(), "commit": commit()})
+    write_json(task.folder / MADE, made)
 
 
 def _words(task: Task) -> list[str]:
