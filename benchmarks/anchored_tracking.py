@@ -2,7 +2,7 @@
 
 Inputs: exact depth, masks and cameras; 2D tracks are the exact ones with jitter and jumps (`capture/synthetic/noise.py`), drift that grows
 from the query on, points that are lost for good when they are hidden, and hidden points taken for visible. Run:
-    python benchmarks/anchored_tracking.py [--seeds 3] [--tracks 600] [--width 240]
+    python benchmarks/anchored_tracking.py [--seeds 3] [--tracks 1600] [--width 320]
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from fourfold.priors.anchored_tracking.bodies import BodyNumbers
 from fourfold.priors.anchored_tracking.cat3d import Cat3D
 from fourfold.priors.anchored_tracking.driver import track_anchored
 from fourfold.priors.anchored_tracking.interface import Clip
-from fourfold.priors.classical.lift import fill_between, unproject_points
+from fourfold.priors.anchored_tracking.rigid_parts import PartNumbers
+from fourfold.priors.classical.lift import fill_between
 
 FIGURE = 1
 
@@ -37,7 +38,7 @@ class Flaws:
 
     Attributes:
         drift: deviation of the random walk per frame away from the query, pixels. lost: share of tracks that are never found again once hidden.
-        imagined: share of hidden entries that are told as visible.
+        imagined: share of hidden entries that are told as visible, as surely as a jump: with a random certainty.
     """
 
     drift: float = 0.15
@@ -64,13 +65,14 @@ def spoilt_tracks(truth: Truth, flaws: Flaws, rng: np.random.Generator, size: tu
     drift = walk - walk[np.arange(len(rows)), query][:, None]
     xy = noisy_tracks2d(np.nan_to_num(exact) + drift, flaws.noise, rng, size)
     jumped = np.linalg.norm(xy - np.nan_to_num(exact) - drift, axis=2) > 6 * flaws.noise.track_pixels
-    told = seen | (rng.random(seen.shape) < flaws.imagined)
+    imagined = ~seen & (rng.random(seen.shape) < flaws.imagined)
+    told = seen | imagined
     for p in np.flatnonzero(rng.random(len(rows)) < flaws.lost):
         after, before = times > query[p], times < query[p]
         for side in (np.flatnonzero(after & ~seen[p])[:1], np.flatnonzero(before & ~seen[p])[-1:]):
             if len(side):
                 told[p] &= times < side[0] if side[0] > query[p] else times > side[0]
-    sure = np.exp(-np.linalg.norm(drift, axis=2) / 3) * np.where(jumped, rng.random(seen.shape), 1)
+    sure = np.exp(-np.linalg.norm(drift, axis=2) / 3) * np.where(jumped | imagined, rng.random(seen.shape), 1)
     xy[np.arange(len(rows)), query] = exact[np.arange(len(rows)), query]
     told[np.arange(len(rows)), query], sure[np.arange(len(rows)), query] = True, 1
     return ImageTracks(xy, (told * sure).astype(np.float32), query), rows
@@ -80,18 +82,21 @@ def methods(tracks: ImageTracks, clip: Clip) -> dict[str, tuple[np.ndarray, np.n
     """Name -> positions (T, N, 3) of the tracks, which tracks are kept (N,) bool, and seconds."""
     none = replace(tracks, confidence=np.zeros_like(tracks.confidence))
     still = Cat3D(bodies=BodyNumbers(parts=()))
+    plain, parts = AnchorNumbers(), PartNumbers()
     chosen = {
-        "anchored": (tracks, Cat3D(), AnchorNumbers()),
-        "anchored, tau by rule": (tracks, Cat3D(), AnchorNumbers(tau=None)),
-        "anchored, no final overwrite": (tracks, Cat3D(), AnchorNumbers(final_overwrite=False)),
-        "anchored, no rigid prediction": (tracks, still, AnchorNumbers()),
-        "without anchors": (none, Cat3D(), AnchorNumbers()),
+        "anchored": (tracks, Cat3D(), plain, parts),
+        "anchored, tau by rule": (tracks, Cat3D(), AnchorNumbers(tau=None), parts),
+        "anchored, taken up at the query": (tracks, Cat3D(), AnchorNumbers(gap=-1), parts),
+        "anchored, no rigid parts of the clip": (tracks, Cat3D(), plain, PartNumbers(parts=0)),
+        "anchored, no rigid motions at all": (tracks, still, plain, PartNumbers(parts=0)),
+        "without anchors": (none, Cat3D(), plain, parts),
+        "without anchors, no rigid parts of the clip": (none, Cat3D(), plain, PartNumbers(parts=0)),
     }
     result = {}
-    for name, (given, tracker, numbers) in chosen.items():
+    for name, (given, tracker, numbers, settle) in chosen.items():
         started = time.perf_counter()
         anchors, rows = find_anchors(given, clip, numbers)
-        found = track_anchored(clip, tracker, anchors, numbers)
+        found = track_anchored(clip, tracker, anchors, numbers, settle)
         result[name] = (*_spread(found.xyz, rows, found.kept, len(tracks.xy)), time.perf_counter() - started)
     anchors, rows = find_anchors(tracks, clip, AnchorNumbers())
     started = time.perf_counter()
@@ -124,8 +129,8 @@ def main() -> None:
     """Print one row per method: mean and range over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tracks", type=int, default=600)
-    parser.add_argument("--width", type=int, default=240)
+    parser.add_argument("--tracks", type=int, default=1600)
+    parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     table: dict[str, list[dict[str, float]]] = {}

@@ -12,6 +12,9 @@ from fourfold.errors import FourfoldError
 from fourfold.priors.anchored_tracking.interface import Clip
 from fourfold.priors.classical.lift import depth_inside, unproject_points
 
+SPEED = 4.0
+"""Typical steps per frame beyond which a track has jumped to another surface."""
+
 
 @dataclass(frozen=True)
 class AnchorNumbers:
@@ -26,6 +29,8 @@ class AnchorNumbers:
         outside: a track with more than this share of its predicted-visible frames outside the grown mask is dropped.
         visible: predicted visibility that counts as visible (as released).
         final_overwrite: anchors also replace the result of the last iteration (the paper; the release leaves it).
+        gap: a pass takes a point up where the run of anchors around its query begins, and a run may miss this many frames; -1 takes it up at the
+            query, as released. Early points are what tells how a thing moves before all of it was marked.
     """
 
     tau: float | None = 0.5
@@ -35,11 +40,12 @@ class AnchorNumbers:
     outside: float = 0.5
     visible: float = 0.9
     final_overwrite: bool = True
+    gap: int = 1
 
 
 @dataclass(frozen=True)
 class ImageTracks:
-    """N tracks of one camera over T frames: xy (N, T, 2) pixels, confidence (N, T) = visibility times certainty, query_time (N,) frame of each query."""
+    """N tracks of one camera over T frames: xy (N, T, 2) pixels, confidence (N, T) = visibility times certainty, query_time (N,) its frame."""
 
     xy: NDArray[np.float32]
     confidence: NDArray[np.float32]
@@ -66,6 +72,21 @@ class Anchors:
     def reversed(self) -> Anchors:
         """The same points backwards in time."""
         return Anchors(self.xyz[::-1], self.strong[::-1], len(self.xyz) - 1 - self.query_time, self.query_xyz)
+
+    def taken_up(self, gap: int) -> Anchors:
+        """The same points, marked where the run of strong entries that ends with their query begins; a run may miss `gap` frames.
+
+        An entry from which the run would have to start with more than `SPEED` times the typical step of anchors is another surface.
+        """
+        begin, place, every = self.query_time.copy(), self.query_xyz.copy(), np.arange(len(self.query_time))
+        both = self.strong[1:] & self.strong[:-1]
+        steps = np.linalg.norm(self.xyz[1:] - self.xyz[:-1], axis=2)[both]
+        fastest = SPEED * float(np.median(steps)) if len(steps) else np.inf
+        for t in range(int(begin.max(initial=0)), -1, -1):
+            near = np.linalg.norm(self.xyz[t] - place, axis=1) <= fastest * np.maximum(begin - t, 1)
+            taken = self.strong[t] & (t < begin) & (begin - t <= gap + 1) & near
+            begin, place = np.where(taken, t, begin), np.where(taken[:, None], self.xyz[t, every], place)
+        return Anchors(self.xyz, self.strong, begin, place)
 
 
 def suggested_tau(confidence: NDArray[np.floating]) -> float:

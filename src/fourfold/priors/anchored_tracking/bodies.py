@@ -26,32 +26,35 @@ class BodyNumbers:
         parts: number of parts on each level, coarse to fine; never more than points / `fewest`.
         fewest: usable points that a part needs for a motion of its own; flat: second over first singular value below which they are a line.
         rounds: robust re-weightings. neighbours: known points around a new one that tell where it belongs on the canonical shape.
+        around: known points whose turn tells where a point faces.
     """
 
     parts: tuple[int, ...] = (1, 6, 20)
-    fewest: int = 12
+    fewest: int = 8
     flat: float = 0.2
-    rounds: int = 3
+    rounds: int = 6
     neighbours: int = 24
+    around: int = 12
 
 
 @dataclass
 class Shape:
-    """The canonical shape, known point by point: position (R, 3), NaN unknown, of every row of the job."""
+    """The canonical shape, known point by point: position (R, 3), NaN unknown, and outward unit normal (R, 3) of every row of the job."""
 
     position: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    normal: Array = field(default_factory=lambda: np.zeros((0, 3)))
 
     def of(self, rows: NDArray[np.intp]) -> Array:
         """(N, 3) canonical positions of `rows`."""
         missing = int(rows.max(initial=-1)) + 1 - len(self.position)
         if missing > 0:
-            self.position = np.concatenate([self.position, np.full((missing, 3), np.nan)])
+            self.position, self.normal = (np.concatenate([a, np.full((missing, 3), np.nan)]) for a in (self.position, self.normal))
         return self.position[rows]
 
-    def learn(self, rows: NDArray[np.intp], position: Array) -> None:
-        """Remember where `rows` are."""
+    def learn(self, rows: NDArray[np.intp], position: Array, normal: Array) -> None:
+        """Remember where `rows` are and where they face."""
         self.of(rows)
-        self.position[rows] = position
+        self.position[rows], self.normal[rows] = position, normal
 
 
 def fit(source: Array, target: Array, weight: Array, rounds: int) -> Array:
@@ -62,7 +65,7 @@ def fit(source: Array, target: Array, weight: Array, rounds: int) -> Array:
         result = procrustes(moved_from, moved_to, torch.from_numpy(now)).numpy()
         error = np.linalg.norm(move(result[:, None], source[None]) - target, axis=-1)
         typical = np.array([np.median(e[w > 0]) if (w > 0).any() else 1.0 for e, w in zip(error, weight, strict=True)])
-        now = weight / (1 + (error / np.maximum(3 * typical, 1e-9)[:, None]) ** 2)
+        now = weight / (1 + (error / np.maximum(3 * typical, 1e-9)[:, None]) ** 2) ** 2
     return result
 
 
@@ -93,21 +96,18 @@ class Evidence:
 def predict(canonical: Array, before: Array, seen: Evidence, labels: list[NDArray[np.intp]], numbers: BodyNumbers) -> Array:
     """(N, 3) where the points are, given where they were (`before`) and what is seen.
 
-    Parts with enough evidence move as their canonical shape does on the finest level and from where they were on the others; parts without
-    go along with the coarser part around them, or stay.
+    Parts with enough evidence move as their canonical shape does; parts without go along with the coarser part around them, or stay.
     """
     result = before.copy()
-    for level, label in enumerate(labels):
+    for label in labels:
         member = (label == np.arange(label.max() + 1)[:, None]).astype(np.float64)
         weight = member * seen.weight
         sure = np.array([_enough(canonical[w > 0], numbers) for w in weight])
         if not sure.any():
             continue
-        finest = level == len(labels) - 1
-        motion = fit(canonical if finest else before, seen.target, weight[sure], numbers.rounds)
+        motion = fit(canonical, seen.target, weight[sure], numbers.rounds)
         for part, transform in zip(np.flatnonzero(sure), motion, strict=True):
-            mine = label == part
-            result[mine] = move(transform, (canonical if finest else before)[mine])
+            result[label == part] = move(transform, canonical[label == part])
     return result
 
 
@@ -119,12 +119,21 @@ def _enough(points: Array, numbers: BodyNumbers) -> bool:
 
 
 def bring_back(points: Array, canonical: Array, now: Array, weight: Array, neighbours: int) -> Array:
-    """(M, 3) canonical positions of new `points` (M, 3), from the known points around them: `canonical` (N, 3), `now` (N, 3), `weight` (N,)."""
+    """(M, 4, 4) motions that take new `points` (M, 3) to the shape, from known `canonical`, `now` (N, 3), `weight` (N,)."""
     if len(canonical) < 4:
-        return points.copy()
+        return np.tile(np.eye(4), (len(points), 1, 1))
     count = min(neighbours, len(canonical))
     distance, index = cKDTree(now).query(points, k=count)
     reach = np.maximum(distance[:, count // 2, None], 1e-9)
     share = weight[index] * np.exp(-((distance / reach) ** 2)) + 1e-9
-    motion = procrustes(torch.from_numpy(now[index]), torch.from_numpy(canonical[index]), torch.from_numpy(share)).numpy()
-    return move(motion, points)
+    return procrustes(torch.from_numpy(now[index]), torch.from_numpy(canonical[index]), torch.from_numpy(share)).numpy()
+
+
+def turned_normals(canonical: Array, normal: Array, now: Array, neighbours: int) -> Array:
+    """(N, 3) `normal` (N, 3) turned as the neighbourhood of each `canonical` point (N, 3) is turned in `now` (N, 3)."""
+    count = min(neighbours, len(canonical))
+    if count < 4:
+        return normal
+    index = cKDTree(canonical).query(canonical, k=count)[1]
+    motion = procrustes(torch.from_numpy(canonical[index]), torch.from_numpy(now[index])).numpy()
+    return np.einsum("nij,nj->ni", motion[:, :3, :3], normal)

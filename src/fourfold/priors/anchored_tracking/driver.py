@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from fourfold.errors import FourfoldError
 from fourfold.priors.anchored_tracking.anchors import AnchorNumbers, Anchors, outside_mask
 from fourfold.priors.anchored_tracking.interface import Clip, Iterate, IterTracker3D, Window
+from fourfold.priors.anchored_tracking.rigid_parts import PartNumbers, settle_hidden
 
 SURE_LOGIT = 9.0
 """Visibility logit of an anchored entry."""
+UNANCHORED = 0.3
+"""Weight of a visible entry that no 2D track anchors, times its confidence, beside an anchor's 1."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,12 @@ class PointTracks:
     kept: NDArray[np.bool_]
 
 
-def track_anchored(clip: Clip, tracker: IterTracker3D, anchors: Anchors, numbers: AnchorNumbers = AnchorNumbers()) -> PointTracks:
+def track_anchored(
+    clip: Clip, tracker: IterTracker3D, anchors: Anchors, numbers: AnchorNumbers = AnchorNumbers(), parts: PartNumbers = PartNumbers()
+) -> PointTracks:
     """Track the queries of `anchors` through `clip`; strong entries hold the tracker in place.
+
+    Hidden entries are settled by the rigid parts of the whole clip.
 
     Frames before a query come from a second pass over the reversed clip, or, for a tracker that is not bidirectional, from the first.
 
@@ -47,6 +54,8 @@ def track_anchored(clip: Clip, tracker: IterTracker3D, anchors: Anchors, numbers
         before = np.arange(times)[:, None] < anchors.query_time
         xyz = np.where(before[..., None], back[0], xyz)
         visibility, confidence = np.where(before, back[1], visibility), np.where(before, back[2], confidence)
+    known = np.where(anchors.strong, 1.0, UNANCHORED * np.where(visibility > 0.5, visibility * confidence, 0))
+    xyz = settle_hidden(xyz, known, parts)
     visible = visibility >= numbers.visible
     wrong = outside_mask(xyz, visible & ~anchors.strong, clip, numbers)
     kept = wrong.sum(0) <= numbers.outside * np.maximum(visible.sum(0), 1)
@@ -68,6 +77,7 @@ def _one_way(
     visibility = np.ones(anchors.strong.shape)
     confidence = np.ones(anchors.strong.shape)
     context = tracker.encode(clip)
+    anchors = anchors.taken_up(numbers.gap) if numbers.gap >= 0 else anchors
     done = 0
     for start in window_starts(times, tracker.window, tracker.stride):
         end = min(start + tracker.window, times)

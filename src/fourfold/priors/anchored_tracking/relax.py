@@ -88,7 +88,7 @@ def local_rotations(graph: Graph, xyz: Array) -> Array:
 
 @dataclass(frozen=True)
 class Problem:
-    """One window: target (W, N, 3) with weight (W, N), 0 for none; `free` (W, N) entries are solved for, others stay; `alive` (W, N) entries exist."""
+    """One window: target (W, N, 3) with weight (W, N); `free` (W, N) entries are solved for, others stay; `alive` (W, N) entries exist."""
 
     target: Array
     weight: Array
@@ -96,10 +96,9 @@ class Problem:
     alive: Flags
 
 
-def relax(graph: Graph, xyz: Array, problem: Problem, numbers: RelaxNumbers) -> Array:
-    """(W, N, 3) `xyz` after one local and one global step."""
+def relax(graph: Graph, xyz: Array, rotation: Array, problem: Problem, numbers: RelaxNumbers) -> Array:
+    """(W, N, 3) `xyz` after one global step with the `local_rotations` (W, N, 3, 3)."""
     frames, count = problem.free.shape
-    rotation = local_rotations(graph, xyz)
     a, b = graph.edges.T
     turned = 0.5 * np.einsum("weij,ej->wei", rotation[:, a] + rotation[:, b], graph.offset)
     both = (problem.alive[:, a] & problem.alive[:, b]).astype(np.float64)

@@ -14,6 +14,8 @@ Flags = NDArray[np.bool_]
 
 SLACK, SOFT = 0.03, 0.01
 """A point this share of its depth behind the surface counts as half seen, and how softly (spec himor_4dgs360.md section 5.1)."""
+LEAST_COSINE, SOFT_COSINE = 0.1, 0.05
+"""A point whose normal meets the direction to the camera at this cosine counts as half seen, and how softly: a limb is thinner than the slack."""
 EDGE = 0.08
 """Relative difference of neighbouring depths from which depth is taken as torn."""
 
@@ -25,6 +27,25 @@ def project(xyz: Array, K: Array, world_to_camera: Array) -> tuple[Array, Array]
     return image[..., :2] / np.where(np.abs(image[..., 2:]) < 1e-9, 1e-9, image[..., 2:]), camera[..., 2]
 
 
+def normals_at(clip: Clip, frame: int, xyz: Array, reach: int = 2) -> Array:
+    """(N, 3) unit normals, towards the camera, of the surface that is seen at world points (N, 3) in `frame`; the ray itself where depth is torn."""
+    K, pose = clip.K[frame], clip.world_to_camera[frame]
+    xy, z = project(xyz, K, pose)
+    mask = None if clip.mask is None else clip.mask[frame]
+    rays, ends = np.linalg.inv(K), []
+    for step in ((reach, 0), (-reach, 0), (0, reach), (0, -reach)):
+        near = xy + np.array(step)
+        depth = depth_inside(near, clip.depth[frame], mask, EDGE)
+        depth = np.where((depth > 0) & (np.abs(depth - z) < EDGE * z), depth, np.nan)
+        ends.append(np.concatenate([near, np.ones((len(near), 1))], 1) @ rays.T * depth[:, None])
+    middle = np.concatenate([xy, np.ones((len(xy), 1))], 1) @ rays.T * z[:, None]
+    along = [np.where(np.isfinite(a - b), a - b, np.where(np.isfinite(a), a - middle, middle - b)) for a, b in (ends[:2], ends[2:])]
+    normal = np.cross(along[1], along[0])
+    normal = np.where(np.isfinite(normal).all(1, keepdims=True), normal, -middle)
+    normal *= np.where((normal * middle).sum(1, keepdims=True) > 0, -1, 1)
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12) @ pose[:3, :3]
+
+
 class Surface:
     """Depth and masks of the frames (W,) of one window."""
 
@@ -32,18 +53,21 @@ class Surface:
         self._clip, self._frames = clip, frames
         self._nearest: dict[int, NDArray[np.intp]] = {}
 
-    def visibility(self, xyz: Array) -> Array:
-        """(W, N) how surely points (W, N, 3) are seen: by depth, inside the image and the mask."""
-        return np.stack([self.visibility_at(points, t) for t, points in enumerate(xyz)])
-
     def visibility_at(self, xyz: Array, t: int) -> Array:
-        """(N,) the same of points (N, 3) at frame `t` of the window."""
+        """(N,) how surely points (N, 3) are seen at frame `t` of the window: by depth, inside the image and the mask."""
         pixel, z, surface = self._behind(xyz, t)
         ratio = (SLACK * surface - (z - surface)) / np.maximum(SOFT * surface, 1e-9)
         seen = 1 / (1 + np.exp(-np.clip(ratio, -50, 50)))
         mask = self._clip.mask
         inside = surface > 0 if mask is None else (surface > 0) & mask[self._frames[t], pixel[:, 1], pixel[:, 0]]
         return np.where(inside & (z > 0), seen, 0)
+
+    def facing(self, xyz: Array, normal: Array, t: int) -> Array:
+        """(N,) how surely points (N, 3) with outward normals (N, 3) look at the camera of frame `t` of the window."""
+        pose = self._clip.world_to_camera[int(self._frames[t])]
+        towards = -pose[:3, :3].T @ pose[:3, 3] - xyz
+        cosine = (towards * normal).sum(1) / np.maximum(np.linalg.norm(towards, axis=1) * np.linalg.norm(normal, axis=1), 1e-12)
+        return 1 / (1 + np.exp(-(cosine - LEAST_COSINE) / SOFT_COSINE))
 
     def lift(self, xy: Array, t: NDArray[np.intp]) -> tuple[Array, Flags]:
         """World points (M, 3) of pixels (M, 2) at frames `t` (M,) of the window, and where the depth there may be trusted."""

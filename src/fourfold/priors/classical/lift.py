@@ -150,7 +150,7 @@ def _largest_depth(depth: NDArray[np.floating]) -> float:
 
 
 def depth_inside(xy: NDArray[np.floating], depth: NDArray[np.floating], moving: NDArray[np.bool_] | None, edge: float) -> NDArray[np.float64]:
-    """(N,) bilinear depth, 0 where a pixel around is outside the mask `moving` or unknown, or the depths around differ by more than the share `edge`."""
+    """(N,) bilinear depth, 0 where a pixel around is outside the mask `moving` or unknown, or depths differ by more than the share `edge`."""
     height, width = depth.shape
     inside = (xy >= 0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
     base = np.clip(np.floor(xy - 0.5).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
