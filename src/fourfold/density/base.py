@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -46,12 +46,15 @@ class Edit:
         fresh: (M,) bool; optimiser moments of these rows start at zero, the others are carried over.
         changes: splat name -> (M, ...) new values for all rows.
         reset: splat names whose optimiser moments are zeroed for all rows.
+        shared, fixed: new or changed tensors of the layer that are not per Gaussian; optimiser moments of `shared` ones start anew.
     """
 
     source: Tensor
     fresh: Tensor
     changes: dict[str, Tensor]
     reset: tuple[str, ...] = ()
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    fixed: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

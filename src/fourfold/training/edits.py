@@ -35,4 +35,8 @@ def apply_edit(layer: Layer, edit: Edit, moments: dict[str, Moments]) -> GrowthS
                 moment.zero_()
             else:
                 moment[edit.fresh] = 0
+    for name, value in edit.shared.items():
+        layer.shared[name] = value.detach().contiguous()
+        moments.pop(f"{layer.name}.{name}", None)
+    layer.fixed.update({name: value.detach() for name, value in edit.fixed.items()})
     return GrowthStatistics.zeros(rows, layer.splats["means"].device)
