@@ -45,8 +45,8 @@ class BasesAcceleration:
         """The scalar loss, averaged over the layers with bases; 0 without any."""
         losses = []
         for layer in _with_bases(step, 3):
-            turning = _bounded(second_difference(layer.shared["rotation6d"], 1).norm(dim=-1), self.typical).mean()
-            moving = _bounded(second_difference(layer.shared["translation"] / step.extent, 1).norm(dim=-1), self.typical).mean()
+            turning = bounded(second_difference(layer.shared["rotation6d"], 1).norm(dim=-1), self.typical).mean()
+            moving = bounded(second_difference(layer.shared["translation"] / step.extent, 1).norm(dim=-1), self.typical).mean()
             losses.append(turning + self.translation * moving)
         return torch.stack(losses).mean() if losses else _nothing(step)
 
@@ -123,11 +123,11 @@ class TrackAcceleration:
         for item in range(len(step.samples)):
             for triple in _neighbours(step, item):
                 size = (2 * triple.here - triple.before - triple.after).norm(dim=1) / step.extent
-                losses.append(0.5 * _bounded(size, self.typical).mean())
+                losses.append(0.5 * bounded(size, self.typical).mean())
         return torch.stack(losses).mean() if losses else _nothing(step)
 
 
-def _bounded(size: Tensor, typical: float) -> Tensor:
+def bounded(size: Tensor, typical: float) -> Tensor:
     """`size` while it is small against `typical`, growing only logarithmically beyond."""
     return size if math.isinf(typical) else typical * torch.log1p(size / typical)
 

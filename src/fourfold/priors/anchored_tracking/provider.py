@@ -138,8 +138,15 @@ def _missing(capture: Capture) -> str | None:
     return None if (capture.train & capture.present).any() else ""
 
 
+def _anchored(capture: Capture, priors: Priors) -> list[Tracks3D]:
+    return [anchored_tracks(capture, priors, Cat3D())]
+
+
+def _alone(capture: Capture, priors: Priors) -> list[Tracks3D]:
+    return [anchored_tracks(capture, priors, Cat3D(), AnchorNumbers(tau=np.inf))]
+
+
 PROVIDERS = (
-    Provider(
-        "anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 8, _missing, lambda capture, priors: [anchored_tracks(capture, priors, Cat3D())]
-    ),
+    Provider("anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 8, _missing, _anchored),
+    Provider("cat3d", ("tracks3d",), ("masks", "tracks2d", "depth"), 4, _missing, _alone),  # the ablation: 2D tracks only say where to start
 )

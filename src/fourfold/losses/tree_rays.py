@@ -1,0 +1,116 @@
+"""Nodes behind each other on a viewing ray that move alike keep their distance: the second kind of neighbour of 4DGS360's rigidity.
+
+Supplement A.3; spec himor_4dgs360.md section 4, kind 2. What is hidden behind a surface is no spatial neighbour of it, yet part of the same body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fourfold.geometry.camera import Camera
+from fourfold.geometry.projection import project
+from fourfold.geometry.rigid import apply_rigid
+from fourfold.losses.base import Step
+from fourfold.losses.tree_rigidity import TINY, mean_of, random_moments, trees
+from fourfold.scene.scene import Layer
+from fourfold.scene.tree_levels import level_count, node_motions, node_paths, tree_level
+
+
+@dataclass(frozen=True)
+class TreeRays:
+    """Mean change of distance between leaf nodes of one ray and of similar speed, from one moment to another, weighed by 1 - |dt| / T.
+
+    Attributes:
+        rays: random nodes whose viewing rays are looked along.
+        patch: side of the square around a ray that gathers nodes, shares of the larger image side (50 of 480 pixels as released).
+        most: nodes gathered per ray; front, along: how many are drawn from its nearer half and from all of it.
+        alike: partners per front node, those of the most similar speeds.
+        compared: moments at which speeds are compared; moments: as in `TreeRigidity`.
+    """
+
+    rays: int = 30
+    patch: float = 0.1
+    most: int = 20
+    front: int = 2
+    along: int = 5
+    alike: int = 2
+    compared: int = 6
+    moments: int = 4
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss in extents, averaged over the batch; 0 without a motion tree."""
+        losses = []
+        for layer, motion in trees(step):
+            for item, sample in enumerate(step.samples):
+                times = random_moments(layer, sample.time, self.moments, (step.index, item, 32), motion.parity)
+                if len(times) < 2:
+                    continue
+                random = np.random.default_rng((step.index, item, 33))
+                first, second = self._pairs(layer, sample.camera, layer.fixed["knots"].new_tensor([sample.time]), random)
+                if len(first):
+                    losses.append(self._change(layer, times, first, second) / step.extent)
+        return mean_of(losses, step)
+
+    def _change(self, layer: Layer, times: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        places = apply_rigid(node_motions(layer, times)[-1], tree_level(layer, level_count(layer) - 1).means.detach())
+        length = ((places[:, first] - places[:, second]).square().sum(-1) + TINY).sqrt()
+        knots = layer.fixed["knots"]
+        span = float(knots[-1] - knots[0])
+        share = 1 - (times[1:] - times[:-1]).abs() / max(span, 1e-9)
+        return (share[:, None] * (length[1:] - length[:-1]).abs()).mean()
+
+    @torch.no_grad()
+    def _pairs(self, layer: Layer, camera: Camera, time: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Rows (E,) and (E,) of the leaf nodes to be compared."""
+        number = level_count(layer) - 1
+        knots = layer.fixed["knots"]
+        moments = knots[torch.linspace(0, len(knots) - 1, min(self.compared, len(knots))).round().long()]
+        paths = node_paths(layer, torch.cat([time, moments]), number)
+        xy, depth = project(paths[0], camera.K, camera.world_to_camera)
+        speed = paths[1:].diff(dim=0).norm(dim=-1).cpu().numpy()
+        side = self.patch * max(camera.width, camera.height) / 2
+        pairs = ray_pairs(xy.cpu().numpy(), depth.cpu().numpy(), speed, (side, camera.width, camera.height), self, random)
+        rows = torch.from_numpy(pairs).to(knots.device)
+        return rows[:, 0], rows[:, 1]
+
+
+def ray_pairs(
+    xy: NDArray[np.floating],
+    depth: NDArray[np.floating],
+    speed: NDArray[np.floating],
+    image: tuple[float, int, int],
+    numbers: TreeRays,
+    random: np.random.Generator,
+) -> NDArray[np.int64]:
+    """(E, 2) rows of nodes on the same rays.
+
+    Args:
+        xy: (M, 2) pixels; depth: (M,); speed: (S, M) lengths of the nodes' steps; image: half the patch's side, width and height in pixels.
+    """
+    side, width, height = image
+    inside = np.flatnonzero((depth > 0) & (xy >= 0).all(1) & (xy[:, 0] < width) & (xy[:, 1] < height))
+    found: list[NDArray[np.int64]] = []
+    for centre in random.permutation(inside)[: numbers.rays]:
+        ray = inside[(np.abs(xy[inside] - xy[centre]) <= side).all(1)]
+        ray = random.permutation(ray)[: numbers.most]
+        if len(ray) < 2:
+            continue
+        ray = ray[np.argsort(depth[ray])]
+        front = random.permutation(ray[: (len(ray) + 1) // 2])[: numbers.front]
+        along = random.permutation(ray)[: numbers.along]
+        apart = np.abs(speed[:, front, None] - speed[:, None, along]) / (speed[:, front, None] + speed[:, None, along] + 1e-6)
+        unlike = np.where(front[:, None] == along[None], np.inf, apart.mean(0))
+        partner = np.argsort(unlike, axis=1)[:, : numbers.alike]
+        rows = np.stack([np.repeat(front, partner.shape[1]), along[partner].ravel()], 1)
+        found.append(rows[rows[:, 0] != rows[:, 1]].astype(np.int64))
+    return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
