@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
+from fourfold.priors.classical import cameras
 from fourfold.priors.classical.camera_pairs import PairConfig, candidate_pairs, choose_frames, stands_still
-from fourfold.priors.classical.camera_solution import mean_pose
+from fourfold.priors.classical.camera_solution import Solution, mean_pose
+from fourfold.priors.classical.sfm import Features, Structure
+from fourfold.priors.contracts import Masks, Provenance
 
 CONFIG = PairConfig(overlap=2)
 
@@ -102,3 +105,36 @@ def test_the_mean_pose_of_scattered_ones():
     mean = mean_pose(poses)
     assert np.degrees(Rotation.from_matrix(mean[:3, :3] @ truth[:3, :3].T).magnitude()) < 0.3
     assert -mean[:3, :3].T @ mean[:3, 3] == pytest.approx(centre, abs=0.02)
+
+
+def _solution(capture: Capture, placed: int) -> Solution:
+    shape = (capture.views, capture.times)
+    registered = np.arange(len(choose_frames(capture).frames)) < placed
+    count, none = len(registered), np.zeros(0)
+    structure = Structure(
+        registered,
+        np.tile(np.eye(4), (count, 1, 1)),
+        none,
+        none,
+        none,
+        none.astype(np.float32),
+        *(none.astype(np.int32),) * 2,
+        none.astype(np.float32),
+    )
+    K, poses = np.full((*shape, 3, 3), float(placed)), np.tile(np.eye(4), (*shape, 1, 1))
+    return Solution("estimated" if placed else "fixed", K, poses, structure if placed else None, None)
+
+
+@pytest.mark.parametrize(("first", "second", "used"), [(18, 0, 18), (18, 7, 18), (18, 18, 1018), (7, 18, 1018)])
+def test_several_cameras_keep_the_pass_that_placed_more(tmp_path, monkeypatch, first, second, used):
+    """A masked pass that fails says nothing about several cameras, unlike that of one which may have stood still."""
+    capture = _filmed(tmp_path, [0.0, 1.0, 0.0])
+    passes = iter([_solution(capture, first), replace(_solution(capture, second), K=np.full((3, 12, 3, 3), 1018.0))])
+    features = Features(tmp_path, *(np.zeros(0, np.int32),) * 2, np.zeros((4, 2), np.float32), *(np.zeros(4, np.int32),) * 2, np.zeros(0))
+    empty = Masks(Provenance("test"), tuple(np.full((12, 120, 160), 1, np.int8) for _ in range(3)))
+    monkeypatch.setattr(cameras, "extract_features", lambda *_: replace(features, view=np.zeros(1, np.int32), time=np.zeros(1, np.int32)))
+    monkeypatch.setattr(cameras, "solve", lambda *_: next(passes))
+    monkeypatch.setattr(cameras, "_masks", lambda *_: empty)
+    monkeypatch.setattr(cameras, "cameras_of", lambda solution, *_: solution)
+    found, _ = cameras.cameras_and_masks(capture)
+    assert np.all(float(used) == found.K)

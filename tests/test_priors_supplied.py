@@ -15,10 +15,23 @@ from fourfold.cli import main
 from fourfold.errors import FourfoldError
 from fourfold.priors.providers import choose, prepare_priors
 from fourfold.priors.supplied.layout import recognised
-
-T, W, H = 14, 96, 64
-NAMES = [f"shot_{7 * t:03d}" for t in range(T)]
-SCALE = 2.5  # of the world of the supplied cameras
+from supplied_files import (
+    NAMES,
+    SCALE,
+    H,
+    T,
+    W,
+    captured,
+    move,
+    other_world,
+    pickled_header,
+    quat,
+    save_cotracker,
+    save_megasam,
+    spoil_npz,
+    whole_pixels,
+    write_tapir,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,47 +54,13 @@ def given(casual_capture):
     return Capture.load(casual_capture)
 
 
-def _capture(clip: Path, out: Path, folder: Path | None, pixels: int = W * H) -> Capture:
-    return prepare_capture([clip], out / f"capture{pixels}", pixels=pixels, holdout="none", priors_folder=folder)
-
-
-def _whole_pixels(K: np.ndarray) -> np.ndarray:
-    """K for pixel centres at whole numbers."""
-    moved = K.copy()
-    moved[..., :2, 2] -= 0.5
-    return moved
-
-
-def _other_world(poses: np.ndarray) -> np.ndarray:
-    """The same cameras in a world turned by 90 degrees, moved and `SCALE` times larger: world_to_camera (T, 4, 4)."""
-    turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
-    result = poses.copy()
-    result[:, :3, :3] = poses[:, :3, :3] @ turn.T
-    result[:, :3, 3] = SCALE * poses[:, :3, 3] - result[:, :3, :3] @ np.array([3.0, -1, 2])
-    return result
-
-
-def _move(xyz: np.ndarray) -> np.ndarray:
-    return SCALE * xyz @ np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]]).T + np.array([3.0, -1, 2])
-
-
-def _write_tapir(folder: Path, truth: Truth, queries: range = range(T)) -> None:
-    folder.mkdir(parents=True)
-    for q in queries:
-        mine = np.flatnonzero(truth.visibility[0][:, q])[: 10 + q]
-        for j in range(T):
-            shown = truth.visibility[0][mine, j]
-            row = np.concatenate([truth.xy[0][mine, j] - 0.5, np.where(shown, -6.0, 6.0)[:, None], np.full((len(mine), 1), -6.0)], 1)
-            np.save(folder / f"{NAMES[q]}_{NAMES[j]}.npy", np.nan_to_num(row).astype(np.float32))
-
-
 @pytest.mark.parametrize("place", ["given", "beside"])
 def test_tapir_files_become_tracks(clip, truth, tmp_path, place):
     clip = Path(shutil.copytree(clip, tmp_path / "images" / "walk"))
     folder = tmp_path / ("mine" if place == "given" else "bootstapir/walk")
-    _write_tapir(folder, truth)
+    write_tapir(folder, truth)
     for pixels, factor in ((W * H, 1.0), (W * H // 4, 0.5)):
-        capture = _capture(clip, tmp_path, folder if place == "given" else None, pixels)
+        capture = captured(clip, tmp_path, folder if place == "given" else None, pixels)
         tracks = prepare_priors(capture.with_cameras(*_truth_cameras(truth), "given"), ["tracks2d"], tmp_path / f"priors{pixels}").priors.tracks2d
         assert tracks.provenance.provider == "tapir (supplied)" and tracks.provenance.needs_weights
         for q in (0, 5, T - 1):
@@ -100,7 +79,7 @@ def test_tapir_confidence_follows_the_table(clip, tmp_path):
     for q in NAMES:
         for j in NAMES:
             np.save(folder / f"{q}_{j}.npy", rows if q == NAMES[0] else rows[:0])
-    tracks = _read(_capture(clip, tmp_path, folder), "tracks2d")
+    tracks = _read(captured(clip, tmp_path, folder), "tracks2d")
     assert (tracks.visibility[:, 3] > 0.5).tolist() == [True, False, False, False]
     assert (tracks.confidence[:, 3] > 0.5).tolist() == [True, False, True, False]
     assert len(tracks.xy) == 4
@@ -115,53 +94,35 @@ def _read(capture: Capture, prior: str):
     return choose(prior, capture).make(capture, None)[0]
 
 
-def _save_cotracker(path: Path, truth: Truth, given: Capture) -> np.ndarray:
-    tracks = np.nan_to_num(truth.xy[0] - 0.5).transpose(1, 0, 2).astype(np.float32)
-    np.savez(path, pred_tracks=tracks[None], pred_visibility=truth.visibility[0].T[None], queries=_queries(truth)[None])
-    return tracks
-
-
-def _queries(truth: Truth) -> np.ndarray:
-    first = truth.visibility[0].argmax(1)
-    return np.concatenate([first[:, None], truth.xy[0][np.arange(len(first)), first] - 0.5], 1).astype(np.float32)
-
-
 @pytest.mark.parametrize("kind", ["cotracker", "mosca", "sized"])
 def test_track_archives(clip, truth, given, tmp_path, kind):
     folder = tmp_path / "mine"
     folder.mkdir()
     tracks = np.nan_to_num(truth.xy[0] - 0.5).transpose(1, 0, 2)
     if kind == "cotracker":
-        _save_cotracker(folder / "tracks.npz", truth, given)
+        save_cotracker(folder / "tracks.npz", truth, given)
     elif kind == "mosca":
         depth = np.nan_to_num(truth.depth[0]).T[..., None]
         np.savez(folder / "uniform_dep=x_bootstapir_tap.npz", tracks=np.concatenate([tracks, depth], -1), visibility=truth.visibility[0].T)
     else:  # of a video of twice the size: pixel centres at whole numbers do not simply double
         video = np.zeros((T, 2 * H, 2 * W, 3), np.uint8)
         np.savez(folder / "big.npz", tracks=2 * (tracks + 0.5) - 0.5, visibility=truth.visibility[0].T, video=video)
-    found = _read(_capture(clip, tmp_path, folder), "tracks2d")
+    found = _read(captured(clip, tmp_path, folder), "tracks2d")
     shown = truth.visibility[0]
     np.testing.assert_array_equal(found.visibility > 0.5, shown)
     np.testing.assert_allclose(found.xy[shown], truth.xy[0][shown], atol=2e-5)
     assert (shown[np.arange(len(shown)), found.query_time] | ~shown.any(1)).all()
 
 
-def _save_megasam(path: Path, truth: Truth, given: Capture) -> None:
-    depths = np.stack([given.depth(0, t) for t in range(T)]) * SCALE
-    images = np.zeros((T, H, W, 3), np.uint8)
-    cam_c2w = np.linalg.inv(_other_world(truth.world_to_camera[0]))
-    np.savez(path, images=images, depths=depths, intrinsic=_whole_pixels(truth.K[0, 0]), cam_c2w=cam_c2w)
-
-
 @pytest.mark.parametrize("pixels", [W * H, W * H // 4])
 def test_megasam(clip, truth, given, tmp_path, pixels):
     folder = tmp_path / "mine"
     folder.mkdir()
-    _save_megasam(folder / "walk_sgd_cvd_hr.npz", truth, given)
-    capture = _capture(clip, tmp_path, folder, pixels)
+    save_megasam(folder / "walk_sgd_cvd_hr.npz", truth, given)
+    capture = captured(clip, tmp_path, folder, pixels)
     done = prepare_priors(capture, ["depth"], tmp_path / "priors")
     factor = np.sqrt(pixels / (W * H))
-    np.testing.assert_allclose(done.capture.world_to_camera[0], _other_world(truth.world_to_camera[0]), atol=1e-9)
+    np.testing.assert_allclose(done.capture.world_to_camera[0], other_world(truth.world_to_camera[0]), atol=1e-9)
     np.testing.assert_allclose(done.capture.K[0], truth.K[0] * np.array([factor, factor, 1])[:, None], atol=1e-9)
     assert done.capture.cameras == "given" and done.priors.depth.provenance.provider == "megasam (supplied)"
     if factor == 1:
@@ -171,8 +132,8 @@ def test_megasam(clip, truth, given, tmp_path, pixels):
 def test_depth_beside_other_cameras_is_brought_to_their_scale_or_refused(clip, truth, given, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
-    _save_megasam(folder / "walk_sgd_cvd_hr.npz", truth, given)
-    capture = _capture(clip, tmp_path, folder)
+    save_megasam(folder / "walk_sgd_cvd_hr.npz", truth, given)
+    capture = captured(clip, tmp_path, folder)
     posed = capture.with_cameras(*_truth_cameras(truth), "given")
     np.testing.assert_allclose(_read(posed, "depth").depth[0], np.stack([given.depth(0, t) for t in range(T)]), rtol=1e-5)
     K, poses = _truth_cameras(truth)
@@ -188,15 +149,15 @@ def test_tapip3d(clip, truth, given, tmp_path):
     arrays = {
         "video": np.stack([given.image(0, t) for t in range(T)]),
         "depths": SCALE * np.stack([given.depth(0, t) for t in range(T)]),
-        "intrinsics": _whole_pixels(truth.K[0]),
-        "extrinsics": _other_world(truth.world_to_camera[0]),
-        "coords": _move(truth.xyz).transpose(1, 0, 2),
+        "intrinsics": whole_pixels(truth.K[0]),
+        "extrinsics": other_world(truth.world_to_camera[0]),
+        "coords": move(truth.xyz).transpose(1, 0, 2),
         "visibs": truth.visibility[0].T,
     }
     np.savez(folder / "result.npz", **arrays)
-    capture = _capture(clip, tmp_path, folder)
+    capture = captured(clip, tmp_path, folder)
     done = prepare_priors(capture, ["tracks3d", "depth"], tmp_path / "priors")
-    np.testing.assert_allclose(done.priors.tracks3d.xyz, _move(truth.xyz), atol=1e-5)
+    np.testing.assert_allclose(done.priors.tracks3d.xyz, move(truth.xyz), atol=1e-5)
     np.testing.assert_allclose(done.capture.K[0], truth.K[0], atol=1e-9)
     assert done.priors.tracks3d.native.all() and (done.priors.depth.depth[0] > 0).any()
     posed = capture.with_cameras(*_truth_cameras(truth), "given")
@@ -223,7 +184,7 @@ def test_depth_per_frame(clip, given, truth, tmp_path, kind):
             np.save(inner / f"{name}.npy", np.where(depth > 0, 1 / np.where(depth > 0, depth, 1), 0).astype(np.float32))
         else:
             np.savez(inner / f"{name}.npz", dep=depth)
-    capture = _capture(clip, tmp_path, folder).with_cameras(*_truth_cameras(truth), "given")
+    capture = captured(clip, tmp_path, folder).with_cameras(*_truth_cameras(truth), "given")
     found = _read(capture, "depth")
     wanted = np.stack([given.depth(0, t) for t in range(T)])
     np.testing.assert_allclose(found.depth[0][:, 5:], wanted[:, 5:], rtol=1e-6)
@@ -242,7 +203,7 @@ def test_masks(clip, given, tmp_path, kind):
             if half is not None:
                 mask = mask & (np.arange(W) % 2 == half)
             Image.fromarray((mask * 255).astype(np.uint8)).save(folder / where / f"{name}.png")
-    found = _read(_capture(clip, tmp_path, folder), "masks")
+    found = _read(captured(clip, tmp_path, folder), "masks")
     np.testing.assert_array_equal(found.mask[0] > 0, np.stack([given.mask(0, t) > 0 for t in range(T)]))
     assert (found.mask[0] != 0).all()
 
@@ -254,7 +215,7 @@ def test_all_segments_of_an_image_are_no_motion_masks(clip, tmp_path):
         (inner / "metadata.csv").write_text("id,area\n")
         Image.fromarray(np.zeros((H, W), np.uint8)).save(inner / "0.png")
     with pytest.raises(FourfoldError, match="all segments of each image, not what moves"):
-        _read(_capture(clip, tmp_path, tmp_path / "mine"), "masks")
+        _read(captured(clip, tmp_path, tmp_path / "mine"), "masks")
 
 
 def test_colmap_model(clip, truth, tmp_path):
@@ -266,56 +227,32 @@ def test_colmap_model(clip, truth, tmp_path):
     data = struct.pack("<Q", T)
     for t, name in enumerate(NAMES):
         pose = truth.world_to_camera[0, t]
-        data += struct.pack("<i7di", t + 1, *_quat(pose[:3, :3]), *pose[:3, 3], 1) + f"{name}.png".encode() + b"\0" + struct.pack("<Q", 0)
+        data += struct.pack("<i7di", t + 1, *quat(pose[:3, :3]), *pose[:3, 3], 1) + f"{name}.png".encode() + b"\0" + struct.pack("<Q", 0)
     (folder / "images.bin").write_bytes(data)
-    found = _read(_capture(clip, tmp_path, tmp_path / "mine"), "cameras")
+    found = _read(captured(clip, tmp_path, tmp_path / "mine"), "cameras")
     np.testing.assert_allclose(found.world_to_camera[0], truth.world_to_camera[0], atol=1e-9)
     np.testing.assert_allclose(found.K[0], truth.K[0], atol=1e-9)
     (folder / "images.bin").write_bytes(data[:-60])
     with pytest.raises(FourfoldError, match="cannot be read as a COLMAP model"):
-        _read(_capture(clip, tmp_path, tmp_path / "mine"), "cameras")
-
-
-def _quat(rotation: np.ndarray) -> np.ndarray:
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_matrix(rotation).as_quat()[[3, 0, 1, 2]]
+        _read(captured(clip, tmp_path, tmp_path / "mine"), "cameras")
 
 
 def test_droid_in_plain_arrays_and_pickled(clip, truth, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     poses = np.linalg.inv(truth.world_to_camera[0])
-    K = _whole_pixels(truth.K[0, 0])
+    K = whole_pixels(truth.K[0, 0])
     np.save(folder / "traj_c2w.npy", poses)
     np.save(folder / "intrinsics.npy", K[[0, 1, 0, 1], [0, 1, 2, 2]])
     np.save(folder / "img_shape.npy", np.array([H, W]))
-    found = _read(_capture(clip, tmp_path, folder), "cameras")
+    found = _read(captured(clip, tmp_path, folder), "cameras")
     np.testing.assert_allclose(found.world_to_camera[0], truth.world_to_camera[0], atol=1e-9)
     np.testing.assert_allclose(found.K[0], truth.K[0], atol=1e-9)
     for path in folder.iterdir():
         path.unlink()
-    (folder / "walk.npy").write_bytes(_pickled_header())
+    (folder / "walk.npy").write_bytes(pickled_header())
     with pytest.raises(FourfoldError, match=r"is a pickled file, which can run code .* save its entries traj_c2w, intrinsics and img_shape"):
-        _read(_capture(clip, tmp_path / "again", folder), "cameras")
-
-
-def _pickled_header() -> bytes:
-    """What numpy writes before a pickled object."""
-    header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }".ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + b"\x80\x04}."
-
-
-def _spoil_npz(path: Path, how: str, **other) -> None:
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {k: archive[k] for k in archive.files}
-    if how == "cut":
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    elif how == "objects":
-        data = path.read_bytes()
-        path.write_bytes(data.replace(b"'descr': '<f8'", b"'descr': '|O' ", 1))
-    else:
-        np.savez(path, **(arrays | other))
+        _read(captured(clip, tmp_path / "again", folder), "cameras")
 
 
 @pytest.mark.parametrize("how", ["cut", "count", "shape", "nan", "rotation", "size", "focal"])
@@ -323,7 +260,7 @@ def test_a_spoilt_archive_gets_one_sentence(clip, truth, given, tmp_path, how):
     folder = tmp_path / "mine"
     folder.mkdir()
     path = folder / "walk_sgd_cvd_hr.npz"
-    _save_megasam(path, truth, given)
+    save_megasam(path, truth, given)
     poses = np.linalg.inv(truth.world_to_camera[0])
     spoilt = {
         "count": {"cam_c2w": poses[:-1]},
@@ -333,16 +270,16 @@ def test_a_spoilt_archive_gets_one_sentence(clip, truth, given, tmp_path, how):
         "size": {"depths": np.ones((T, H, 2 * W), np.float32)},
         "focal": {"intrinsic": np.zeros((3, 3))},
     }
-    _spoil_npz(path, how, **spoilt.get(how, {}))
+    spoil_npz(path, how, **spoilt.get(how, {}))
     with pytest.raises(FourfoldError) as error:
-        prepare_priors(_capture(clip, tmp_path, folder), ["depth"], tmp_path / "priors")
+        prepare_priors(captured(clip, tmp_path, folder), ["depth"], tmp_path / "priors")
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("how", ["cut", "count", "missing", "nan", "columns"])
 def test_spoilt_tapir_files_get_one_sentence(clip, truth, tmp_path, how):
     folder = tmp_path / "mine"
-    _write_tapir(folder, truth, range(2))
+    write_tapir(folder, truth, range(2))
     path = folder / f"{NAMES[1]}_{NAMES[4]}.npy"
     rows = np.load(path)
     match how:
@@ -353,7 +290,7 @@ def test_spoilt_tapir_files_get_one_sentence(clip, truth, tmp_path, how):
         case _:
             np.save(path, {"count": rows[:-1], "nan": rows * np.nan, "columns": rows[:, :3]}[how])
     with pytest.raises(FourfoldError) as error:
-        _read(_capture(clip, tmp_path, folder), "tracks2d")
+        _read(captured(clip, tmp_path, folder), "tracks2d")
     assert path.name in str(error.value) and "\n" not in str(error.value)
 
 
@@ -367,13 +304,13 @@ def test_depth_files_of_another_count(clip, given, tmp_path, how, words):
         np.save(folder / f"{NAMES[t] if how == 'missing' else t}.npy", given.depth(0, t))
     (folder / (f"{NAMES[1]}.npy" if how == "missing" else "1.npy")).unlink()
     with pytest.raises(FourfoldError, match=words):
-        _read(_capture(clip, tmp_path, folder.parent), "depth")
+        _read(captured(clip, tmp_path, folder.parent), "depth")
 
 
 def test_straightened_images_do_not_take_files_of_the_images_as_filmed(clip, truth, tmp_path, capsys):
     folder = tmp_path / "mine"
-    _write_tapir(folder, truth, range(1))
-    capture = _capture(clip, tmp_path, folder)
+    write_tapir(folder, truth, range(1))
+    capture = captured(clip, tmp_path, folder)
     capture.facts["undistorted"] = True
     assert choose("tracks2d", capture).name != "tapir-tracks2d"
     assert "the images were straightened on reading" in capsys.readouterr().err
@@ -403,7 +340,7 @@ def test_real_dycheck_depth_beside_the_capture_and_supplied(real_data, tmp_path)
 def test_prepare_takes_the_folder_and_says_what_it_found(clip, truth, given, tmp_path, capsys):
     folder = tmp_path / "mine"
     (folder / "masks").mkdir(parents=True)
-    _save_megasam(folder / "walk_sgd_cvd_hr.npz", truth, given)
+    save_megasam(folder / "walk_sgd_cvd_hr.npz", truth, given)
     for t, name in enumerate(NAMES):
         Image.fromarray(((given.mask(0, t) > 0) * 255).astype(np.uint8)).save(folder / "masks" / f"{name}.png")
     run = tmp_path / "run"

@@ -72,8 +72,16 @@ def cameras_and_masks(capture: Capture, config: TwoPassConfig = TwoPassConfig())
         if keep.mean() > 1 - config.worth:
             return cameras_of(first, capture, extra_figures={"passes": 1}), masks
         second = solve(capture, features, keep, config.cameras)
+        if capture.views > 1 and _placed(second) < _placed(first):
+            note = ("structure from motion places fewer images without what moves than with it: the cameras of the unmasked pass are used",)
+            return cameras_of(first, capture, note, {"passes": 1}), masks
         notes = _compare(first, second)
         return cameras_of(second, capture, notes, {"passes": 2}), _masks(capture, features, second, config)
+
+
+def _placed(solution: Solution) -> int:
+    """How many images structure from motion placed; between several cameras a failure is no answer, unlike that of one that stood still."""
+    return int(solution.structure.registered.sum()) if solution.structure is not None else 0
 
 
 def _masks(capture: Capture, features: Features, solution: Solution, config: TwoPassConfig) -> Masks:
