@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 
 from analytic_scene import AnalyticScene, make_scene
 from fourfold.errors import FourfoldError
+from fourfold.notices import fallbacks
+from fourfold.priors.classical.enclosed_depth import enclosed_depth
 from fourfold.priors.classical.fill import pull_push, splat_nearest
 from fourfold.priors.classical.plane_sweep import StaticDepthConfig, static_depth
+from fourfold.priors.classical.rig import stage_of
 from fourfold.priors.classical.sweep_cost import SweepConfig, SweepImage, plane_homography, smooth_volume, winner
 from fourfold.priors.classical.sweep_references import unproject
 from fourfold.priors.classical.sweep_views import choose_neighbours, gather_sources
 from fourfold.priors.contracts import Cameras, Masks, Provenance
 from fourfold.priors.depth_range import near_far
+from rig_scene import make_rig
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +167,18 @@ def test_masks_hide_movers_from_the_sweep(scene: AnalyticScene) -> None:
         assert (source.image.valid[scene.moving[source.frames[0][1]]] == 0).all()
     open_masks = Masks(Provenance("none"), (np.full(scene.moving.shape, -1, np.int8),))
     assert (gather_sources(scene.capture, open_masks, SweepConfig())[0].image.valid == 255).all()
+
+
+@pytest.mark.parametrize("views", [3, 4])
+def test_cameras_a_quarter_turn_apart_give_the_sphere_they_stand_on(tmp_path: Path, views: int) -> None:
+    made = make_rig(tmp_path / "capture", views=views, times=2)
+    swept = static_depth(made.capture, made.masks)
+    enclosed = enclosed_depth(made.capture, made.masks, None)
+    stage = stage_of(made.capture)
+    assert stage is not None
+    assert any("no two cameras" in sentence for sentence in fallbacks())
+    for depth in (swept, enclosed):
+        assert all(not np.asarray(c).any() for c in depth.confidence)
+        for view in range(views):
+            world = unproject(depth.depth[view][0], made.capture.K[view, 0], made.capture.world_to_camera[view, 0]).reshape(-1, 3)
+            np.testing.assert_allclose(np.linalg.norm(world - stage.center, axis=1), stage.radius, rtol=0.02)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.monofusion_motion import FollowNumbers, bases_of_paths, coefficient_logits, followed_paths, identity_bases
-from fourfold.initialize.monofusion_points import SeenPoints, canonical_moment, foreground_points
+from fourfold.initialize.monofusion_points import SeenPoints, canonical_moment, crowded_moment, foreground_points, hull_points
 from fourfold.initialize.splats import make_splats, neighbour_spacing
 from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.unseen_surroundings import unseen_surroundings
@@ -33,6 +33,7 @@ class ForegroundNumbers:
 
     Attributes:
         count: Gaussians at quality "normal" (18 000 in the paper).
+        points: "pixels" of all cameras (the paper), or the surface of the "hull", which needs the prior "clouds".
         sure: confidence of the depth from which a moving pixel becomes a point.
         groups: how points are grouped; temperature: of the coefficients, see `coefficient_logits`.
         trajectories: bases start as "identity" (the paper), or "followed" along the clouds' velocities, which needs the prior "clouds".
@@ -40,6 +41,7 @@ class ForegroundNumbers:
     """
 
     count: int = 18_000
+    points: Literal["pixels", "hull"] = "pixels"
     sure: float = 0.25
     groups: GroupNumbers = field(default_factory=GroupNumbers)
     temperature: float = 10.0
@@ -79,17 +81,22 @@ class MonoFusionStart:
 
 def moving_layer(capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: ForegroundNumbers) -> Layer | None:
     """The layer "object" with a knot at every moment that was trained on; None where no moving pixel has depth."""
-    index = canonical_moment(capture, priors, numbers.sure)
     count = max(100, round(numbers.count * quality.gaussians))
-    points = foreground_points(capture, priors, index, numbers.sure, count, random)
+    clouds = priors.clouds if priors.clouds is not None and len(priors.clouds.xyz) else None
+    if numbers.points == "hull" and clouds is not None:
+        index = crowded_moment(clouds, capture.train)
+        points = hull_points(capture, priors, index, count, random)
+    else:
+        index = canonical_moment(capture, priors, numbers.sure)
+        points = foreground_points(capture, priors, index, numbers.sure, count, random)
     if points is None:
         return None
     indices = np.flatnonzero(capture.train.any(axis=0))
     groups = group_points(points.xyz, points.feature if points.feature.shape[1] else None, numbers.groups)
     pivot = np.median(points.xyz, axis=0)
     start = int(np.flatnonzero(indices == index)[0])
-    if numbers.trajectories == "followed" and priors.clouds is not None and len(priors.clouds.xyz):
-        paths = followed_paths(points.xyz, groups, priors.clouds, capture.timestamps, indices, start, numbers.follow)
+    if numbers.trajectories == "followed" and clouds is not None:
+        paths = followed_paths(points.xyz, groups, clouds, capture.timestamps, indices, start, numbers.follow)
         shared = bases_of_paths(paths, groups, start, pivot)
     else:
         shared = identity_bases(len(groups.centers), len(indices))

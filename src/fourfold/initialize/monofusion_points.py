@@ -1,4 +1,8 @@
-"""Foreground points of all cameras at one moment, coloured and with features: spec monofusion.md sections 3 and 4."""
+"""Foreground points of all cameras at one moment, coloured and with features: spec monofusion.md sections 3 and 4.
+
+Instead of each camera's pixels they may be the surface of the movers' hull, each point once, in the median colour of the cameras that see
+it (spec calibration.md B and C): where depth comes from hulls anyway, that is the same surface without the cameras' disagreement.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from fourfold.capture.capture import Capture
 from fourfold.initialize.frames import Frame, read_frame
-from fourfold.priors.contracts import Priors
+from fourfold.priors.classical.hull import silhouette, visible
+from fourfold.priors.contracts import Clouds, Masks, Priors
 from fourfold.priors.motion_groups import sampled_features
 
 
 @dataclass(frozen=True)
 class SeenPoints:
     """P points at the canonical moment: xyz (P, 3) scene units, color (P, 3) RGB, feature (P, C) (C = 0 without a features prior), footprint
-    (P,) width of a pixel at their depth, view (P,) the camera they come from."""
+    (P,) width of a pixel at their depth (of a point of a hull: half its voxel), view (P,) the camera they come from (of a hull: that sees it last,
+    -1 for none)."""
 
     xyz: NDArray[np.float64]
     color: NDArray[np.float32]
@@ -50,6 +57,58 @@ def foreground_points(capture: Capture, priors: Priors, index: int, sure: float,
         return None
     parts = [_points(capture, priors, f, p, round(count * len(p) / total), random) for f, p in zip(frames, found, strict=True) if len(p)]
     return SeenPoints(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("xyz", "color", "feature", "footprint", "view")))
+
+
+def crowded_moment(clouds: Clouds, train: NDArray[np.bool_]) -> int:
+    """The time index, of those that are trained on, whose cloud has the largest surface: there bodies are apart and hide each other least.
+
+    Args:
+        train: (V, T).
+    """
+    keys = [int(k) for k in np.unique(clouds.index) if train[:, k].any()]
+    return max(keys, key=lambda k: float((clouds.spacing[clouds.index == k].astype(np.float64) ** 2).sum()))
+
+
+def hull_points(capture: Capture, priors: Priors, index: int, count: int, random: np.random.Generator) -> SeenPoints:
+    """`count` points of the cloud at time `index`, moved at random within their voxels; needs the priors "clouds" and "masks".
+
+    A point is used more than once where there are fewer than `count`. Features are the mean over the cameras that see the point.
+    """
+    priors.require("clouds", "masks")
+    clouds: Clouds = priors.clouds  # type: ignore[assignment]
+    rows = np.flatnonzero(clouds.index == index)
+    xyz = clouds.xyz[rows].astype(np.float64)
+    look, view = _seen_features(capture, priors, index, xyz, float(np.median(clouds.spacing[rows])))
+    whole, rest = divmod(count, len(rows))
+    pick = np.concatenate([np.tile(np.arange(len(rows)), whole), random.choice(len(rows), rest, replace=False)]).astype(np.int64)
+    spacing = clouds.spacing[rows][pick].astype(np.float64)
+    moved = xyz[pick] + random.uniform(-0.5, 0.5, (count, 3)) * spacing[:, None]
+    return SeenPoints(moved, clouds.color[rows][pick], look[pick], spacing / 2, view[pick])
+
+
+def _seen_features(
+    capture: Capture, priors: Priors, index: int, xyz: NDArray[np.float64], voxel: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(P, C) mean features over the cameras that see a point, those of the nearest seen point where none does, and the last camera that does."""
+    masks: Masks = priors.masks  # type: ignore[assignment]
+    total, times, last = None, np.zeros(len(xyz)), np.full(len(xyz), -1, np.int64)
+    for view in (int(v) for v in np.flatnonzero(capture.train[:, index])):
+        state = np.asarray(masks.mask[view][index])
+        shown, where = visible(xyz, silhouette(state >= 0, capture.K[view, index], capture.world_to_camera[view, index]), voxel)
+        chosen = np.flatnonzero(shown)
+        chosen = chosen[state[where[chosen, 1], where[chosen, 0]] > 0]
+        found = features_at(capture, priors, view, index, where[chosen] + 0.5)
+        total = np.zeros((len(xyz), found.shape[1]), np.float32) if total is None else total
+        total[chosen] += found
+        times[chosen] += 1
+        last[chosen] = view
+    if total is None:
+        return np.zeros((len(xyz), 0), np.float32), last
+    mean = total / np.maximum(times, 1)[:, None].astype(np.float32)
+    known = times > 0
+    if known.any() and not known.all():
+        mean[~known] = mean[known][KDTree(xyz[known]).query(xyz[~known])[1]]
+    return mean, last
 
 
 def features_at(capture: Capture, priors: Priors, view: int, index: int, xy: NDArray[np.floating]) -> NDArray[np.float32]:

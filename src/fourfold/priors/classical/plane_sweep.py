@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
+from fourfold.priors.classical.enclosure import Enclosure
 from fourfold.priors.classical.fill import pull_push
+from fourfold.priors.classical.rig import stage_of
 from fourfold.priors.classical.sweep_cost import SweepConfig
 from fourfold.priors.classical.sweep_references import Swept, cloud_of, confidence_of, project_clouds, sweep_reference
 from fourfold.priors.classical.sweep_views import (
@@ -62,7 +64,8 @@ def static_depth(
 ) -> Depth:
     """Depth of the static world in every training frame.
 
-    Depth that the capture brought is taken as it is. A camera that did not move gives a constant nominal depth with confidence 0.
+    Depth that the capture brought is taken as it is. A camera that did not move gives a constant nominal depth with confidence 0. Cameras
+    so far apart that none looks the same way as another give a sphere through the farthest camera, also with confidence 0.
 
     Args:
         capture: with cameras.
@@ -86,12 +89,14 @@ def static_depth(
     range_from = "sparse points" if all(r is not None for r in ranges) else "coarse sweep"
     if range_from == "coarse sweep":
         common = search_range(sources, references, config.neighbours, config.sweep)
+        if common is None:
+            return _sphere_depth(capture, config)
         ranges = [r or common for r in ranges]
     jobs = [(sources, r, ends, config.neighbours, config.sweep) for r, ends in zip(references, ranges, strict=True) if ends is not None]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         swept = [s for s in pool.map(lambda job: _kept_sweep(kept, *job), jobs) if s is not None]
     if not swept:
-        return _nominal_depth(capture, config)
+        return _sphere_depth(capture, config)
     maps = [confidence_of(swept, i, config.consistent_steps) for i in range(len(swept))]
     return _assemble(capture, sources, swept, maps, range_from, config)
 
@@ -146,6 +151,25 @@ def _assemble(
 def _empty(capture: Capture) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float16]]]:
     shapes = [(capture.times, int(h), int(w)) for w, h in capture.sizes]
     return [np.zeros(s, np.float32) for s in shapes], [np.zeros(s, np.float16) for s in shapes]
+
+
+def _sphere_depth(capture: Capture, config: StaticDepthConfig) -> Depth:
+    """The far side of a sphere through the farthest camera, around what all cameras look at (spec calibration.md C starts there)."""
+    stage = stage_of(capture)
+    if stage is None:
+        return _nominal_depth(capture, config)
+    sentence = (
+        f"no two cameras of {capture.name} look the same way, so a plane sweep can match nothing: "
+        f"everything is put on a sphere of {stage.radius:.3g} units around what they look at"
+    )
+    fallback(sentence)
+    sphere = Enclosure(stage.center, np.full((16, 32), 1 / max(stage.radius, 1e-9), np.float32), stage.radius)
+    depth, confidence = _empty(capture)
+    for view, time in usable_frames(capture):
+        depth[view][time] = sphere.depth(capture.K[view, time], capture.world_to_camera[view, time], *depth[view].shape[1:])
+    near, far = near_far(Depth(Provenance("sphere"), tuple(depth), tuple(confidence)))
+    figures: dict[str, Frame | float | str] = {"near": near, "far": far, "known_share": 0.0, "range_from": "cameras"}
+    return Depth(Provenance("sphere", notes=(sentence,), figures=figures), tuple(depth), tuple(confidence))
 
 
 def _nominal_depth(capture: Capture, config: StaticDepthConfig) -> Depth:

@@ -54,7 +54,8 @@ def sweep_evidence(
         return evidence, weight
     ends = [range_from_points(s, points) for s in sources]
     if not all(ends):
-        ends = [search_range(sources, list(range(len(sources))), config.neighbours, config.sweep)] * len(sources)
+        common = search_range(sources, list(range(len(sources))), config.neighbours, config.sweep)
+        ends = [common] * len(sources)
     swept = [sweep_reference(sources, i, e, config.neighbours, config.sweep) for i, e in enumerate(ends) if e is not None]
     found = [s for s in swept if s is not None]
     for index, one in enumerate(found):

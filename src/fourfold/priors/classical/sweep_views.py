@@ -137,16 +137,19 @@ def range_from_points(source: Source, points: NDArray[np.floating], least: int =
     return 0.6 * float(low), 1.15 * float(high)
 
 
-def search_range(sources: Sequence[Source], references: Sequence[int], count: int, config: SweepConfig) -> tuple[float, float]:
+def search_range(sources: Sequence[Source], references: Sequence[int], count: int, config: SweepConfig) -> tuple[float, float] | None:
     """Smallest and largest inverse depth of the scene, found by a coarse sweep over all depths that the baselines can tell apart.
 
-    The nearest candidate shifts by 0.6 image widths between neighbours of the median baseline. Two rounds: the second looks closer.
+    None where no reference has a source that looks the same way from elsewhere, as on a rig of few cameras. The nearest candidate shifts by
+    0.6 image widths between neighbours of the median baseline. Two rounds: the second looks closer.
     """
-    picked = [references[i] for i in np.unique(np.linspace(0, len(references) - 1, min(5, len(references))).round().astype(int))]
-    jobs = [(r, choose_neighbours(sources, r, count)) for r in picked]
-    jobs = [(r, n) for r, n in jobs if n]
+    every = [(r, near) for r in references if (near := choose_neighbours(sources, r, count))]
+    if not every:
+        return None
+    jobs = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(5, len(every))).round().astype(int))]
     baseline = float(np.median([np.linalg.norm(sources[i].center - sources[r].center) for r, near in jobs for i in near]))
-    focal, width = sources[picked[0]].image.K[0, 0], sources[picked[0]].image.valid.shape[1]
+    first = sources[jobs[0][0]].image
+    focal, width = first.K[0, 0], first.valid.shape[1]
     low, high = 0.0, 0.6 * width / (focal * baseline)
     for _ in range(2):
         found = [_coarse_inverse_depths(sources, r, near, (low, high), config) for r, near in jobs]
