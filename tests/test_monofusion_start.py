@@ -18,6 +18,7 @@ from fourfold.initialize.monofusion_motion import (
     followed_paths,
     identity_bases,
 )
+from fourfold.initialize.monofusion_points import crowded_moment, hull_points
 from fourfold.initialize.mv_shape_of_motion import BLOCKED, about, side_by_side
 from fourfold.initialize.point_maps import PointMapScene
 from fourfold.initialize.splats import make_splats
@@ -58,6 +59,42 @@ def test_the_start_is_the_ball_with_features(ball: tuple[RigScene, Priors]) -> N
     assert bool((still.splats["feature"] == 1).all())
     assert bool(torch.isfinite(mover.splats["motion_logits"]).all())
     assert len(mover.fixed["knots"]) == made.capture.times
+
+
+def test_hull_points_lie_on_the_ball_in_the_colours_of_its_paint(ball: tuple[RigScene, Priors]) -> None:
+    made, priors = ball
+    assert priors.clouds is not None
+    points = hull_points(made.capture, priors, 2, 3000, np.random.default_rng(0))
+    spacing = float(priors.clouds.spacing[priors.clouds.index == 2][0])
+    off = np.linalg.norm(points.xyz - made.centers[2], axis=1) - RADIUS
+    assert len(points.xyz) == 3000
+    assert len(np.unique(points.xyz, axis=0)) == 3000  # a point that is used twice is moved twice
+    assert abs(float(np.median(off))) < 1.5 * spacing
+    assert points.feature.shape == (3000, 32)
+    assert bool(points.feature.any(axis=1).all())
+    seen = points.view >= 0
+    assert set(np.unique(points.view[seen])) == set(range(4))
+    for view in range(4):
+        pose = made.capture.world_to_camera[view, 2]
+        eye = -pose[:3, :3].T @ pose[:3, 3]
+        mine = points.xyz[points.view == view]
+        assert float(np.mean((mine - made.centers[2]) @ (eye - made.centers[2]) > 0)) > 0.9  # seen from the side of the ball that faces it
+
+
+def test_hull_start_carries_the_ball_along(ball: tuple[RigScene, Priors]) -> None:
+    made, priors = ball
+    layer = small(points="hull", trajectories="followed")(made.capture, priors, QUALITIES["normal"], np.random.default_rng(0)).layer("object")
+    moved = layer.means_at(layer.fixed["knots"]).numpy()
+    assert np.linalg.norm(moved.mean(1) - made.centers, axis=1).max() < RADIUS / 2
+
+
+def test_crowded_moment_is_the_one_with_the_largest_surface_that_is_trained_on() -> None:
+    index = np.repeat([0, 2, 3], [5, 9, 20]).astype(np.int32)
+    spacing = np.repeat([1.0, 1.0, 0.5], [5, 9, 20]).astype(np.float32)  # surfaces 5, 9 and 5
+    zero = np.zeros((34, 3), np.float32)
+    clouds = Clouds(Provenance("hull"), zero, index, zero, zero, spacing)
+    assert crowded_moment(clouds, np.ones((2, 4), bool)) == 2
+    assert crowded_moment(clouds, np.array([[True, True, False, True]])) == 0
 
 
 def test_identity_bases_leave_everything_in_place(ball: tuple[RigScene, Priors]) -> None:

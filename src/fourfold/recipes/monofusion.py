@@ -21,7 +21,7 @@ from fourfold.training.samplers import Epochs
 
 TERMS = (
     Term("rgb", AsCameraSees(Photometric(ssim=0.2)), 7.0),  # Table 5
-    Term("rgb_moving", AsCameraSees(Photometric(ssim=0.0, where="foreground")), 7.0),  # cal. B: foreground weight
+    Term("rgb_moving", AsCameraSees(Photometric(ssim=0.0, where="foreground")), 21.0),  # cal. B: foreground weight; movers fill little
     Term("mask", ForegroundMask(quantile=0.98, layers="object"), 5.0),  # Table 5
     Term("opaque", OpaqueEverywhere(), 5.0),  # the mask's first part, MF 7
     Term("features", FeatureDistance(every=4), 0.5),
@@ -59,7 +59,7 @@ RECIPE = Recipe(
     summary="a few fixed cameras: depth that agrees over time and views, motion bases from groups of alike points",
     source="Wang et al. 2025 (spec monofusion.md); laptop schedule of spec calibration.md, part C",
     priors=("masks", "depth", "flow", "features", "clouds"),
-    initialize=MonoFusionStart(foreground=ForegroundNumbers(sure=0.5, trajectories="followed")),
+    initialize=MonoFusionStart(foreground=ForegroundNumbers(points="hull", sure=0.5, trajectories="followed")),
     background=(0.4, 0.4, 0.4),  # calibration: grey costs least where nothing was seen
     suits=Suits(views=(2, 8), moving=False, arc=40.0, rank=15, because="a few fixed cameras far apart (monofusion)"),
     stages=(
