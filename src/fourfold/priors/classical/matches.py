@@ -15,7 +15,9 @@ from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
 from fourfold.geometry.epipolar import fundamental_matrix
+from fourfold.priors.classical.grown_matches import GrowNumbers, grow
 from fourfold.priors.classical.sift_matches import SiftNumbers, agreeing, describe, match_along_lines
+from fourfold.priors.classical.track_step import TrackFrame, prepare_frame
 from fourfold.priors.contracts import Masks, Matches, Priors, Provenance
 from fourfold.priors.matching import DetectAndDescribe, MatchConfig, PointFeatures, match
 from fourfold.priors.providers import Provider
@@ -44,12 +46,16 @@ class MatchNumbers:
         most: matches of a pair of images at most, the surest ones.
         margin: matches of movers must lie inside the moving masks, grown by so many pixels, in both images.
         angle: pairs of cameras that look apart by more than so many degrees show no common surface.
+        grow: grid points between the matches are matched too; None for not.
+        band: grown matches are at most so many pixels away from their epipolar lines, where the cameras are known.
     """
 
     same: float = 2.0
     most: int = 500
     margin: int = 1
     angle: float = 75.0
+    grow: GrowNumbers | None = field(default_factory=GrowNumbers)
+    band: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -112,10 +118,13 @@ def match_views(
     for time in range(0, capture.times, stride):
         frames = [(int(v), time) for v in np.flatnonzero(capture.train[:, time] & capture.present[:, time])]
         answers = [matcher.moment(capture, masks, frames) for matcher in matchers] if len(frames) > 1 else []
+        ready = {f: prepare_frame(np.asarray(capture.image(*f))) for f in frames}
         for a, b in combinations(frames, 2):
             if not _look_alike(capture, a, b, numbers.angle):
                 continue
             found = union([answer[a, b] for answer in answers if (a, b) in answer], numbers)
+            if numbers.grow is not None:
+                found = union([found, _grown(capture, masks, (a, b), ready, found, numbers)], numbers)
             inside = _inside(capture, masks, a, found[0], numbers.margin) & _inside(capture, masks, b, found[1], numbers.margin)
             if inside.any():
                 images.append((*a, *b))
@@ -128,6 +137,21 @@ def match_views(
     notes = () if len(pair) else (f"no point of {capture.name} could be matched between two cameras",)
     provenance = Provenance("+".join(m.name for m in matchers), notes=notes, figures={"matches": len(pair), "pairs": len(parts)})
     return Matches(provenance, np.array(images, np.int32).reshape(-1, 4), pair, xy_a, xy_b, confidence)
+
+
+def _grown(
+    capture: Capture, masks: Masks | None, pair: tuple[Frame, Frame], ready: Mapping[Frame, TrackFrame], sure: Found, numbers: MatchNumbers
+) -> Found:
+    """Matches grown from `sure` ones of a pair of images, near their epipolar lines where these are known."""
+    a, b = pair
+    xy_a, xy_b, confidence = grow(ready[a], ready[b], sure, moving_pixels(capture, masks, a, 0), numbers.grow or GrowNumbers())
+    known = fundamental_between(capture, a, b)
+    if known is not None and len(xy_a):
+        lines = np.concatenate([xy_a, np.ones((len(xy_a), 1))], axis=1) @ known.T
+        off = np.abs((lines[:, :2] * xy_b).sum(1) + lines[:, 2]) / np.maximum(np.linalg.norm(lines[:, :2], axis=1), 1e-12)
+        near = off <= numbers.band
+        return xy_a[near], xy_b[near], confidence[near]
+    return xy_a, xy_b, confidence
 
 
 def union(parts: Sequence[Found], numbers: MatchNumbers) -> Found:

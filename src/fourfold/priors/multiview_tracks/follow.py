@@ -37,7 +37,7 @@ class FollowConfig:
     match: MatchConfig = field(default_factory=MatchConfig)
     keep: float = 0.85
     lost: float = 0.5
-    renewals: int = 0
+    renewals: int = 1
     margin: int = 2
 
 

@@ -1,0 +1,45 @@
+"""Depth up to scale and shift: MoSca's normalised L1 (spec mosca.md section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fourfold.losses.base import Step
+
+
+@dataclass(frozen=True)
+class NormalisedDepth:
+    """Mean absolute difference of rendered and prior depth, each less its median and over its mean absolute deviation.
+
+    Attributes:
+        opaque: accumulated opacity below which a pixel says nothing.
+    """
+
+    opaque: float = 0.5
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the images with depth; 0 without any."""
+        losses = []
+        for sample, render in zip(step.samples, step.renders, strict=True):
+            if sample.depth is None:
+                continue
+            usable = (sample.depth > 0) & (render.alpha.detach() > self.opaque)
+            if sample.valid is not None:
+                usable &= sample.valid > 0.5
+            if int(usable.sum()) > 1:
+                losses.append((normalised(render.depth[usable]) - normalised(sample.depth[usable])).abs().mean())
+        return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
+
+
+def normalised(depth: Tensor) -> Tensor:
+    """(P,) less the median, over the mean absolute deviation from it; both without gradient in the median alone."""
+    centred = depth - depth.detach().median()
+    return centred / centred.abs().mean().clamp_min(1e-9)

@@ -1,0 +1,103 @@
+"""Depth by order alone: which of two pixels is nearer. Source: spec sparse_dynamic_cameras.md section 4. All depths grow with distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fourfold.losses.base import Step
+
+Form = Literal["tanh", "logistic", "sigmoid", "hinge"]
+
+
+@dataclass(frozen=True)
+class OrdinalDepth:
+    """Random pairs of pixels of one image must lie in the order that the depth prior says; how far apart does not matter.
+
+    Rendered depths are told in units of their own median (without gradient), so that `sharpness` has no unit.
+
+    Attributes:
+        form: "tanh" |tanh(sharpness (D_i - D_j)) - sign| (MoDGS, the default); "logistic" log(1 + exp(-sign (D_i - D_j) sharpness)), and
+            the squared difference for pairs that the prior calls level; "sigmoid" |sigmoid(sharpness (D_i - D_j)) - [G_i > G_j]| (GC-4DGS,
+            whose sharpness of 1e6 leaves no gradient); "hinge" relu(margin - sign (D_i - D_j)).
+        sharpness: alpha or beta of the forms; margin: of the hinge, in medians.
+        pairs: drawn per image; half of them with one end on a moving object, where masks are known.
+        level: pairs whose ranks in the prior differ by less than this share of the pixels count as level. Ranks, not depths, so that any
+            monotone change of the prior changes nothing.
+        opaque: accumulated opacity below which a pixel says nothing.
+    """
+
+    form: Form = "tanh"
+    sharpness: float = 100.0
+    margin: float = 0.01
+    pairs: int = 20_000
+    level: float = 0.1
+    opaque: float = 0.5
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over the images with depth; 0 without any."""
+        losses = []
+        for item, (sample, render) in enumerate(zip(step.samples, step.renders, strict=True)):
+            if sample.depth is None:
+                continue
+            usable = (sample.depth > 0) & (render.alpha.detach() > self.opaque)
+            if sample.depth_confidence is not None:
+                usable &= sample.depth_confidence > 0
+            if sample.valid is not None:
+                usable &= sample.valid > 0.5
+            generator = torch.Generator().manual_seed(1_000_003 * step.index + item)
+            picked = draw_pairs(usable, sample.mask, self.pairs, generator)
+            if picked is not None:
+                losses.append(ordinal_loss(render.depth.flatten(), sample.depth.flatten(), picked, self))
+        return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
+
+
+def draw_pairs(usable: Tensor, moving: Tensor | None, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
+    """Flat indices (P,), (P,) of random pairs of `usable` (H, W) pixels, the first end of half of them on `moving` (H, W) > 0.5; None without two."""
+    places = usable.flatten().nonzero()[:, 0].cpu()
+    if len(places) < 2:
+        return None
+    count = min(count, len(places) * 4)
+    first, second = (places[torch.randint(len(places), (count,), generator=generator)] for _ in range(2))
+    if moving is not None:
+        movers = (usable & (moving > 0.5)).flatten().nonzero()[:, 0].cpu()
+        if len(movers):
+            half = count // 2
+            first[:half] = movers[torch.randint(len(movers), (half,), generator=generator)]
+    return first.to(usable.device), second.to(usable.device)
+
+
+def ordinal_loss(rendered: Tensor, prior: Tensor, pairs: tuple[Tensor, Tensor], numbers: OrdinalDepth) -> Tensor:
+    """The loss of `pairs` of flat pixels; `rendered` (P,) and `prior` (P,) depths. It does not change under any increasing map of the prior."""
+    first, second = pairs
+    ends = torch.cat([first, second])
+    rank = torch.unique(prior[ends], return_inverse=True)[1].to(rendered.dtype)
+    apart = (rank[: len(first)] - rank[len(first) :]) / rank.max().clamp_min(1)
+    sign, clear = torch.sign(apart), apart.abs() >= numbers.level
+    unit = rendered[ends].detach().median().clamp_min(1e-9)
+    difference = (rendered[first] - rendered[second]) / unit
+    ordered = clear & (sign != 0)
+    error = _error(difference, sign, numbers)
+    loss = (error * ordered).sum() / ordered.sum().clamp_min(1)
+    if numbers.form == "logistic":
+        loss = loss + (difference.square() * ~clear).sum() / (~clear).sum().clamp_min(1)
+    return loss
+
+
+def _error(difference: Tensor, sign: Tensor, numbers: OrdinalDepth) -> Tensor:
+    """(P,) what a pair of the given order costs."""
+    if numbers.form == "tanh":
+        return (torch.tanh(numbers.sharpness * difference) - sign).abs()
+    if numbers.form == "logistic":
+        return torch.nn.functional.softplus(-sign * numbers.sharpness * difference)
+    if numbers.form == "sigmoid":
+        return (torch.sigmoid(numbers.sharpness * difference) - (sign > 0).to(difference.dtype)).abs()
+    return torch.relu(numbers.margin - sign * difference)

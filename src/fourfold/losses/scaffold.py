@@ -1,0 +1,109 @@
+"""Stiffness and calm of a motion scaffold while images are fitted (spec mosca.md sections 6 and 9). Lengths in extents of the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fourfold.geometry.rotations import quat_normalize
+from fourfold.losses.base import Step
+from fourfold.scene.scaffold_nodes import Topology, accelerations, rigidity, velocities
+from fourfold.scene.scene import Layer
+
+
+def scaffold_windows(step: Step, around: int) -> list[tuple[Tensor, Tensor, Topology]]:
+    """Per scaffold and image of the batch: node positions (W, M, 3) in extents, unit quaternions (W, M, 4) and topology.
+
+    The window are the knots up to `around` from the image's time; images with the same window share it. Computed once.
+    """
+    key = f"scaffold:{around}"
+    if key not in step.memo:
+        found: dict[tuple[str, int, int], tuple[Tensor, Tensor, Topology]] = {}
+        for layer in step.scene.layers:
+            if "node_xyz" in layer.shared:
+                for sample in step.samples:
+                    first, last = _window(layer, sample.time, around)
+                    if (layer.name, first, last) not in found:
+                        found[layer.name, first, last] = _poses(layer, first, last, step.extent)
+        step.memo[key] = list(found.values())
+    return step.memo[key]
+
+
+def _window(layer: Layer, time: float, around: int) -> tuple[int, int]:
+    knots = layer.fixed["knots"]
+    middle = int((knots - time).abs().argmin())
+    return max(middle - around, 0), min(middle + around + 1, len(knots))
+
+
+def _poses(layer: Layer, first: int, last: int, extent: float) -> tuple[Tensor, Tensor, Topology]:
+    topology = Topology(layer.fixed["near"], layer.fixed["near_valid"])
+    return layer.shared["node_xyz"][first:last] / extent, quat_normalize(layer.shared["node_quat"][first:last]), topology
+
+
+def _mean(losses: list[Tensor], step: Step) -> Tensor:
+    return torch.stack(losses).mean() if losses else step.gaussians[0].means.new_zeros(())
+
+
+@dataclass(frozen=True)
+class ScaffoldRigidity:
+    """Mean change of the neighbours' local coordinates plus `length` times that of their distances, over shifts in time.
+
+    Attributes:
+        length: weight of the distances beside the coordinates (1 in all released settings).
+        shifts, weights: in knots (spec section 9: 1, 3, 6 with .6, .3, .1).
+    """
+
+    length: float = 1.0
+    shifts: tuple[int, ...] = (1, 3, 6)
+    weights: tuple[float, ...] = (0.6, 0.3, 0.1)
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over scaffolds and images; 0 without a scaffold."""
+        losses = []
+        for xyz, quat, topology in scaffold_windows(step, max(self.shifts)):
+            coordinate, length = rigidity(xyz, quat, topology, self.shifts, self.weights)
+            losses.append(coordinate + self.length * length)
+        return _mean(losses, step)
+
+
+@dataclass(frozen=True)
+class ScaffoldSmoothness:
+    """Mean lengths of the nodes' steps and of their second differences, and of the angles they turn (radians) and their changes.
+
+    Attributes:
+        velocity, acceleration: weights of positions; turn_velocity, turn_acceleration: of rotations. MoSca: all alike.
+        around: knots to either side of an image's time.
+    """
+
+    velocity: float = 1.0
+    acceleration: float = 1.0
+    turn_velocity: float = 1.0
+    turn_acceleration: float = 1.0
+    around: int = 6
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss, averaged over scaffolds and images; 0 without a scaffold of at least three knots."""
+        losses = []
+        for xyz, quat, _ in scaffold_windows(step, self.around):
+            if len(xyz) < 3:
+                continue
+            speed, spin = velocities(xyz, quat)
+            bend, twist = accelerations(xyz, quat)
+            losses.append(
+                self.velocity * speed.mean()
+                + self.turn_velocity * spin.mean()
+                + self.acceleration * bend.mean()
+                + self.turn_acceleration * twist.mean()
+            )
+        return _mean(losses, step)

@@ -1,0 +1,93 @@
+"""A motion scaffold: Gaussians carried by the node trajectories around them, each from its own reference time. MoSca (spec mosca.md 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.motion.bounded import bounded_log_scale
+from fourfold.scene.scaffold_nodes import node_poses, relative_motions
+from fourfold.scene.scene import Layer
+from fourfold.scene.skinning import carry
+
+FLOOR = 1e-6
+"""Every believed neighbour has at least this weight before normalisation (spec mosca.md section 8)."""
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """x(t) = blend_k w_k T_k(t) T_k(ref)^-1 x(ref) by dual quaternions, over the neighbours of the node a Gaussian is attached to.
+
+    Reads the splats `node` (N,) int64, the node each is attached to, and `anchor` (N,) int64, its reference time; `means` are positions
+    at that time. The shared `node_xyz` (K, M, 3) scene units, `node_quat` (K, M, 4) and `radius_logit` (M,) are the nodes at the fixed
+    `knots` (K,) seconds; the fixed `anchors` (R,) int64 are the knots that serve as reference times, `near` (M, J) int64 and `near_valid`
+    (M, J) bool the topology, `radius_max` () scene units.
+
+    Attributes:
+        largest: bound of standard deviations, scene units, by MoSca's sigmoid activation; 0 is 3DGS's exponential without a bound.
+        pull: distant points are held by the world, as far as the weights of their nodes sum to less than one (MoSca's `dyn_o`).
+    """
+
+    kind: ClassVar[str] = "scaffold"
+    largest: float = 0.0
+    pull: bool = True
+
+    def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
+        """Gaussians at each of `times` (Q,), seconds, computed together."""
+        means, quats = self.moved(layer, times)
+        still = layer.canonical()
+        still = replace(still, log_scale=bounded_log_scale(still.log_scale, self.largest))
+        return [replace(still, means=means[q], quat_wxyz=quats[q]) for q in range(len(times))]
+
+    def means_at(self, layer: Layer, times: Tensor) -> Tensor:
+        """Positions (Q, N, 3) alone."""
+        return self.moved(layer, times, with_quats=False)[0]
+
+    def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
+        """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
+        then = node_poses(layer, layer.fixed["knots"][layer.fixed["anchors"]])
+        table = relative_motions(node_poses(layer, times), then)
+        rows, weights, hold = skinning(layer, then[0].detach())
+        blended = torch.stack([blend(motions.flatten(0, 1), rows, weights) for motions in table])
+        if self.pull:
+            rest = torch.nn.functional.pad((1 - hold)[:, None], (0, 7))
+            blended = hold[:, None] * blended / blended[..., :4].norm(dim=-1, keepdim=True).clamp_min(1e-9) + rest
+        return carry(blended, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0)
+
+
+def skinning(layer: Layer, then: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which nodes carry each Gaussian, and how much.
+
+    Args:
+        then: (R, M, 3) node positions at the reference times. Weights change with the radii alone, not with positions.
+
+    Returns:
+        (N, J) rows of the flattened (R M) table of relative motions, (N, J) weights of sum 1, and (N,) how firmly the nodes hold it, 0..1.
+    """
+    splats, fixed = layer.splats, layer.fixed
+    near = fixed["near"][splats["node"]]
+    rows = splats["anchor"][:, None] * then.shape[1] + near
+    squared = (splats["means"].detach()[:, None] - then.flatten(0, 1)[rows]).square().sum(-1)
+    radius = fixed["radius_max"] * torch.sigmoid(layer.shared["radius_logit"])
+    raw = (torch.exp(-0.5 * squared / radius.square()[near]) + FLOOR) * fixed["near_valid"][splats["node"]].to(squared.dtype)
+    total = raw.sum(1)
+    return rows, raw / total[:, None], total.clamp(0, 1)
+
+
+def blend(motions: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """(N, 8) weighted sums of dual quaternions `motions` (P, 8), each turned to the half space of the first: q and -q are one motion.
+
+    Args:
+        rows: (N, J) int64, the node a point is attached to first; weights: (N, J).
+    """
+    with torch.no_grad():
+        real = motions[:, :4]
+        alike = torch.einsum("njc,nc->nj", real[rows], real[rows[:, 0]])
+        first = torch.where(real[rows[:, :1], 0] < 0, -1.0, 1.0)  # the first is turned to the half space of rest
+        sign = torch.where(alike < 0, -first, first).to(weights.dtype)
+    return embedding_bag(rows, motions, mode="sum", per_sample_weights=weights * sign)
