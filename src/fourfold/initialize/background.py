@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
 from fourfold.initialize.frames import Frame, read_frame, reference_frames, unproject_pixels
 from fourfold.initialize.splats import make_splats, neighbour_spacing
@@ -62,7 +63,7 @@ def static_layer(
     numbers: BackgroundNumbers = BackgroundNumbers(),
     name: str = "static",
 ) -> Layer:
-    """The background as a static layer of about `numbers.count * quality.gaussians` Gaussians.
+    """The background as a static layer of about `numbers.count * quality.gaussians` Gaussians, or of none where nothing is behind an object.
 
     Raises:
         FourfoldError: no training image has a known camera.
@@ -70,8 +71,10 @@ def static_layer(
     chosen = reference_frames(capture, numbers.frames)
     if not chosen:
         raise FourfoldError(f"no training image of {capture.name} has a known camera: run `fourfold prepare` first")
-    count = max(100, round(numbers.count * quality.gaussians))
     frames = [read_frame(capture, priors, view, index) for view, index in chosen]
+    if object_alone(capture) and not any(frame.still.any() for frame in frames):
+        return Layer(name, STATIC, Static(), make_splats(np.zeros((0, 3)), np.zeros((0, 3), np.float32), np.zeros(0), numbers.opacity))
+    count = max(100, round(numbers.count * quality.gaussians))
     if any((frame.depth > 0).any() for frame in frames):
         cloud = from_depth(frames, count, random, numbers)
     elif priors.cameras is not None and len(priors.cameras.points) >= numbers.fewest_points:

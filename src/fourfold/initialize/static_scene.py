@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,10 @@ class StaticScene:
 
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene, in the capture's world coordinates."""
-        return scene_of([static_layer(capture, priors, quality, random, self.background)], capture, priors)
+        layer = static_layer(capture, priors, quality, random, self.background)
+        if len(layer) == 0:  # an object before nothing: it is what stands still
+            layer = static_layer(capture, replace(priors, masks=None), quality, random, self.background)
+        return scene_of([layer], capture, priors)
 
 
 def scene_of(layers: list[Layer], capture: Capture, priors: Priors) -> Scene:

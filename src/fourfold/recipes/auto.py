@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
 from fourfold.recipes.recipe import Recipe
+
+VIDEO_DEGREES = 20.0
+"""A camera that turns by more than this from one moment to the next films nothing that could be followed from image to image."""
 
 
 def camera_arc(capture: Capture) -> float:
@@ -30,18 +35,58 @@ def cameras_move(capture: Capture) -> bool:
     return False
 
 
+def camera_jump(capture: Capture) -> float:
+    """Median angle in degrees between a training camera's viewing directions at neighbouring moments, 0 where none is known."""
+    angles: list[float] = []
+    for view in np.flatnonzero(capture.train.any(axis=1)):
+        forward = capture.world_to_camera[view][capture.train[view]][:, 2, :3]
+        forward = forward[np.isfinite(forward).all(axis=1)]
+        angles += np.degrees(np.arccos(np.clip((forward[1:] * forward[:-1]).sum(axis=1), -1, 1))).tolist()
+    return float(np.median(angles)) if angles else 0.0
+
+
 def choose_recipe(capture: Capture, recipes: Iterable[Recipe]) -> tuple[Recipe, str]:
     """The suiting recipe of the highest rank and the reason. FourfoldError if none suits."""
-    views = int(capture.train.any(axis=1).sum())
-    moving, arc = cameras_move(capture), camera_arc(capture)
-    suiting = [r for r in recipes if r.suits.rank > 0 and _suits(r, views, moving, arc)]
+    shown = _shown(capture)
+    suiting = [r for r in recipes if r.suits.rank > 0 and _suits(r, shown)]
     if not suiting:
-        raise FourfoldError(f"no recipe suits {views} training cameras that {'move' if moving else 'stand still'}: name one with --recipe")
+        raise FourfoldError(f"no recipe suits {shown.cameras}: name one with --recipe")
     best = max(suiting, key=lambda r: r.suits.rank)
-    cameras = f"{views} training camera{'s' if views > 1 else ''} that {'move' if moving else 'stand still'}"
-    return best, f"{cameras}, up to {arc:.0f} degrees apart: {best.suits.because or best.summary}"
+    return best, f"{shown.cameras}, up to {shown.arc:.0f} degrees apart{shown.jumps}: {best.suits.because or best.summary}"
 
 
-def _suits(recipe: Recipe, views: int, moving: bool, arc: float) -> bool:
+@dataclass(frozen=True)
+class _Shown:
+    """What decides: training cameras, whether they move, the arc and the jump in degrees, and whether an object is alone."""
+
+    views: int
+    moving: bool
+    arc: float
+    jump: float
+    alone: bool
+
+    @property
+    def cameras(self) -> str:
+        """In words."""
+        return f"{self.views} training camera{'s' if self.views > 1 else ''} that {'move' if self.moving else 'stand still'}"
+
+    @property
+    def video(self) -> bool:
+        """Whether the cameras film instead of jumping."""
+        return self.jump <= VIDEO_DEGREES
+
+    @property
+    def jumps(self) -> str:
+        """In words, empty for video."""
+        return "" if self.video else f" and {self.jump:.0f} degrees from one moment to the next, which is no video"
+
+
+def _shown(capture: Capture) -> _Shown:
+    views = int(capture.train.any(axis=1).sum())
+    return _Shown(views, cameras_move(capture), camera_arc(capture), camera_jump(capture), object_alone(capture))
+
+
+def _suits(recipe: Recipe, shown: _Shown) -> bool:
     suits = recipe.suits
-    return suits.views[0] <= views <= suits.views[1] and suits.moving in (None, moving) and arc >= suits.arc
+    cameras = suits.views[0] <= shown.views <= suits.views[1] and suits.moving in (None, shown.moving) and shown.arc >= suits.arc
+    return cameras and suits.video in (None, shown.video) and (shown.alone or not suits.alone)

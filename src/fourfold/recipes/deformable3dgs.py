@@ -5,7 +5,7 @@ from fourfold.density.capped import CappedGrowth
 from fourfold.initialize.baseline_scenes import DeformableStart
 from fourfold.initialize.camera_colors import AddCameraColors
 from fourfold.initialize.drop import Drop
-from fourfold.recipes.recipe import Rate, Recipe, Stage
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits
 from fourfold.recipes.rig_terms import COLORS, SHAPE_RATES
 from fourfold.scene.motion.deformation import Deformation
 from fourfold.training.samplers import Epochs
@@ -19,6 +19,9 @@ RECIPE = Recipe(
     priors=("masks", "depth", "clouds"),
     initialize=DeformableStart(motion=Deformation(depth=4, width=64, time_waves=6)),
     background=(0.4, 0.4, 0.4),
+    suits=Suits(
+        views=(1, 1), moving=True, arc=45.0, video=False, alone=True, rank=80, because="one canonical object that a network bends (deformable3dgs)"
+    ),
     stages=(
         Stage(
             name="still",  # section 1: 3000 of 40000 steps without deformation

@@ -68,7 +68,7 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),  # cal. E: 60k + 14k
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen; the paper uses white
-    suits=Suits(views=(1, 1), moving=None, rank=50, because="one camera"),
+    suits=Suits(views=(1, 1), moving=None, video=True, rank=50, because="one camera"),
     stages=(
         Stage(
             name="static",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.cutout import BACKDROP
 from fourfold.geometry.camera import Camera
 from fourfold.losses.base import Sample
 from fourfold.priors.contracts import Priors
@@ -33,6 +34,7 @@ class Source:
 
     Attributes:
         background: (3,) RGB put behind images that carry an alpha; near: depth before which nothing is drawn, scene units.
+        composited: alpha is opacity, with `cutout.BACKDROP` behind the images already.
     """
 
     capture: Capture
@@ -40,6 +42,7 @@ class Source:
     device: torch.device
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     near: float = 0.01
+    composited: bool = False
 
 
 class SampleStore:
@@ -108,7 +111,9 @@ def _make_sample(source: Source, view: int, index: int, divisor: int) -> Sample:
     alpha = capture.alpha(view, index)
     if alpha is not None:
         share = alpha[..., None].astype(np.float32) / 255.0
-        image = image * share + np.asarray(source.background, np.float32) * (1 - share)
+        behind = np.asarray(source.background, np.float32)
+        # an image with opacity was composited when it was read: only what is behind it changes
+        image = image + (behind - np.asarray(BACKDROP, np.float32)) * (1 - share) if source.composited else image * share + behind * (1 - share)
     mask, mask_valid = _masks(capture, priors, view, index, divisor)
     depth, confidence = _depth(capture, priors, view, index, divisor)
 

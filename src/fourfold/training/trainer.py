@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.cutout import backdrop, opacity_given
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of
 from fourfold.notices import fallback
@@ -97,11 +98,14 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     """
     capture = with_known_cameras(capture)
     device = choose_device(config.device)
+    behind = backdrop(capture)
+    if behind is not None:  # nothing is behind the object, whatever the recipe puts behind what was not seen
+        recipe = replace(recipe, background=behind)
     asked = (CODE_VERSION, recipe, config.seed, config.quality, config.time_budget)
     key = key_of(*asked, capture.name, capture.K, capture.world_to_camera, capture.train, made_by(priors))
     run = _Run(recipe, capture, priors, out, config, device, key)
     state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
-    store = SampleStore(Source(capture, priors, device, recipe.background, state.scene.near))
+    store = SampleStore(Source(capture, priors, device, recipe.background, state.scene.near, opacity_given(capture)))
     log = MetricsLog(out / "metrics.jsonl", state.stage, state.step)
     try:
         with _one_torch_thread(device):

@@ -129,9 +129,9 @@ def _cloud(
     other = int(after[0]) if len(after) else int(moments[moments < index][-1]) if (moments < index).any() else index
     seconds = float(capture.timestamps[other] - capture.timestamps[index])
     flows = [_flow(capture, v, index, other, numbers) for v in cameras]
-    seen = [_readable(points, view, voxel) for view in views]
-    color = _filled(_color(len(points), views, seen), points, 0.5)
-    step = _filled(motion(points, outlines, seen, flows, numbers), points, 0.0)
+    seen = [readable(points, view, voxel) for view in views]
+    color = filled_in(median_color(len(points), views, seen), points, 0.5)
+    step = filled_in(motion(points, outlines, seen, flows, numbers), points, 0.0)
     return Cloud(points, color.astype(np.float32), step / seconds if seconds else np.zeros_like(step), voxel)
 
 
@@ -160,14 +160,15 @@ Seen = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Numbers (M,) of the points that a camera sees well, and their pixels (M, 2), column and row."""
 
 
-def _readable(points: Points, view: View, voxel: float) -> Seen:
+def readable(points: Points, view: View, voxel: float) -> Seen:
+    """The surface voxels `points` whose colour the camera of `view` shows."""
     shown, where = visible(points, view.outline, voxel)
     chosen = np.flatnonzero(shown)
     chosen = chosen[view.sure[where[chosen, 1], where[chosen, 0]]]
     return chosen, where[chosen]
 
 
-def _color(count: int, views: Sequence[View], seen: Sequence[Seen]) -> NDArray[np.float32]:
+def median_color(count: int, views: Sequence[View], seen: Sequence[Seen]) -> NDArray[np.float32]:
     """(N, 3) median colour over the cameras that see a point, NaN where none does."""
     stack = np.full((len(views), count, 3), np.nan, np.float32)
     for number, (view, (chosen, where)) in enumerate(zip(views, seen, strict=True)):
@@ -234,7 +235,7 @@ def _solve(count: int, index: NDArray[np.int64], slope: Points, shift: Points, t
     return step
 
 
-def _filled(values: NDArray[np.floating], points: Points, otherwise: float) -> NDArray[np.floating]:
+def filled_in(values: NDArray[np.floating], points: Points, otherwise: float) -> NDArray[np.floating]:
     """`values` (N, 3) with NaN rows taken from the nearest point that has one."""
     known = np.isfinite(values).all(axis=1)
     if not known.any():

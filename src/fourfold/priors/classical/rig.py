@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +32,14 @@ class Stage:
 def stage_of(capture: Capture) -> Stage | None:
     """The place that the rig looks at, or None where fewer than two training cameras are known."""
     frames = usable_frames(capture)
-    views = len({view for view, _ in frames})
-    if views < 2:
+    return around(capture, frames) if len({view for view, _ in frames}) >= 2 else None
+
+
+def around(capture: Capture, frames: Sequence[tuple[int, int]]) -> Stage | None:
+    """The place that the cameras of `frames`, (view, time index) pairs, look at, or None for fewer than two."""
+    if len(frames) < 2:
         return None
+    views = len({view for view, _ in frames})
     poses = np.stack([capture.world_to_camera[frame] for frame in frames])
     centers = -np.einsum("nji,nj->ni", poses[:, :3, :3], poses[:, :3, 3])
     axes = poses[:, 2, :3]
