@@ -160,7 +160,7 @@ def float_layer():
 
 def test_unused_nodes_go_and_nothing_moves():
     layer = float_layer()
-    layer.splats["node"] = torch.arange(60) % 3
+    layer.splats["node"] = torch.arange(60) % 5
     before = layer.means_at(torch.from_numpy(KNOTS).float())
     control = ScaffoldControl(prune_at=(0.5,), grow_at=(), unused=0.999, neighbours=40, reach=1e6)
     edit = control(layer, GrowthStatistics.zeros(60, torch.device("cpu")), Moment(50, 100, 1.0, 6), np.random.default_rng(0))

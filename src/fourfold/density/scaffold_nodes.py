@@ -65,7 +65,7 @@ class ScaffoldControl:
         signal = statistics.gradient / statistics.count.clamp_min(1)
         if len(signal) == 0 or float(signal.max()) <= 0:
             return edit
-        rows = (signal >= torch.quantile(signal, self.pull)).nonzero()[:, 0]
+        rows = ((signal >= torch.quantile(signal, self.pull)) & (signal > 0)).nonzero()[:, 0]
         rows = rows[signal[rows].argsort(descending=True)][: 8 * self.most]
         picked = replace(layer, splats={name: value.detach()[rows] for name, value in layer.splats.items()})
         means, quats = Scaffold(pull=False).moved(picked, layer.fixed["knots"])
