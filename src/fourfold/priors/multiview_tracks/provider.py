@@ -179,9 +179,9 @@ def _maker(numbers: MultiviewNumbers) -> Callable[[Capture, Priors], list[Tracks
 
 _MAKES, _NEEDS = ("tracks3d", "tracks2d"), ("masks", "flow", "cameras", "matches")
 PROVIDERS = (
-    Provider("multiview_tracks", _MAKES, _NEEDS, 18, _missing, _maker(WORKING)),
+    Provider("multiview_tracks", _MAKES, _NEEDS, 18, _missing, _maker(WORKING), version=2),
     # the rows of the paper's Table 3, for who insists on them by name
-    Provider("multiview_no_epipolar", _MAKES, _NEEDS, -1, _missing, _maker(replace(WORKING, epipolar=False))),
-    Provider("multiview_no_triangulation", _MAKES, (*_NEEDS, "depth"), -1, _missing, _maker(replace(WORKING, triangulation=False))),
-    Provider("multiview_neither", _MAKES, (*_NEEDS, "depth"), -1, _missing, _maker(replace(WORKING, epipolar=False, triangulation=False))),
+    Provider("multiview_no_epipolar", _MAKES, _NEEDS, -1, _missing, _maker(replace(WORKING, epipolar=False)), version=2),
+    Provider("multiview_no_triangulation", _MAKES, (*_NEEDS, "depth"), -1, _missing, _maker(replace(WORKING, triangulation=False)), version=2),
+    Provider("multiview_neither", _MAKES, (*_NEEDS, "depth"), -1, _missing, _maker(replace(WORKING, epipolar=False, triangulation=False)), version=2),
 )
