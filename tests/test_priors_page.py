@@ -88,9 +88,7 @@ def test_every_prior_makes_a_film_of_one_size(capture):
         depth,
         Disparity(BY, tuple(np.where(d > 0, 1 / np.where(d > 0, d, 1), 0) for d in depth.depth), depth.confidence),
         PointMaps(BY, xyz, depth.confidence),
-        Tracks3D(
-            BY, points, ones, ones, np.full((20, 3), 0.5, np.float32), np.ones(20, np.float32), np.zeros(20, np.int32), np.ones(20, np.uint8)
-        ),
+        Tracks3D(BY, points, ones, ones, np.full((20, 3), 0.5, np.float32), np.ones(20, np.float32), np.zeros(20, np.int32), np.ones(20, np.uint8)),
         matches,
     ]
     for prior in everything:

@@ -125,7 +125,8 @@ def test_names_that_are_not_known_are_said_before_any_work(option, casual_captur
 
 def test_an_unknown_prior(casual_capture, tmp_path, refused):
     said = refused("prepare", casual_capture, "-o", tmp_path / "run", "--only", "dreams")
-    assert said == "there is no prior 'dreams': choose one of cameras, masks, depth, disparity, pointmaps, matches, features, flow, tracks2d, tracks3d, clouds"
+    names = "cameras, masks, depth, disparity, pointmaps, matches, features, flow, tracks2d, tracks3d, clouds"
+    assert said == f"there is no prior 'dreams': choose one of {names}"
 
 
 def test_unknown_names_of_finished_runs(finished_run, refused, tmp_path):

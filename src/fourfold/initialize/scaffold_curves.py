@@ -118,10 +118,10 @@ def _moved(
     """(P, 3) points under the rigid motions of their (P, N, 3) neighbours; neighbours that move otherwise count less and less."""
     reach = np.maximum(distance[:, distance.shape[1] // 2], 1e-12)[:, None]
     nearness = np.exp(-0.5 * (distance / reach) ** 2)
-    weight = nearness
-    for _ in range(3):
-        motion = procrustes(torch.from_numpy(source), torch.from_numpy(target), torch.from_numpy(weight)).numpy()
+    motion = procrustes(torch.from_numpy(source), torch.from_numpy(target), torch.from_numpy(nearness)).numpy()
+    for _ in range(2):
         residual = np.linalg.norm(np.einsum("pij,pnj->pni", motion[:, :3, :3], source) + motion[:, None, :3, 3] - target, axis=-1)
         typical = np.maximum(np.median(residual, axis=1, keepdims=True), 1e-9)
         weight = nearness / (1 + (residual / (2 * typical)) ** 2)
+        motion = procrustes(torch.from_numpy(source), torch.from_numpy(target), torch.from_numpy(weight)).numpy()
     return np.einsum("pij,pj->pi", motion[:, :3, :3], points) + motion[:, :3, 3]

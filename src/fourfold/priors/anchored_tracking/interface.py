@@ -81,21 +81,37 @@ class Iterate:
 
 
 class IterTracker3D(Protocol):
-    """An iterative 3D point tracker on sliding windows.
+    """An iterative 3D point tracker on sliding windows."""
 
-    Attributes:
-        name: how the report calls it.
-        window, stride: frames per window and frames between windows; iterations: updates per window.
-        bidirectional: True if a second pass over the reversed clip finds what was before the query.
-        needs_weights: whether it is a learned model.
-    """
+    @property
+    def name(self) -> str:
+        """How the report calls it."""
+        ...
 
-    name: str
-    window: int
-    stride: int
-    iterations: int
-    bidirectional: bool
-    needs_weights: bool
+    @property
+    def window(self) -> int:
+        """Frames per window."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Frames between windows."""
+        ...
+
+    @property
+    def iterations(self) -> int:
+        """Updates per window."""
+        ...
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether a second pass over the reversed clip finds what was before the query."""
+        ...
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether it is a learned model."""
+        ...
 
     def encode(self, clip: Clip) -> Any:
         """Whatever is computed once per direction, handed to `open_window`; it may also remember things between windows."""

@@ -108,7 +108,10 @@ def relax(graph: Graph, xyz: Array, rotation: Array, problem: Problem, numbers: 
     matrix = sparse.block_diag(blocks) + sparse.diags(problem.weight.ravel())
     if frames > 2:
         whole = problem.alive[:-2] & problem.alive[1:-1] & problem.alive[2:]
-        second = sparse.diags([np.ones(frames - 2), -2 * np.ones(frames - 2), np.ones(frames - 2)], [0, 1, 2], (frames - 2, frames))
+        rows = np.arange(frames - 2)
+        ones = np.ones(frames - 2)
+        places = np.tile(rows, 3), np.concatenate([rows, rows + 1, rows + 2])
+        second = sparse.coo_matrix((np.concatenate([ones, -2 * ones, ones]), places), (frames - 2, frames))
         bend = sparse.diags(whole.ravel().astype(np.float64)) @ sparse.kron(second, sparse.eye(count))
         matrix = matrix + numbers.smoothness * (bend.T @ bend)
     right = (pull + problem.weight[..., None] * problem.target).reshape(-1, 3)

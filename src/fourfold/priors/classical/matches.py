@@ -30,7 +30,10 @@ Found = tuple[Points, Points, NDArray[np.float32]]
 class PairMatcher(Protocol):
     """One member of the union: told all frames of one moment, it matches every pair of them."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How the report calls it."""
+        ...
 
     def moment(self, capture: Capture, masks: Masks | None, frames: Sequence[Frame]) -> Mapping[tuple[Frame, Frame], Found]:
         """For pairs of `frames`: (N, 2) pixels in the first, (N, 2) in the second, centres at +0.5, and confidences (N,) in [0, 1]."""
