@@ -13,17 +13,17 @@ from fourfold.density.capped import CappedGrowth
 from fourfold.density.tree_deepening import DeepenNumbers
 from fourfold.density.tree_nodes import TreeControl
 from fourfold.geometry.camera import Camera
-from fourfold.geometry.rotations import matrix_to_rotation6d, so3_exp
+from fourfold.geometry.rotations import matrix_to_rotation6d, quat_exp, so3_exp
 from fourfold.initialize.motion_tree import PlantTree
 from fourfold.losses.base import Sample, Step
 from fourfold.losses.tree_calm import TreeAcceleration, TreeRadius
 from fourfold.losses.tree_rays import TreeRays, ray_pairs
-from fourfold.losses.tree_rigidity import TreeRigidity, random_moments
+from fourfold.losses.tree_rigidity import TreeRigidity, random_moments, two_terms
 from fourfold.recipes.recipe import QUALITIES
 from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.motion.se3_bases import SE3Bases
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
-from fourfold.scene.tree_levels import level_count, nearest_nodes, tree_level
+from fourfold.scene.tree_levels import NodeMotions, level_count, nearest_nodes, tree_level
 from fourfold.training.edits import apply_edit
 from tree_scene import random_tree
 
@@ -56,16 +56,12 @@ def test_a_rigid_body_costs_nothing_and_a_bending_one_something(loss):
 
 
 def test_two_terms_of_one_pair_are_the_papers():
-    from fourfold.geometry.rigid import make_rigid
-    from fourfold.losses.tree_rigidity import two_terms
-
-    turn = so3_exp(torch.tensor([[0.0, 0, 0], [0, 0, np.pi / 2]]))
-    motion = make_rigid(turn, torch.zeros(2, 3))[:, None].expand(2, 2, 4, 4)
-    places = torch.tensor([[[1.0, 0, 0], [0, 0, 0]], [[3.0, 0, 0], [0, 0, 0]]])
-    first, second = torch.tensor([0]), torch.tensor([1])
-    # the length grows by 2; seen from the second node, (1, 0, 0) has become (0, -3, 0)
-    assert float(two_terms(places, motion, first, second, (1.0, 0.0))) == pytest.approx(2.0, abs=1e-5)
-    assert float(two_terms(places, motion, first, second, (0.0, 0.5))) == pytest.approx(0.5 * 10**0.5, abs=1e-5)
+    turn = quat_exp(torch.tensor([[[0.0, 0, 0]], [[0, 0, np.pi / 2]]]))
+    places, origin = torch.tensor([[[1.0, 0, 0]], [[3.0, 0, 0]]]), torch.zeros(2, 1, 3)
+    base = NodeMotions(turn, origin)
+    # the length grows by 2; seen from the second node, which turns, (1, 0, 0) has become (0, -3, 0)
+    assert float(two_terms(places, base, origin[0], (1.0, 0.0))) == pytest.approx(2.0, abs=1e-5)
+    assert float(two_terms(places, base, origin[0], (0.0, 0.5))) == pytest.approx(0.5 * 10**0.5, abs=1e-5)
 
 
 def test_moments_begin_with_the_image_and_parity_leaves_the_ends_out():

@@ -11,11 +11,11 @@ import torch
 
 from fourfold.geometry.dual_quaternions import dual_quat_blend, dual_quat_from_rigid, dual_quat_to_rigid
 from fourfold.geometry.rigid import apply_rigid, make_rigid
-from fourfold.geometry.rotations import matrix_to_quat, matrix_to_rotation6d, quat_multiply, quat_normalize, so3_exp
+from fourfold.geometry.rotations import matrix_to_quat, matrix_to_rotation6d, quat_multiply, quat_normalize, quat_to_matrix, so3_exp
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.motion.motion_tree import MotionTree, leaf_weights
 from fourfold.scene.scene import Layer, Scene
-from fourfold.scene.skinning import blend_nodes, carry
+from fourfold.scene.skinning import blend_nodes, skin, skin_reference
 from fourfold.scene.tree_levels import node_motions, tree_level
 from fourfold.scene.tree_nodes import log_radii, node_spacing, sparse_rows
 from tree_scene import random_tree
@@ -54,9 +54,9 @@ def test_a_childs_motion_comes_after_its_parents():
     layer = random_tree(2, bases=1)
     root, leaf = node_motions(layer, TIMES)
     level = tree_level(layer, 1)
-    parents = root[:, level.parent]
-    own = leaf @ torch.linalg.inv(parents)  # what stands on the left
-    centre = apply_rigid(root, tree_level(layer, 0).means)[:, level.parent]
+    above, below = (make_rigid(quat_to_matrix(m.quat), m.shift) for m in (root.of(level.parent), leaf))
+    own = below @ torch.linalg.inv(above)  # what stands on the left
+    centre = root.apply(tree_level(layer, 0).means)[:, level.parent]
     at_knot = layer.fixed["knots"].tolist().index(0.5)
     shift = apply_rigid(own[2], centre[2]) - centre[2]
     assert (shift - level.translation[level.parent, 0, at_knot]).abs().max() < 1e-4
@@ -70,8 +70,8 @@ def test_blending_does_not_know_the_sign_of_a_quaternion():
     weights = torch.softmax(torch.randn(40, 3, generator=generator), dim=1)
     flipped = nodes * torch.where(torch.rand(2, 12, 1, generator=generator) < 0.5, -1.0, 1.0)
     points, quats = torch.randn(40, 3, generator=generator), torch.randn(40, 4, generator=generator)
-    one, turned = carry(blend_nodes(nodes, near, weights), points, quats, 2)
-    other, turned_too = carry(blend_nodes(flipped, near, weights), points, quats, 2)
+    one, turned = skin(nodes, near, weights, points, quats, 2)
+    other, turned_too = skin(flipped, near, weights, points, quats, 2)
     assert (one - other).abs().max() < 1e-5
     assert ((turned * turned_too).sum(-1).abs() - 1).abs().max() < 1e-5
     assert (blend_nodes(nodes, near, weights, align=False).abs() - blend_nodes(flipped, near, weights, align=False).abs()).abs().max() > 0.1
@@ -84,7 +84,30 @@ def test_blending_agrees_with_the_general_one_where_motions_are_alike():
     weights = torch.softmax(torch.randn(20, 3, generator=generator), dim=1)
     plain = dual_quat_to_rigid(dual_quat_blend(nodes[:, near], weights.expand(1, 20, 3)))
     points = torch.randn(20, 3, generator=generator)
-    assert (carry(blend_nodes(nodes, near, weights), points, torch.ones(20, 4), 0)[0] - apply_rigid(plain, points)).abs().max() < 1e-5
+    assert (skin(nodes, near, weights, points, torch.ones(20, 4), 0)[0] - apply_rigid(plain, points)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("turned", [0, 2, 3])
+def test_skinning_is_its_plain_twin_in_value_and_gradient(align, turned):
+    generator = torch.Generator().manual_seed(4)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    nodes = dual_quat_from_rigid(make_rigid(so3_exp(2 * normal(3, 7, 3)), normal(3, 7, 3)))
+    near = torch.stack([torch.randperm(7, generator=generator)[:3] for _ in range(11)])
+    inputs = [nodes, torch.softmax(normal(11, 3), dim=1), normal(11, 3), normal(11, 4)]
+    results = []
+    for way in (skin, skin_reference):
+        own = [value.clone().requires_grad_(True) for value in inputs]
+        moved, quats = way(own[0], near, own[1], own[2], own[3], turned, align)
+        random = torch.Generator().manual_seed(5)
+        total = sum((value * torch.randn(value.shape, generator=random, dtype=value.dtype)).sum() for value in (moved, quats))
+        results.append((moved.detach(), quats.detach(), *torch.autograd.grad(total, own, allow_unused=True)))
+    for one, other in zip(*results, strict=True):
+        other = torch.zeros_like(one) if other is None else other
+        assert (one - other).abs().max() < 1e-9 * max(1.0, float(other.abs().max())) if one.numel() else one.shape == other.shape
 
 
 def test_gradients_agree_with_finite_differences():
@@ -95,8 +118,8 @@ def test_gradients_agree_with_finite_differences():
     def moved(means: torch.Tensor, quats: torch.Tensor, *shared: torch.Tensor) -> tuple[torch.Tensor, ...]:
         changed = replace(layer, splats=layer.splats | {"means": means, "quat_wxyz": quats}, shared=dict(zip(names, shared, strict=True)))
         # what attaches a Gaussian to its nodes takes no gradient of its place: the place enters here as a constant
-        blended = changed.motion.motions(replace(changed, splats=changed.splats | {"means": layer.splats["means"]}), times)
-        return carry(blended, means, quats, len(times))
+        weights = changed.motion.weights(replace(changed, splats=layer.splats))
+        return skin(node_motions(changed, times)[-1].dual_quats(), layer.splats["near"], weights, means, quats, len(times))
 
     inputs = [layer.splats["means"], layer.splats["quat_wxyz"], *(layer.shared[name] for name in names)]
     inputs = [value.clone().requires_grad_(True) for value in inputs]

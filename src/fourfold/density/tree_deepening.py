@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fourfold.geometry.dual_quaternions import dual_quat_blend, dual_quat_from_rigid, dual_quat_to_rigid
 from fourfold.geometry.rigid import apply_rigid, inverse, make_rigid
-from fourfold.geometry.rotations import matrix_to_rotation6d
+from fourfold.geometry.rotations import matrix_to_rotation6d, quat_to_matrix
 from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.scene import Layer
 from fourfold.scene.tree_levels import TreeLevel, node_motions
@@ -61,7 +61,8 @@ def deepened(layer: Layer, root: TreeLevel, numbers: DeepenNumbers, random: np.r
     knots = layer.fixed["knots"]
     shared, fixed = root.named(0)
     pruned = replace(layer, shared=layer.shared | shared, fixed=layer.fixed | fixed)
-    own = node_motions(pruned, knots, 1)[0]
+    motions = node_motions(pruned, knots, 1)[0]
+    own = make_rigid(quat_to_matrix(motions.quat), motions.shift)
     branches = [_branch(layer, root, own[:, node], node, numbers, random) for node in range(len(root.means))]
     alive = [node for node, branch in enumerate(branches) if branch is not None]
     if not alive:
@@ -110,8 +111,7 @@ def _motions(layer: Layer, rows: Tensor) -> Tensor:
     """(K, R, 4, 4) motions of the Gaussians `rows` (R,) at all knots."""
     some = replace(layer, splats={name: value[rows] for name, value in layer.splats.items()})
     blended = layer.motion.motions(some, layer.fixed["knots"])  # type: ignore[attr-defined]
-    rigid = dual_quat_to_rigid(blended)
-    return make_rigid(rigid[..., :3, :3], rigid[..., :3, 3])
+    return dual_quat_to_rigid(blended)
 
 
 def _clusters(path: NDArray[np.float64], wanted: int, random: np.random.Generator) -> NDArray[np.intp]:

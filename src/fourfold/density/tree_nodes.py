@@ -17,7 +17,7 @@ from fourfold.density.tree_deepening import DeepenNumbers, deepened
 from fourfold.scene.motion.motion_tree import MotionTree, leaf_weights
 from fourfold.scene.scene import Layer
 from fourfold.scene.tree_levels import TreeLevel, level_count, nearest_nodes, node_paths, tree_level
-from fourfold.scene.tree_nodes import sparse_rows
+from fourfold.scene.tree_nodes import node_neighbours, node_speeds, some_knots, sparse_rows
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TreeControl:
         level, every = tree_level(layer, 0), slice(None, None, 10 if len(layer) > 2000 else 1)
         points = layer.splats["means"][every]
         near = nearest_nodes(points, level.means, 3)
-        times = _moments(layer, self.moments)
+        times = some_knots(layer, self.moments)
         paths = layer.means_at(times)[:, every]
         nodes = node_paths(layer, times, 0)
         gap = (paths[:, :, None] - nodes[:, near]).norm(dim=-1).amax(0).amin(1)
@@ -105,18 +105,15 @@ class TreeControl:
         return _rows(level, stay) if int(stay.sum()) > layer.splats["near"].shape[1] else level
 
 
+@torch.no_grad()
 def attached(layer: Layer, edit: Edit) -> Edit:
-    """`edit` with who follows whom renewed: every Gaussian takes the leaf nodes nearest to it, as they are after the edit."""
+    """`edit` with who follows whom, and which nodes are neighbours, renewed as they are after the edit."""
     means = edit.changes.get("means", layer.splats["means"].detach()[edit.source])
-    named = layer.shared | edit.shared
-    level = max(number for number in range(len(named)) if f"node_means_{number}" in named)
-    near = nearest_nodes(means, named[f"node_means_{level}"].detach(), layer.splats["near"].shape[1])
-    return replace(edit, changes=edit.changes | {"near": near})
-
-
-def _moments(layer: Layer, count: int) -> Tensor:
-    knots = layer.fixed["knots"]
-    return knots[torch.linspace(0, len(knots) - 1, min(count, len(knots))).round().long()]
+    tree = replace(layer, shared=layer.shared | edit.shared, fixed=layer.fixed | edit.fixed)
+    leaf = level_count(tree) - 1
+    near = nearest_nodes(means, tree_level(tree, leaf).means.detach(), layer.splats["near"].shape[1])
+    neighbours = {f"node_near_{number}": node_neighbours(tree, number) for number in range(leaf + 1)}
+    return replace(edit, changes=edit.changes | {"near": near}, fixed=edit.fixed | neighbours | {"node_speed": node_speeds(tree, leaf)})
 
 
 def _joined(level: TreeLevel, means: Tensor, log_radius: Tensor, logits: Tensor) -> TreeLevel:

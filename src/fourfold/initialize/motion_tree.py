@@ -14,7 +14,7 @@ from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.motion.se3_bases import SE3Bases
 from fourfold.scene.scene import Layer, Scene
 from fourfold.scene.tree_levels import TreeLevel, nearest_nodes
-from fourfold.scene.tree_nodes import log_radii, sparse_rows
+from fourfold.scene.tree_nodes import log_radii, node_neighbours, node_speeds, sparse_rows
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,6 @@ class PlantTree:
         splats = {name: value for name, value in layer.splats.items() if name != "motion_logits"}
         splats["near"] = nearest_nodes(means, nodes, self.followed)
         kept = {name: value for name, value in layer.shared.items() if name not in ("rotation6d", "translation")}
-        return replace(layer, motion=MotionTree(self.parity), splats=splats, shared=kept | shared, fixed=layer.fixed | fixed)
+        tree = replace(layer, motion=MotionTree(self.parity), splats=splats, shared=kept | shared, fixed=layer.fixed | fixed)
+        tree.fixed |= {"node_near_0": node_neighbours(tree, 0), "node_speed": node_speeds(tree, 0)}
+        return tree

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.projection import project
-from fourfold.geometry.rigid import apply_rigid
 from fourfold.losses.base import Step
-from fourfold.losses.tree_rigidity import TINY, mean_of, random_moments, trees
+from fourfold.losses.tree_rigidity import TINY, mean_of, moved_nodes, trees
 from fourfold.scene.scene import Layer
-from fourfold.scene.tree_levels import level_count, node_motions, node_paths, tree_level
+from fourfold.scene.tree_levels import level_count, tree_level
+from fourfold.scene.tree_nodes import node_speeds
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TreeRays:
         patch: side of the square around a ray that gathers nodes, shares of the larger image side (50 of 480 pixels as released).
         most: nodes gathered per ray; front, along: how many are drawn from its nearer half and from all of it.
         alike: partners per front node, those of the most similar speeds.
-        compared: moments at which speeds are compared; moments: as in `TreeRigidity`.
+        moments, every: as in `TreeRigidity`. Speeds are the fixed `node_speed` (S, M), which node control renews, or are found anew.
     """
 
     rays: int = 30
@@ -40,8 +40,8 @@ class TreeRays:
     front: int = 2
     along: int = 5
     alike: int = 2
-    compared: int = 6
     moments: int = 4
+    every: int = 1
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -50,37 +50,33 @@ class TreeRays:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss in extents, averaged over the batch; 0 without a motion tree."""
         losses = []
-        for layer, motion in trees(step):
+        for layer, motion in trees(step) if step.index % self.every == 0 else ():
+            means = tree_level(layer, level_count(layer) - 1).means.detach()
             for item, sample in enumerate(step.samples):
-                times = random_moments(layer, sample.time, self.moments, (step.index, item, 32), motion.parity)
+                times, motions = moved_nodes(step, layer, item, self.moments, motion.parity)
                 if len(times) < 2:
                     continue
-                random = np.random.default_rng((step.index, item, 33))
-                first, second = self._pairs(layer, sample.camera, layer.fixed["knots"].new_tensor([sample.time]), random)
+                places = motions[-1].apply(means)
+                first, second = self._pairs(layer, sample.camera, places[0].detach(), np.random.default_rng((step.index, item, 33)))
                 if len(first):
-                    losses.append(self._change(layer, times, first, second) / step.extent)
+                    losses.append(self.every * self._change(layer, times, places[:, first] - places[:, second]) / step.extent)
         return mean_of(losses, step)
 
-    def _change(self, layer: Layer, times: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        places = apply_rigid(node_motions(layer, times)[-1], tree_level(layer, level_count(layer) - 1).means.detach())
-        length = ((places[:, first] - places[:, second]).square().sum(-1) + TINY).sqrt()
+    def _change(self, layer: Layer, times: Tensor, offset: Tensor) -> Tensor:
+        length = (offset.square().sum(-1) + TINY).sqrt()
         knots = layer.fixed["knots"]
-        span = float(knots[-1] - knots[0])
-        share = 1 - (times[1:] - times[:-1]).abs() / max(span, 1e-9)
+        share = 1 - (times[1:] - times[:-1]).abs() / max(float(knots[-1] - knots[0]), 1e-9)
         return (share[:, None] * (length[1:] - length[:-1]).abs()).mean()
 
-    @torch.no_grad()
-    def _pairs(self, layer: Layer, camera: Camera, time: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Rows (E,) and (E,) of the leaf nodes to be compared."""
-        number = level_count(layer) - 1
-        knots = layer.fixed["knots"]
-        moments = knots[torch.linspace(0, len(knots) - 1, min(self.compared, len(knots))).round().long()]
-        paths = node_paths(layer, torch.cat([time, moments]), number)
-        xy, depth = project(paths[0], camera.K, camera.world_to_camera)
-        speed = paths[1:].diff(dim=0).norm(dim=-1).cpu().numpy()
+    def _pairs(self, layer: Layer, camera: Camera, places: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Rows (E,) and (E,) of the leaf nodes to be compared; `places` (M, 3) are theirs at the image's time."""
+        kept = layer.fixed.get("node_speed")
+        speed = node_speeds(layer, level_count(layer) - 1) if kept is None or kept.shape[1] != len(places) else kept
+        xy, depth = project(places, camera.K.to(places), camera.world_to_camera.to(places))
         side = self.patch * max(camera.width, camera.height) / 2
-        pairs = ray_pairs(xy.cpu().numpy(), depth.cpu().numpy(), speed, (side, camera.width, camera.height), self, random)
-        rows = torch.from_numpy(pairs).to(knots.device)
+        image = (side, camera.width, camera.height)
+        pairs = ray_pairs(xy.cpu().numpy(), depth.cpu().numpy(), speed.cpu().numpy(), image, self, random)
+        rows = torch.from_numpy(pairs).to(places.device)
         return rows[:, 0], rows[:, 1]
 
 

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.geometry.rigid import apply_rigid
 from fourfold.losses.base import Step
 from fourfold.scene.motion.motion_tree import MotionTree
-from fourfold.scene.scaffold_nodes import curve_distance
 from fourfold.scene.scene import Layer
-from fourfold.scene.tree_levels import level_count, node_motions, node_paths, tree_level
+from fourfold.scene.tree_levels import NodeMotions, level_count, node_motions, tree_level
+from fourfold.scene.tree_nodes import node_neighbours
 
 TINY = 1e-16
 
@@ -41,26 +40,36 @@ def random_moments(layer: Layer, first: float, count: int, seed: tuple[int, ...]
     return knots[torch.from_numpy(np.concatenate([allowed[start : start + 1], others])).to(knots.device)]
 
 
+def moved_nodes(step: Step, layer: Layer, item: int, moments: int, parity: bool) -> tuple[Tensor, list[NodeMotions]]:
+    """Random moments (Q,) around sample `item` and the nodes' motions then; shared by the losses of a step."""
+    key = f"tree:{layer.name}:{item}:{moments}"
+    if key not in step.memo:
+        times = random_moments(layer, step.samples[item].time, moments, (step.index, item, 31), parity)
+        step.memo[key] = times, node_motions(layer, times)
+    return step.memo[key]
+
+
 @dataclass(frozen=True)
 class TreeRigidity:
     """Mean over nodes, neighbours and pairs of moments of w1 | |x_i - x_j| at t - at t' | + w2 | T_j^-1 x_i at t - at t' |.
+
+    Neighbours are the fixed `node_near_l` (M, J) of the level, which node control renews, or are found anew.
 
     Attributes:
         lengths, local: w1 and w2 (as released: 1.0 and 0.5).
         coarser: a level counts this many times the one below it.
         moments: the image's own and random others, paired in their order (the paper: the images of a batch of eight).
-        near, drawn: nearest nodes by curve distance, and how many of them are drawn in a step.
-        nodes: at most this many are looked at in a step; compared: moments at which curves are compared.
+        drawn: neighbours that are drawn in a step; nodes: at most this many nodes are looked at in a step.
+        every: only at every n-th step, n times as strong.
     """
 
     lengths: float = 1.0
     local: float = 0.5
     coarser: float = 5.0
     moments: int = 4
-    near: int = 10
     drawn: int = 5
     nodes: int = 128
-    compared: int = 6
+    every: int = 1
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -69,50 +78,37 @@ class TreeRigidity:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch; 0 without a motion tree."""
         losses = []
-        for layer, motion in trees(step):
+        for layer, motion in trees(step) if step.index % self.every == 0 else ():
             levels = level_count(layer)
-            for item, sample in enumerate(step.samples):
-                times = random_moments(layer, sample.time, self.moments, (step.index, item, 31), motion.parity)
-                motions = node_motions(layer, times) if len(times) > 1 else []
-                parts = [
-                    self.coarser ** (levels - 1 - number) * self._level(layer, number, moved, step, np.random.default_rng((step.index, item, number)))
-                    for number, moved in enumerate(motions)
-                ]
-                losses += [torch.stack(parts).sum()] if parts else []
+            for item in range(len(step.samples)):
+                times, motions = moved_nodes(step, layer, item, self.moments, motion.parity)
+                if len(times) < 2:
+                    continue
+                random = np.random.default_rng((step.index, item, 30))
+                parts = [self.coarser ** (levels - 1 - k) * self._level(layer, k, moved, random) for k, moved in enumerate(motions)]
+                losses.append(self.every * torch.stack(parts).sum() / step.extent)
         return mean_of(losses, step)
 
-    def _level(self, layer: Layer, number: int, motion: Tensor, step: Step, random: np.random.Generator) -> Tensor:
+    def _level(self, layer: Layer, number: int, motion: NodeMotions, random: np.random.Generator) -> Tensor:
         means = tree_level(layer, number).means.detach()
-        count = len(means)
-        if count < 2:
+        if len(means) < 2:
             return means.new_zeros(())
-        some = torch.from_numpy(np.sort(random.permutation(count)[: self.nodes])).to(means.device)
-        neighbours = self._neighbours(layer, number, some, random)
-        first, second = some.repeat_interleave(neighbours.shape[1]), neighbours.flatten()
-        places = apply_rigid(motion, means)
-        return two_terms(places, motion, first, second, (self.lengths, self.local)) / step.extent
-
-    def _neighbours(self, layer: Layer, number: int, some: Tensor, random: np.random.Generator) -> Tensor:
-        """(S, drawn) for each of the nodes `some` (S,) a random few of its nearest by curve distance."""
-        knots = layer.fixed["knots"]
-        moments = knots[torch.linspace(0, len(knots) - 1, min(self.compared, len(knots))).round().long()]
-        with torch.no_grad():
-            distance = curve_distance(node_paths(layer, moments, number), largest=1, others=some).T
-            distance[torch.arange(len(some)), some] = torch.inf
-            near = distance.topk(min(self.near, distance.shape[1] - 1), dim=1, largest=False).indices
-            order = torch.from_numpy(random.random(tuple(near.shape))).argsort(dim=1).to(near.device)
-        return near.gather(1, order)[:, : self.drawn]
+        some = torch.from_numpy(np.sort(random.permutation(len(means))[: self.nodes])).to(means.device)
+        kept = layer.fixed.get(f"node_near_{number}")
+        near = (node_neighbours(layer, number) if kept is None or len(kept) != len(means) else kept)[some]
+        order = torch.from_numpy(random.random(tuple(near.shape))).argsort(dim=1).to(near.device)
+        near = near.gather(1, order)[:, : self.drawn]
+        first, second = some.repeat_interleave(near.shape[1]), near.flatten()
+        return two_terms(motion.of(first).apply(means[first]), motion.of(second), means[second], (self.lengths, self.local))
 
 
-def two_terms(places: Tensor, motion: Tensor, first: Tensor, second: Tensor, weights: tuple[float, float]) -> Tensor:
-    """The loss of node pairs (first, second) (E,), averaged over pairs and over consecutive moments; scene units.
+def two_terms(places: Tensor, base: NodeMotions, means: Tensor, weights: tuple[float, float]) -> Tensor:
+    """The loss of E pairs, averaged over pairs and over consecutive moments; scene units.
 
     Args:
-        places: (Q, M, 3) nodes; motion: (Q, M, 4, 4) their motions from canonical space.
+        places: (Q, E, 3) the first nodes; base: motions of the second nodes, canonical `means` (E, 3).
     """
-    offset = places[:, first] - places[:, second]
-    length = (offset.square().sum(-1) + TINY).sqrt()
-    base = motion[:, second]
-    local = (base[..., :3, :3].transpose(-1, -2) @ (places[:, first] - base[..., :3, 3])[..., None]).squeeze(-1)
+    length = ((places - base.apply(means)).square().sum(-1) + TINY).sqrt()
+    local = base.undo(places)
     moved = ((local[1:] - local[:-1]).square().sum(-1) + TINY).sqrt()
     return weights[0] * (length[1:] - length[:-1]).abs().mean() + weights[1] * moved.mean()

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fourfold.geometry.blended_motion import move_by_rotation6d
+from fourfold.geometry.dual_quaternions import dual_quat_from_parts
 from fourfold.geometry.interpolation import cubic_matrix
-from fourfold.geometry.rigid import apply_rigid, make_rigid
-from fourfold.geometry.rotations import rotation6d_to_matrix
+from fourfold.geometry.rotations import quat_conjugate, quat_rotate
+from fourfold.scene.blend import blend
 from fourfold.scene.scene import Layer
 
 LEVEL_NAMES = ("node_means", "node_log_radius", "node_logits", "rotation6d", "translation")
@@ -38,6 +40,30 @@ class TreeLevel:
         return shared, {f"node_parent_{number}": self.parent}
 
 
+@dataclass(frozen=True)
+class NodeMotions:
+    """Motions of M nodes at Q times from canonical space: x -> R(quat) x + shift; quat (Q, M, 4) of unit length, up to sign, shift (Q, M, 3)."""
+
+    quat: Tensor
+    shift: Tensor
+
+    def apply(self, points: Tensor) -> Tensor:
+        """(Q, M, 3) where each node takes its own of `points` (M, 3) or (Q, M, 3)."""
+        return quat_rotate(self.quat, points) + self.shift
+
+    def undo(self, points: Tensor) -> Tensor:
+        """(Q, M, 3) the canonical places of `points` (Q, M, 3)."""
+        return quat_rotate(quat_conjugate(self.quat), points - self.shift)
+
+    def of(self, rows: Tensor) -> NodeMotions:
+        """Those of some nodes."""
+        return NodeMotions(self.quat.index_select(1, rows), self.shift.index_select(1, rows))
+
+    def dual_quats(self) -> Tensor:
+        """(Q, M, 8)."""
+        return dual_quat_from_parts(self.quat, self.shift)
+
+
 def level_count(layer: Layer) -> int:
     """How many levels the layer's tree has; 0 if it has none."""
     count = 0
@@ -51,41 +77,50 @@ def tree_level(layer: Layer, number: int) -> TreeLevel:
     return TreeLevel(*(layer.shared[f"{name}_{number}"] for name in LEVEL_NAMES), layer.fixed[f"node_parent_{number}"])
 
 
-def node_motions(layer: Layer, times: Tensor, levels: int | None = None) -> list[Tensor]:
-    """Per level (Q, M, 4, 4): the motion from canonical space to each of `times` (Q,), seconds, of each node.
+def node_motions(layer: Layer, times: Tensor, levels: int | None = None) -> list[NodeMotions]:
+    """Per level the motions of its nodes at `times` (Q,), seconds.
 
     A node's own motion is blended from its parent's bases, 6D rotations first, and comes after the parent's (it stands on the left). A
     root turns about the layer's `pivot`, a child about where its parent is at the time.
     """
-    knots, pivot = layer.fixed["knots"], layer.fixed["pivot"]
-    weights = cubic_matrix(knots, times)
-    result: list[Tensor] = []
+    weights = cubic_matrix(layer.fixed["knots"], times)
+    result: list[NodeMotions] = []
     for number in range(level_count(layer) if levels is None else levels):
         level = tree_level(layer, number)
-        values = torch.cat([level.rotation6d, level.translation], dim=-1)
-        values = torch.einsum("qk,pbkc->qpbc", weights.to(values.dtype), values)
-        share = torch.softmax(level.logits, dim=1)
+        values = torch.einsum("qk,pbkc->pqbc", weights.to(level.rotation6d.dtype), torch.cat([level.rotation6d, level.translation], dim=-1))
         if number == 0:
-            own = torch.einsum("mb,qbc->qmc", share, values[:, 0])
-            centre = pivot.to(values)
-            result.append(_about(own, centre))
+            result.append(_roots(level, values[0], layer.fixed["pivot"]))
         else:
-            own = (share[..., None] * values.index_select(1, level.parent)).sum(2)
-            centre = apply_rigid(result[-1], tree_level(layer, number - 1).means.detach())
-            result.append(_about(own, centre.index_select(1, level.parent)) @ result[-1].index_select(1, level.parent))
+            above = result[-1]
+            centre = above.apply(tree_level(layer, number - 1).means.detach())
+            result.append(_children(level, values, above.of(level.parent), centre.index_select(1, level.parent)))
     return result
+
+
+def _roots(level: TreeLevel, values: Tensor, pivot: Tensor) -> NodeMotions:
+    """Of bases `values` (Q, B, 9) that turn about `pivot` (3,)."""
+    origin = torch.zeros_like(level.means)
+    still = torch.cat([torch.ones_like(origin[:, :1]), origin], dim=1)
+    shift, quat = blend(level.logits, origin, still, values, pivot.to(values), values.shape[0])
+    return NodeMotions(quat, shift)
+
+
+def _children(level: TreeLevel, values: Tensor, above: NodeMotions, centre: Tensor) -> NodeMotions:
+    """Of bases `values` (P, Q, B, 9) per parent that turn about `centre` (Q, M, 3), after the motions `above` of each child's parent."""
+    times = values.shape[1]
+    share = torch.softmax(level.logits, dim=1)
+    own = (share[:, None, :, None] * values.index_select(0, level.parent)).sum(2)  # (M, Q, 9)
+    flat = own.permute(2, 1, 0).reshape(1, 9, -1)
+    offset = (above.shift - centre).permute(2, 0, 1).reshape(3, -1)
+    shift, quat = move_by_rotation6d(
+        flat[:, :6], flat[:, 6:] + centre.permute(2, 0, 1).reshape(1, 3, -1), offset, above.quat.permute(2, 0, 1).reshape(4, -1)
+    )
+    return NodeMotions(quat[0].unflatten(1, (times, -1)).permute(1, 2, 0), shift[0].unflatten(1, (times, -1)).permute(1, 2, 0))
 
 
 def node_paths(layer: Layer, times: Tensor, number: int) -> Tensor:
     """(Q, M, 3) where the nodes of level `number` are at `times` (Q,), seconds."""
-    return apply_rigid(node_motions(layer, times, number + 1)[-1], tree_level(layer, number).means)
-
-
-def _about(values: Tensor, centre: Tensor) -> Tensor:
-    """(..., 4, 4) rotation by the 6D part of `values` (..., 9) about `centre` (..., 3) or (3,), then translation by the rest."""
-    rotation = rotation6d_to_matrix(values[..., :6])
-    turned = (rotation @ centre[..., None]).squeeze(-1)
-    return make_rigid(rotation, values[..., 6:] + centre - turned)
+    return node_motions(layer, times, number + 1)[-1].apply(tree_level(layer, number).means)
 
 
 def nearest_nodes(points: Tensor, nodes: Tensor, count: int, chunk: int = 8192) -> Tensor:

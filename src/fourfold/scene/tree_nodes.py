@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from fourfold.scene.scene import Layer
+from fourfold.scene.tree_levels import node_paths
+
 
 def sparse_rows(points: NDArray[np.floating], count: int, random: np.random.Generator) -> NDArray[np.intp]:
     """Rows of `points` (N, 3) drawn without replacement, with chance exp(-n): n others lie closer than the mean 3-neighbour distance.
@@ -24,12 +27,13 @@ def sparse_rows(points: NDArray[np.floating], count: int, random: np.random.Gene
     return np.sort(random.choice(len(points), count, replace=False, p=chance / chance.sum()))
 
 
-def node_spacing(nodes: Tensor, neighbours: int = 3) -> Tensor:
-    """(M,) mean distance of each node (M, 3) to its nearest others; 1 for a lonely node. Differentiable."""
+def node_spacing(nodes: Tensor, neighbours: int = 3, rows: Tensor | None = None) -> Tensor:
+    """(M,) mean distance of each node (M, 3), or of those in `rows`, to its nearest others; 1 for a lonely node."""
     if len(nodes) < 2:
         return torch.ones_like(nodes[:, 0])
-    near = torch.cdist(nodes.detach(), nodes.detach()).fill_diagonal_(torch.inf).topk(min(neighbours, len(nodes) - 1), largest=False).indices
-    return (nodes[:, None] - nodes[near]).square().sum(-1).clamp_min(1e-24).sqrt().mean(1)
+    some = nodes if rows is None else nodes[rows]
+    nearest = torch.cdist(some, nodes).topk(min(neighbours, len(nodes) - 1) + 1, largest=False).values
+    return nearest[:, 1:].mean(1)
 
 
 def log_radii(nodes: Tensor, low: float = 0.05, high: float = 0.95) -> Tensor:
@@ -43,3 +47,23 @@ def released_log_radii(nodes: Tensor) -> Tensor:
     """(M,) the released children's radii: means of squared distances to three nodes in no order, the node itself among them."""
     squared = torch.cdist(nodes.detach(), nodes.detach()).square()[:, :3].mean(1)
     return squared.clamp_min(1e-12).log()
+
+
+@torch.no_grad()
+def node_neighbours(layer: Layer, number: int, count: int = 10, moments: int = 12) -> Tensor:
+    """(M, J) int64 for each node of level `number` those that stay nearest over the clip: by the largest distance over `moments` knots."""
+    paths = node_paths(layer, some_knots(layer, moments), number)
+    apart = torch.cdist(paths, paths).amax(0).fill_diagonal_(torch.inf)
+    return apart.topk(min(count, len(apart) - 1), dim=1, largest=False).indices
+
+
+@torch.no_grad()
+def node_speeds(layer: Layer, number: int, moments: int = 12) -> Tensor:
+    """(S, M) lengths of the steps of the nodes of level `number` between `moments` knots."""
+    return node_paths(layer, some_knots(layer, moments), number).diff(dim=0).norm(dim=-1)
+
+
+def some_knots(layer: Layer, count: int) -> Tensor:
+    """At most `count` of the layer's knots, evenly, with both ends."""
+    knots = layer.fixed["knots"]
+    return knots[torch.linspace(0, len(knots) - 1, min(count, len(knots))).round().long()]

@@ -11,10 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fourfold.geometry.dual_quaternions import dual_quat_from_rigid
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.scene.scene import Layer
-from fourfold.scene.skinning import blend_nodes, carry
+from fourfold.scene.skinning import blend_nodes, skin
 from fourfold.scene.tree_levels import level_count, node_motions, tree_level
 
 
@@ -45,16 +44,19 @@ class MotionTree:
 
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
-        blended = self.motions(layer, times)
-        return carry(blended, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0)
+        splats, weights = layer.splats, self.weights(layer)
+        leaves = node_motions(layer, times)[-1].dual_quats()
+        turned = len(times) if with_quats else 0
+        return skin(leaves, splats["near"], weights, splats["means"], splats["quat_wxyz"], turned, align=not self.parity)
 
     def motions(self, layer: Layer, times: Tensor) -> Tensor:
         """(Q, N, 8) blended dual quaternions, not yet normalised, of the Gaussians at `times` (Q,), seconds."""
-        leaves = dual_quat_from_rigid(node_motions(layer, times)[-1])
+        return blend_nodes(node_motions(layer, times)[-1].dual_quats(), layer.splats["near"], self.weights(layer), align=not self.parity)
+
+    def weights(self, layer: Layer) -> Tensor:
+        """(N, K) how much each Gaussian follows each of its leaf nodes."""
         leaf = tree_level(layer, level_count(layer) - 1)
-        near = layer.splats["near"]
-        weights = leaf_weights(layer.splats["means"].detach(), leaf.means, leaf.log_radius, near, self.parity)
-        return blend_nodes(leaves, near, weights, align=not self.parity)
+        return leaf_weights(layer.splats["means"].detach(), leaf.means, leaf.log_radius, layer.splats["near"], self.parity)
 
 
 def leaf_weights(points: Tensor, nodes: Tensor, log_radius: Tensor, near: Tensor, parity: bool = False) -> Tensor:
@@ -64,8 +66,9 @@ def leaf_weights(points: Tensor, nodes: Tensor, log_radius: Tensor, near: Tensor
         nodes: (M, 3); log_radius: (M,) natural logarithms.
         parity: the released softmax(exp(-d^4 / (2 r^2))), whose weights stay within [0.15, 0.58] for three nodes.
     """
-    squared = (points[:, None] - nodes[near]).square().sum(-1)
-    radius = (2 * log_radius[near]).exp()
+    flat = near.flatten()
+    squared = (points.repeat_interleave(near.shape[1], 0) - nodes.index_select(0, flat)).square().sum(-1).view(near.shape)
+    radius = (2 * log_radius).exp().index_select(0, flat).view(near.shape)
     if parity:
         return torch.softmax(torch.exp(-squared.square() / (2 * radius + 1e-8)), dim=1)
     return torch.softmax(-squared / (2 * radius), dim=1)
