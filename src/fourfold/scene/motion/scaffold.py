@@ -7,13 +7,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.scene.motion.bounded import bounded_log_scale
 from fourfold.scene.scaffold_nodes import node_poses, relative_motions
 from fourfold.scene.scene import Layer
-from fourfold.scene.skinning import carry
+from fourfold.scene.skinning import skin
 
 FLOOR = 1e-6
 """Every believed neighbour has at least this weight before normalisation (spec mosca.md section 8)."""
@@ -51,13 +50,14 @@ class Scaffold:
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
         then = node_poses(layer, layer.fixed["knots"][layer.fixed["anchors"]])
-        table = relative_motions(node_poses(layer, times), then)
+        table = relative_motions(node_poses(layer, times), then).flatten(1, 2)
         rows, weights, hold = skinning(layer, then[0].detach())
-        blended = torch.stack([blend(motions.flatten(0, 1), rows, weights) for motions in table])
-        if self.pull:
-            rest = torch.nn.functional.pad((1 - hold)[:, None], (0, 7))
-            blended = hold[:, None] * blended / blended[..., :4].norm(dim=-1, keepdim=True).clamp_min(1e-9) + rest
-        return carry(blended, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0)
+        if self.pull:  # the world is one more node, one that rests
+            rest = torch.nn.functional.pad(torch.ones_like(table[:, :1, :1]), (0, 7))
+            rows = torch.cat([rows, torch.full_like(rows[:, :1], table.shape[1])], dim=1)
+            weights = torch.cat([hold[:, None] * weights, 1 - hold[:, None]], dim=1)
+            table = torch.cat([table, rest], dim=1)
+        return skin(table, rows, weights, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0)
 
 
 def skinning(layer: Layer, then: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,17 +77,3 @@ def skinning(layer: Layer, then: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     raw = (torch.exp(-0.5 * squared / radius.square()[near]) + FLOOR) * fixed["near_valid"][splats["node"]].to(squared.dtype)
     total = raw.sum(1)
     return rows, raw / total[:, None], total.clamp(0, 1)
-
-
-def blend(motions: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """(N, 8) weighted sums of dual quaternions `motions` (P, 8), each turned to the half space of the first: q and -q are one motion.
-
-    Args:
-        rows: (N, J) int64, the node a point is attached to first; weights: (N, J).
-    """
-    with torch.no_grad():
-        real = motions[:, :4]
-        alike = torch.einsum("njc,nc->nj", real[rows], real[rows[:, 0]])
-        first = torch.where(real[rows[:, :1], 0] < 0, -1.0, 1.0)  # the first is turned to the half space of rest
-        sign = torch.where(alike < 0, -first, first).to(weights.dtype)
-    return embedding_bag(rows, motions, mode="sum", per_sample_weights=weights * sign)
