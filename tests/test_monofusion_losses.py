@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fourfold.evaluation import heldout, metrics
 from fourfold.geometry.camera import Camera
-from fourfold.initialize.monofusion import ForegroundNumbers, MonoFusionStart
+from fourfold.initialize.monofusion import MonoFusionStart
 from fourfold.initialize.monofusion_motion import identity_bases
 from fourfold.initialize.neighbours import FixNeighbours
 from fourfold.initialize.splats import make_splats
@@ -131,7 +131,8 @@ def test_a_ball_between_four_cameras_is_followed(tmp_path: Path) -> None:
         made.capture, train=made.capture.train & (np.arange(5) != 4)[:, None], heldout=made.capture.train & (np.arange(5) == 4)[:, None]
     )
     recipe = find_recipe("monofusion")
-    start = MonoFusionStart(foreground=ForegroundNumbers(count=1200, groups=GroupNumbers(groups=8)))
+    assert isinstance(recipe.initialize, MonoFusionStart)
+    start = replace(recipe.initialize, foreground=replace(recipe.initialize.foreground, count=1200, groups=GroupNumbers(groups=8)))
     stages: tuple[Stage, ...] = (replace(recipe.stages[0], steps=500), *recipe.stages[1:])
     prepared = prepare_priors(capture, recipe.priors, tmp_path / "priors")
     scene = train(
