@@ -89,15 +89,19 @@ def test_blending_agrees_with_the_general_one_where_motions_are_alike():
 
 @pytest.mark.parametrize("align", [True, False])
 @pytest.mark.parametrize("turned", [0, 2, 3])
-def test_skinning_is_its_plain_twin_in_value_and_gradient(align, turned):
+def test_skinning_is_its_plain_twin_in_value_and_gradient(align, turned, each_isa):
     generator = torch.Generator().manual_seed(4)
 
     def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.randn(*shape, generator=generator)
 
     nodes = dual_quat_from_rigid(make_rigid(so3_exp(2 * normal(3, 7, 3)), normal(3, 7, 3)))
-    near = torch.stack([torch.randperm(7, generator=generator)[:3] for _ in range(11)])
-    inputs = [nodes, torch.softmax(normal(11, 3), dim=1), normal(11, 3), normal(11, 4)]
+    points = 1500  # more than one chunk
+    near = torch.stack([torch.randperm(7, generator=generator)[:3] for _ in range(points)])
+    weights = torch.softmax(normal(points, 3), dim=1)
+    inputs = [nodes, weights, normal(points, 3), normal(points, 4)]
+    clear = blend_nodes(nodes, near, weights, align)[..., :4].norm(dim=-1).amin(0) > 0.3  # motions that nearly cancel are ill-conditioned
+    near, inputs[1:] = near[clear], [value[clear] for value in inputs[1:]]
     results = []
     for way in (skin, skin_reference):
         own = [value.clone().requires_grad_(True) for value in inputs]
@@ -107,7 +111,8 @@ def test_skinning_is_its_plain_twin_in_value_and_gradient(align, turned):
         results.append((moved.detach(), quats.detach(), *torch.autograd.grad(total, own, allow_unused=True)))
     for one, other in zip(*results, strict=True):
         other = torch.zeros_like(one) if other is None else other
-        assert (one - other).abs().max() < 1e-9 * max(1.0, float(other.abs().max())) if one.numel() else one.shape == other.shape
+        assert one.shape == other.shape
+        assert one.numel() == 0 or (one - other).abs().max() < 1e-4 * max(1.0, float(other.abs().max()))
 
 
 def test_gradients_agree_with_finite_differences():

@@ -1,10 +1,11 @@
 """Points carried by the nodes around them: blended dual quaternions (spec himor_4dgs360.md section 1).
 
-`skin` has its gradient written out, some fifteen times faster than autograd through quaternions; `skin_reference` is its plain twin.
+`skin` runs in the compiled kernel; its plain twin in torch is `skin_reference`, which also serves other devices and dtypes.
 """
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import torch
@@ -13,9 +14,12 @@ from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.dual_quaternions import dual_quat_to_parts
 from fourfold.geometry.rotations import quat_multiply, quat_normalize, quat_rotate
+from fourfold.kernels.library import load
 
 SHORT = 1e-16
-"""Keeps motions that cancel each other finite: added to the squared length of the blended quaternion."""
+"""Keeps motions that cancel each other finite."""
+MOST_NODES = 16
+"""Nodes per point that the kernel takes."""
 
 
 def skin(
@@ -31,9 +35,14 @@ def skin(
         means: (N, 3); quat_wxyz: (N, 4), any length.
         turned: quaternions are computed for the first `turned` of the Q times.
     """
-    table = dual_quats.transpose(0, 1).contiguous()
-    moved, quats = _Skin.apply(table, near, weights, means, quat_normalize(quat_wxyz), turned, align)
-    return moved.transpose(0, 1), quats.transpose(0, 1)
+    tensors = (dual_quats, weights, means, quat_wxyz)
+    plain = any(t.device.type != "cpu" or t.dtype != torch.float32 for t in tensors) or len(means) == 0 or near.shape[1] > MOST_NODES
+    library = None if plain else load()
+    if library is None or not hasattr(library, "ff_skin_forward"):
+        return skin_reference(dual_quats, near, weights, means, quat_wxyz, turned, align)
+    sizes = (len(means), dual_quats.shape[1], near.shape[1], len(dual_quats), turned, int(align))
+    given = (dual_quats, weights, means, quat_normalize(quat_wxyz))
+    return _Skin.apply(library, sizes, near.contiguous(), *(t.contiguous() for t in given))  # type: ignore[no-any-return]
 
 
 def skin_reference(
@@ -69,82 +78,33 @@ def _sign(first: Tensor, other: Tensor) -> Tensor:
 
 
 class _Skin(torch.autograd.Function):
-    """On tables (M, Q, 8): a node's values lie together, so that gathering copies rows. Components are then laid out as (8, N, Q)."""
-
     @staticmethod
-    def forward(
-        ctx: Any, table: Tensor, near: Tensor, weights: Tensor, means: Tensor, quat: Tensor, turned: int, align: bool
-    ) -> tuple[Tensor, Tensor]:
-        rows = [table.index_select(0, near[:, k]) for k in range(near.shape[1])]
-        shares = [weights[:, :1].expand(-1, table.shape[1])]
-        for k in range(1, len(rows)):
-            shares.append(weights[:, k : k + 1] * _sign(rows[0], rows[k]) if align else weights[:, k : k + 1].expand(-1, table.shape[1]))
-        blended = sum(share[..., None] * row for share, row in zip(shares, rows, strict=True))
-        b = blended.permute(2, 0, 1).contiguous()  # pyright: ignore[reportAttributeAccessIssue]
-        real, dual, point = b[:4], b[4:], means.T[..., None]
-        length = real.square().sum(0) + SHORT
-        moved = _moved(real, dual, point) / length
-        unit = real[..., :turned] / length[..., :turned].sqrt()
-        quats = _product(unit, quat.T[..., None])
-        ctx.save_for_backward(table, near, weights, means, quat, b, length, moved, *shares)
-        ctx.turned = turned
-        return moved.permute(1, 2, 0), quats.permute(1, 2, 0)
+    def forward(ctx: Any, library: ctypes.CDLL, sizes: tuple[int, ...], near: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        points, _, _, times, turned, _ = sizes
+        positions, quats = tensors[2].new_empty(times, points, 3), tensors[2].new_empty(turned, points, 4)
+        if library.ff_skin_forward(*_inputs(near, tensors, sizes), _pointer(positions), _pointer(quats)):
+            raise MemoryError(f"no memory to move {points} points to {times} times")
+        ctx.save_for_backward(near, *tensors)
+        ctx.library, ctx.sizes = library, sizes
+        ctx.set_materialize_grads(False)
+        return positions, quats
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        table, near, weights, means, quat, b, length, moved, *shares = ctx.saved_tensors
-        real, vector, dual, point = b[:4], b[1:4], b[4:], means.T[..., None]
-        grad = grad_outputs[0].permute(2, 0, 1) / length
-        along = -2 * (grad * moved).sum(0)
-        inner, mix = (vector * point).sum(0), (grad * vector).sum(0)
-        dot = (grad * point).sum(0)
-        grad_b = torch.empty_like(b)
-        grad_b[0] = 2 * (real[0] * dot + (grad * (_cross(vector, point) + dual[1:])).sum(0)) + along * real[0]
-        grad_b[1:4] = 2 * (grad * (inner - dual[0]) + point * mix - vector * dot + _cross(real[0] * point + dual[1:], grad)) + along * vector
-        grad_b[4] = -2 * mix
-        back = _cross(grad, vector)
-        grad_b[5:] = 2 * (real[0] * grad + back)
-        grad_point = ((real[0].square() - vector.square().sum(0)) * grad + 2 * (vector * mix + real[0] * back)).sum(-1)
-        grad_quat = torch.zeros_like(quat)
-        if ctx.turned:
-            _add_turning(grad_b, grad_quat, grad_outputs[1].permute(2, 0, 1), (real[..., : ctx.turned], length[..., : ctx.turned], quat))
-        rows = grad_b.permute(1, 2, 0).contiguous()
-        grad_table, grad_weights = torch.zeros_like(table), torch.empty_like(weights)
-        for k, share in enumerate(shares):
-            grad_table.index_add_(0, near[:, k], share[..., None] * rows)
-            sign = torch.where(share < 0, -1.0, 1.0).to(share.dtype)
-            grad_weights[:, k] = (sign * (rows * table.index_select(0, near[:, k])).sum(-1)).sum(-1)
-        return grad_table, None, grad_weights, grad_point.T, grad_quat, None, None
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        near, *tensors = ctx.saved_tensors
+        given = [None if g is None else g.contiguous() for g in grad_outputs]
+        results = [torch.empty_like(t) for t in tensors]
+        by = (ctypes.c_void_p * 4)(*(t.data_ptr() for t in results))
+        if ctx.library.ff_skin_backward(*_inputs(near, tensors, ctx.sizes), *map(_pointer, given), by):
+            raise MemoryError(f"no memory for the gradient of {ctx.sizes[0]} moved points")
+        return None, None, None, *results
 
 
-def _moved(real: Tensor, dual: Tensor, point: Tensor) -> Tensor:
-    """(3, N, Q) the moved points times the squared length of `real` (4, N, Q); `point` (3, N, 1)."""
-    vector = real[1:]
-    turned = (real[0].square() - vector.square().sum(0)) * point + 2 * (vector * (vector * point).sum(0) + real[0] * _cross(vector, point))
-    return turned + 2 * (real[0] * dual[1:] - dual[0] * vector + _cross(vector, dual[1:]))
+def _inputs(near: Tensor, tensors: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
+    table, weights, means, quat = map(_pointer, tensors)
+    return table, _pointer(near), weights, means, quat, (ctypes.c_int64 * 6)(*sizes)
 
 
-def _add_turning(grad_b: Tensor, grad_quat: Tensor, grad: Tensor, kept: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Add what comes through the quaternions: `grad` (4, N, turned) with `kept` blended quaternions, their squared lengths and the points'."""
-    real, length, quat = kept
-    turned = real.shape[-1]
-    norm = length.sqrt()
-    unit = real / norm
-    through = _product(grad, _conjugate(quat.T[..., None]))
-    grad_b[:4, :, :turned] += (through - unit * (unit * through).sum(0)) / norm
-    grad_quat += _product(_conjugate(unit), grad).sum(-1).T
-
-
-def _conjugate(quat: Tensor) -> Tensor:
-    return torch.cat([quat[:1], -quat[1:]])
-
-
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    return torch.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """(4, ...) Hamilton product, components first."""
-    real = left[0] * right[0] - (left[1:] * right[1:]).sum(0)
-    return torch.cat([real[None], left[0] * right[1:] + right[0] * left[1:] + _cross(left[1:], right[1:])])
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
+    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())

@@ -66,9 +66,10 @@ def leaf_weights(points: Tensor, nodes: Tensor, log_radius: Tensor, near: Tensor
         nodes: (M, 3); log_radius: (M,) natural logarithms.
         parity: the released softmax(exp(-d^4 / (2 r^2))), whose weights stay within [0.15, 0.58] for three nodes.
     """
-    flat = near.flatten()
-    squared = (points.repeat_interleave(near.shape[1], 0) - nodes.index_select(0, flat)).square().sum(-1).view(near.shape)
-    radius = (2 * log_radius).exp().index_select(0, flat).view(near.shape)
+    columns = near.T.flatten()  # over the first dimension a softmax of three numbers is ten times faster than over the last
+    count = near.shape[1]
+    squared = (points - nodes.index_select(0, columns).unflatten(0, (count, -1))).square().sum(-1)
+    radius = (2 * log_radius).exp().index_select(0, columns).unflatten(0, (count, -1))
     if parity:
-        return torch.softmax(torch.exp(-squared.square() / (2 * radius + 1e-8)), dim=1)
-    return torch.softmax(-squared / (2 * radius), dim=1)
+        return torch.softmax(torch.exp(-squared.square() / (2 * radius + 1e-8)), dim=0).T
+    return torch.softmax(-squared / (2 * radius), dim=0).T

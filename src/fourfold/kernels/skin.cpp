@@ -1,0 +1,193 @@
+// Points carried by blended dual quaternions of the nodes around them (spec himor_4dgs360.md section 1), forward and gradient.
+//
+// Each point has K nodes and weights; a node's motion at time t is a unit dual quaternion (r, d). Signs are turned to the half space of
+// the first node where asked. With the sum b = (r, d) and n = |r|^2 the point x goes to (r x r* + 2 d r*) / n, its quaternion q to r q / |r|.
+// Sums over points are taken in a fixed number of chunks and the chunks added in order: results do not depend on the number of threads.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+#include "buffer.h"
+#include "pool.h"
+
+namespace {
+
+constexpr std::size_t kLeastPoints = 512, kMostChunks = 16;
+constexpr int kDual = 8;           // numbers of a dual quaternion
+constexpr int kMostNodes = 16;     // nodes of a point
+constexpr float kShort = 1e-16f;   // keeps motions that cancel each other finite
+
+struct Vec {
+  float x, y, z;
+};
+inline Vec operator+(Vec a, Vec b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
+inline Vec operator-(Vec a, Vec b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
+inline Vec operator*(float s, Vec a) { return {a.x * s, a.y * s, a.z * s}; }
+inline float dot(Vec a, Vec b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+inline Vec cross(Vec a, Vec b) { return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x}; }
+inline Vec vec(const float* p) { return {p[0], p[1], p[2]}; }
+inline void put(float* to, Vec v) { to[0] = v.x, to[1] = v.y, to[2] = v.z; }
+
+struct Quat {
+  float w;
+  Vec v;
+};
+inline Quat operator*(Quat a, Quat b) { return {a.w * b.w - dot(a.v, b.v), a.w * b.v + b.w * a.v + cross(a.v, b.v)}; }
+inline float dot(Quat a, Quat b) { return a.w * b.w + dot(a.v, b.v); }
+inline Quat conjugate(Quat a) { return {a.w, -1.f * a.v}; }
+
+struct Inputs {
+  const float *table, *weights, *means, *quat;  // (Q, M, 8), (N, K), (N, 3), (N, 4) of unit length
+  const std::int64_t* near;                     // (N, K)
+  std::size_t points, nodes;                    // N, M
+  int followed, times, turned;                  // K, Q, and for how many of the first times a quaternion is wanted
+  bool align;
+
+  const float* node(std::size_t point, int k, int t) const {
+    return table + (static_cast<std::size_t>(t) * nodes + static_cast<std::size_t>(near[point * followed + k])) * kDual;
+  }
+};
+
+// The blended motion of a point at a time, and the signed weights it was blended with.
+struct Blend {
+  Quat real, dual;
+  float length, share[kMostNodes];
+
+  Blend(const Inputs& in, std::size_t point, int t) {
+    float b[kDual] = {};
+    const float* first = in.node(point, 0, t);
+    for (int k = 0; k < in.followed; ++k) {
+      const float* other = in.node(point, k, t);
+      const float along = first[0] * other[0] + first[1] * other[1] + first[2] * other[2] + first[3] * other[3];
+      share[k] = in.weights[point * in.followed + k] * (in.align && along < 0.f ? -1.f : 1.f);
+      for (int c = 0; c < kDual; ++c) b[c] += share[k] * other[c];
+    }
+    real = {b[0], {b[1], b[2], b[3]}};
+    dual = {b[4], {b[5], b[6], b[7]}};
+    length = dot(real, real) + kShort;
+  }
+
+  Vec move(Vec x) const {
+    const Vec v = real.v;
+    const Vec turned = (real.w * real.w - dot(v, v)) * x + 2.f * (dot(v, x) * v + real.w * cross(v, x));
+    return (1.f / length) * (turned + 2.f * (real.w * dual.v - dual.w * v + cross(v, dual.v)));
+  }
+};
+
+void forward_point(const Inputs& in, std::size_t point, float* positions, float* quats) {
+  const Vec x = vec(in.means + point * 3);
+  const float* q = in.quat + point * 4;
+  for (int t = 0; t < in.times; ++t) {
+    const Blend blend(in, point, t);
+    const std::size_t at = static_cast<std::size_t>(t) * in.points + point;
+    put(positions + at * 3, blend.move(x));
+    if (t < in.turned) {
+      const Quat turned = blend.real * Quat{q[0], vec(q + 1)};
+      const float scale = 1.f / std::sqrt(blend.length);
+      quats[at * 4] = scale * turned.w;
+      put(quats + at * 4 + 1, scale * turned.v);
+    }
+  }
+}
+
+struct Gradients {
+  const float *of_positions, *of_quats;  // (Q, N, 3) and (turned, N, 4), null for zero
+  float *weights, *means, *quat;
+};
+
+// Adds to `sums` (Q, M, 8).
+void backward_point(const Inputs& in, const Gradients& g, std::size_t point, float* sums) {
+  const Vec x = vec(in.means + point * 3);
+  const Quat own{in.quat[point * 4], vec(in.quat + point * 4 + 1)};
+  Vec by_x{};
+  Quat by_own{};
+  float by_weight[kMostNodes] = {};
+  for (int t = 0; t < in.times; ++t) {
+    const Blend blend(in, point, t);
+    const std::size_t at = static_cast<std::size_t>(t) * in.points + point;
+    const Vec v = blend.real.v;
+    const float w = blend.real.w;
+    Quat by_real{}, by_dual{};
+    if (g.of_positions != nullptr) {
+      const Vec by = vec(g.of_positions + at * 3), grad = (1.f / blend.length) * by;
+      const float along = -2.f * dot(grad, blend.move(x)), mix = dot(grad, v);
+      by_real.w = 2.f * (w * dot(grad, x) + dot(grad, cross(v, x) + blend.dual.v)) + along * w;
+      by_real.v = 2.f * ((dot(v, x) - blend.dual.w) * grad + mix * x - dot(grad, x) * v + cross(w * x + blend.dual.v, grad)) + along * v;
+      by_dual = {-2.f * mix, 2.f * (w * grad + cross(grad, v))};
+      by_x = by_x + (w * w - dot(v, v)) * grad + 2.f * (mix * v + w * cross(grad, v));
+    }
+    if (t < in.turned && g.of_quats != nullptr) {
+      const float* from = g.of_quats + at * 4;
+      const Quat by{from[0], vec(from + 1)};
+      const float scale = 1.f / std::sqrt(blend.length);
+      const Quat unit{scale * w, scale * v}, through = by * conjugate(own), back = conjugate(unit) * by;
+      const float radial = dot(unit, through);
+      by_real = {by_real.w + scale * (through.w - radial * unit.w), by_real.v + scale * (through.v - radial * unit.v)};
+      by_own = {by_own.w + back.w, by_own.v + back.v};
+    }
+    const float by[kDual] = {by_real.w, by_real.v.x, by_real.v.y, by_real.v.z, by_dual.w, by_dual.v.x, by_dual.v.y, by_dual.v.z};
+    for (int k = 0; k < in.followed; ++k) {
+      const float* node = in.node(point, k, t);
+      float* sum = sums + (node - in.table);
+      float pull = 0.f;
+      for (int c = 0; c < kDual; ++c) {
+        pull += by[c] * node[c];
+        sum[c] += blend.share[k] * by[c];
+      }
+      by_weight[k] += std::signbit(blend.share[k]) ? -pull : pull;
+    }
+  }
+  std::copy_n(by_weight, in.followed, g.weights + point * in.followed);
+  put(g.means + point * 3, by_x);
+  g.quat[point * 4] = by_own.w;
+  put(g.quat + point * 4 + 1, by_own.v);
+}
+
+Inputs inputs(const float* table, const std::int64_t* near, const float* weights, const float* means, const float* quat, const std::int64_t sizes[6]) {
+  return {table, weights, means, quat, near, static_cast<std::size_t>(sizes[0]), static_cast<std::size_t>(sizes[1]), static_cast<int>(sizes[2]),
+          static_cast<int>(sizes[3]), static_cast<int>(sizes[4]), sizes[5] != 0};
+}
+
+std::size_t points_per_chunk(std::size_t points) { return std::max(kLeastPoints, (points + kMostChunks - 1) / kMostChunks); }
+
+}  // namespace
+
+extern "C" {
+
+// Sizes: {N, M, K <= 16, Q, turned, align}. Writes positions (Q, N, 3) and quats (turned, N, 4). 0, or 1 when memory ran out.
+int ff_skin_forward(const float* table, const std::int64_t* near, const float* weights, const float* means, const float* quat, const std::int64_t sizes[6],
+                    float* positions, float* quats) try {
+  const Inputs in = inputs(table, near, weights, means, quat, sizes);
+  fourfold::parallel_chunks(in.points, points_per_chunk(in.points), [&](int, std::size_t begin, std::size_t end) {
+    for (std::size_t point = begin; point < end; ++point) forward_point(in, point, positions, quats);
+  });
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
+
+// Gradients of positions and quats, each null for zero, to the gradients of table, weights, means and quat.
+int ff_skin_backward(const float* table, const std::int64_t* near, const float* weights, const float* means, const float* quat, const std::int64_t sizes[6],
+                     const float* of_positions, const float* of_quats, float* const by[4]) try {
+  const Inputs in = inputs(table, near, weights, means, quat, sizes);
+  const Gradients gradients{of_positions, of_quats, by[1], by[2], by[3]};
+  const std::size_t numbers = static_cast<std::size_t>(in.times) * in.nodes * kDual, size = points_per_chunk(in.points);
+  const std::size_t chunks = (in.points + size - 1) / size;
+  thread_local fourfold::Buffer<float> kept_parts;
+  float* const parts = kept_parts.resize(chunks * numbers);
+  fourfold::parallel_chunks(in.points, size, [&](int chunk, std::size_t begin, std::size_t end) {
+    float* const part = parts + static_cast<std::size_t>(chunk) * numbers;
+    std::fill_n(part, numbers, 0.f);
+    for (std::size_t point = begin; point < end; ++point) backward_point(in, gradients, point, part);
+  });
+  std::fill_n(by[0], numbers, 0.f);
+  for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+    for (std::size_t i = 0; i < numbers; ++i) by[0][i] += parts[chunk * numbers + i];
+  }
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
+}
