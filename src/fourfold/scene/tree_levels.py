@@ -74,7 +74,8 @@ def level_count(layer: Layer) -> int:
 
 def tree_level(layer: Layer, number: int) -> TreeLevel:
     """Level `number` of the layer's tree."""
-    return TreeLevel(*(layer.shared[f"{name}_{number}"] for name in LEVEL_NAMES), layer.fixed[f"node_parent_{number}"])
+    means, log_radius, logits, rotation6d, translation = (layer.shared[f"{name}_{number}"] for name in LEVEL_NAMES)
+    return TreeLevel(means, log_radius, logits, rotation6d, translation, layer.fixed[f"node_parent_{number}"])
 
 
 def node_motions(layer: Layer, times: Tensor, levels: int | None = None) -> list[NodeMotions]:
