@@ -39,7 +39,7 @@ def paths(capture: Capture, fixed: int, arc: float, dwell: int) -> NDArray[np.in
     return result
 
 
-def walk(capture: Capture, out: Path, fixed: str = "15", arc: float = 100.0, dwell: int = 8, moments: int = 48) -> Capture:
+def walk(capture: Capture, out: Path, fixed: str = "0", arc: float = 100.0, dwell: int = 8, moments: int = 48) -> Capture:
     """Write the capture: views "left", "middle", "right" to train on, "fixed" held out."""
     still = capture.view_names.index(fixed)
     shown = np.concatenate([paths(capture, still, arc, dwell), np.full((1, capture.times), still)])[:, :moments]
