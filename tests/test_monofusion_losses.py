@@ -132,11 +132,11 @@ def test_a_ball_between_four_cameras_is_followed(tmp_path: Path) -> None:
     )
     recipe = find_recipe("monofusion")
     assert isinstance(recipe.initialize, MonoFusionStart)
-    start = replace(recipe.initialize, foreground=replace(recipe.initialize.foreground, count=1200, groups=GroupNumbers(groups=8)))
-    stages: tuple[Stage, ...] = (replace(recipe.stages[0], steps=500), *recipe.stages[1:])
+    start = replace(recipe.initialize, foreground=replace(recipe.initialize.foreground, count=480, groups=GroupNumbers(groups=8)))
+    stages: tuple[Stage, ...] = (replace(recipe.stages[0], steps=200), *recipe.stages[1:])
     prepared = prepare_priors(capture, recipe.priors, tmp_path / "priors")
     scene = train(
-        replace(recipe, initialize=start, stages=stages), None, prepared.capture, prepared.priors, tmp_path / "run", TrainConfig(quality="draft")
+        replace(recipe, initialize=start, stages=stages), None, prepared.capture, prepared.priors, tmp_path / "run", TrainConfig(quality="normal")
     )
     draw = heldout.scene_renderer(scene, capture)
     moving = {t: np.asarray(made.masks.mask[4][t] > 0) for t in range(4)}
