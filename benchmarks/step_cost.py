@@ -1,0 +1,197 @@
+"""What a training step of each recipe costs beside one of Shape of Motion with as many Gaussians, on one generated capture in one run.
+
+Every recipe starts from the same priors, is brought to the same number of static and of moving Gaussians (its first layer of either role; what
+is added for the residue is left out) and does the steps of its last stage, half of them a quarter and half of them three quarters through, since
+losses come and go. Recipes take turns in short blocks, so that a busy machine slows all alike. Density control is timed apart over the steps of the
+whole stage and spread over them: it acts seldom and would change the counts. Prints Markdown. Run:
+    python benchmarks/step_cost.py [--recipes NAME...] [--static 22000] [--moving 5600] [--width 256] [--threads 1]
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+import tyro
+
+from fourfold.capture.capture import Capture
+from fourfold.capture.synthetic import SyntheticOptions, generate
+from fourfold.density.base import GrowthStatistics, Moment
+from fourfold.losses.base import Sample
+from fourfold.priors.contracts import Priors
+from fourfold.priors.providers import prepare_priors
+from fourfold.recipes import find_recipe
+from fourfold.recipes.recipe import QUALITIES, Recipe, Stage
+from fourfold.render import cpu
+from fourfold.scene.scene import Scene
+from fourfold.training.batch import SampleStore, Source
+from fourfold.training.loop import gather_growth, render_step, rows_seen, weigh
+from fourfold.training.optimizer import gradients_finite, update, watch
+from fourfold.training.safety import keep_sane
+from fourfold.training.state import TrainingState, drawn, scene_extent, scene_to
+
+REFERENCE = "shape_of_motion"
+PARTS = ("motion and drawing", "losses", "gradients", "the rest")
+MOMENTS = (0.25, 0.75)
+"""How far through the stage the steps are that are timed."""
+
+
+@dataclass
+class Runner:
+    """A recipe about to do steps of its last stage, and the milliseconds of those it did: moment -> part -> one entry a step."""
+
+    name: str
+    stage: Stage
+    store: SampleStore
+    state: TrainingState
+    frames: int
+    images: list[int] = field(default_factory=list)
+    taken: dict[float, dict[str, list[float]]] = field(default_factory=lambda: {at: defaultdict(list) for at in MOMENTS})
+    done: int = 0
+
+    def step(self, at: float, keep: bool) -> None:
+        """One step of the training loop as it is `at` (0..1) through the stage, in pieces."""
+        self.state.step = round(at * self.state.steps) + self.done % 100 + 1
+        self.done += 1
+        batch = self.store.batch(self.stage, 0, 0, self.state.step, self.state.steps)
+        clock: dict[str, float] = {}
+        self._pieces(batch, clock)
+        if keep:
+            self.images.append(len(batch))
+            for part, value in clock.items():
+                self.taken[at][part].append(value)
+
+    def _pieces(self, batch: list[Sample], clock: dict[str, float]) -> None:
+        state, stage = self.state, self.stage
+        scene = drawn(state.scene, stage.layers)
+        with timed(clock, PARTS[3]):
+            watch(state.scene, stage.rates)
+        with timed(clock, PARTS[0]):
+            step = render_step(scene, batch, stage.terms, state)
+        with timed(clock, PARTS[1]):
+            total, _ = weigh(stage.terms, step)
+        with timed(clock, PARTS[2]):
+            total.backward()
+        with timed(clock, PARTS[3]):
+            gradients_finite(scene)
+            update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
+            keep_sane(scene, stage.rates, state.step, state.extent, self.frames)
+            gather_growth(state, stage, step)
+        clock["all"] = sum(clock.values())
+
+    def part(self, name: str) -> float:
+        """Milliseconds of a part: the mean over the moments of the median over steps."""
+        return sum(median(self.taken[at][name]) for at in MOMENTS) / len(MOMENTS)
+
+    def control(self) -> float:
+        """Milliseconds of density control, spread over the steps of the stage; its edits are not made."""
+        started = perf_counter()
+        for layer in self.state.scene.layers:
+            control = self.stage.density.get(layer.name)
+            for number in range(self.state.steps if control is not None else 0):
+                statistics = self.state.growth.get(layer.name) or GrowthStatistics.zeros(len(layer), torch.device("cpu"))
+                control(layer, statistics, Moment(number, self.state.steps, self.state.extent, self.frames), np.random.default_rng(0))  # type: ignore[misc]
+        return (perf_counter() - started) * 1e3 / self.state.steps
+
+
+@contextmanager
+def timed(clock: dict[str, float], name: str) -> Iterator[None]:
+    """Add the milliseconds of the block to `clock[name]`."""
+    started = perf_counter()
+    yield
+    clock[name] = clock.get(name, 0.0) + (perf_counter() - started) * 1e3
+
+
+def of_size(scene: Scene, static: int, moving: int) -> Scene:
+    """The first layer of each role with so many Gaussians, drawn at random and repeated where there are fewer."""
+    random, layers = np.random.default_rng(0), {}
+    for layer in scene.layers:
+        if layer.role not in layers:
+            rows = torch.from_numpy(np.resize(random.permutation(len(layer)), static if layer.role == "static" else moving))
+            layers[layer.role] = replace(layer, splats={name: value[rows] for name, value in layer.splats.items()})
+    if len(layers) < 2:
+        raise SystemExit(f"a recipe started with {list(layers)} layers only: there is nothing to compare")
+    return replace(scene, layers=list(layers.values()))
+
+
+def runner(recipe: Recipe, capture: Capture, priors: Priors, static: int, moving: int) -> Runner:
+    """The recipe's scene as its last stage gets it, untrained, with the given numbers of Gaussians."""
+    quality, random = QUALITIES["draft"], np.random.default_rng(0)
+    scene = recipe.initialize(capture, priors, quality, random)
+    for stage in recipe.stages:
+        for edit in stage.enter:
+            scene = edit(scene, capture, priors, quality, random)
+    scene = replace(of_size(scene, static, moving), background=recipe.background)
+    last = replace(recipe.stages[-1], resolution=((0.0, 1),))
+    device = torch.device("cpu")
+    state = TrainingState(scene_to(scene, device), steps=last.steps, extent=scene_extent(scene, capture))
+    return Runner(recipe.name, last, SampleStore(Source(capture, priors, device, recipe.background, scene.near)), state, int(capture.train.sum()))
+
+
+def table(runners: list[Runner]) -> str:
+    """Markdown, one row a recipe; ratios are those of an image to an image of the reference, density control included."""
+    rows = []
+    for one in runners:
+        control, images = one.control(), sum(one.images) / len(one.images)
+        rows.append((one, one.part("all") + control, images, control))
+    reference = next((ms / images for one, ms, images, _ in rows if one.name == REFERENCE), None)
+    heads = ["recipe", "static + moving", "images a step", "ms a step", "ms an image", f"over {REFERENCE}", *PARTS, "density control"]
+    text = f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|\n"
+    for one, ms, images, control in rows:
+        counts = " + ".join(f"{len(layer):,}" for layer in one.state.scene.layers)
+        ratio = "" if reference is None else f"{ms / images / reference:.2f}"
+        parts = " | ".join(f"{one.part(part) / images:.1f}" for part in PARTS)
+        text += f"| {one.name} | {counts} | {images:.0f} | {ms:.1f} | {ms / images:.1f} | {ratio} | {parts} | {control / images:.1f} |\n"
+    return text + f"\nParts in ms an image; medians of {len(runners[0].images)} steps.\n"
+
+
+def main(
+    recipes: tuple[str, ...] = (REFERENCE, "himor", "fourdgs360", "mosca", "sparse_dynamic"),
+    kind: str = "casual",
+    static: int = 22_000,
+    moving: int = 5_600,
+    width: int = 256,
+    frames: int = 48,
+    blocks: int = 6,
+    block: int = 10,
+    threads: int = 1,
+    folder: Path | None = None,
+) -> None:
+    """Print the table.
+
+    Args:
+        recipes: which; the reference first.
+        kind: of generated capture, with its own depth and masks.
+        static, moving: Gaussians of either role.
+        width: of the images in pixels, 16:9; frames: moments.
+        blocks: turns that each recipe takes; block: steps of a turn. Two more turns warm up.
+        threads: of the kernels; torch has one, as in training.
+        folder: where the capture and the priors are kept for the next time.
+    """
+    torch.set_num_threads(1)
+    cpu.set_threads(threads)
+    with tempfile.TemporaryDirectory(prefix="fourfold-step-cost-") as temporary:
+        root = (folder or Path(temporary)) / f"{kind}_{width}_{frames}"
+        if not root.exists():
+            generate(kind, root, seed=0, options=SyntheticOptions(frames=frames, width=width, height=2 * round(width * 9 / 32)))
+        capture = Capture.load(root)
+        names = find_recipe(recipes[0]).priors
+        prepared = prepare_priors(capture, names, root / "priors")
+        runners = [runner(find_recipe(name), prepared.capture, prepared.priors, static, moving) for name in recipes]
+        for turn in range(-2, blocks):
+            for one in runners:
+                for _ in range(block):
+                    one.step(MOMENTS[turn % len(MOMENTS)], turn >= 0)
+        print(f"{kind}, {width} x {2 * round(width * 9 / 32)}, {frames} moments, kernel threads {threads}\n\n{table(runners)}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
