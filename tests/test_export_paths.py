@@ -93,22 +93,37 @@ def test_the_input_path_is_the_filmed_camera_and_interpolates_between_frames() -
 
 def test_paths_keep_the_object_at_its_pixel_and_distance() -> None:
     recorded, moving = capture(), scene()
-    for name in ("orbit", "wiggle", "bullet-time"):
+    for name in ("orbit", "wiggle", "bullet-time", "turntable"):
         path = camera_path(name, moving, recorded, PathOptions(amplitude=0.25, frames=8))
         assert len(path) == 8
         times = [time for time, _ in path]
-        assert (len(set(times)) == 1) == (name == "bullet-time")
+        assert (len(set(times)) == 1) == (name in ("bullet-time", "turntable"))
         travelled = []
         for time, camera in path:
             filmed = camera_between(recorded, 0, time)
             center = object_center(moving, time, filmed)
             assert torch.allclose(center, VELOCITY * time + torch.tensor([0.0, 0.0, 2.0]), atol=0.051), "the middle of the plate"
             before, after = (project(center[None], c.K, c.world_to_camera)[0] for c in (filmed, camera))
-            assert torch.allclose(before, after, atol=1e-3)
+            assert name == "turntable" or torch.allclose(before, after, atol=1e-3)
             assert float((camera.center - center).norm()) == pytest.approx(float((filmed.center - center).norm()), rel=1e-4)
             travelled.append(float((camera.center - filmed.center).norm()))
+        if name == "turntable":
+            assert max(travelled) > 1.9 * 2.0, "the other side"
+            continue
         assert max(travelled) < 0.26 * 2.2 and max(travelled) > (0.1 if name == "wiggle" else 0.4)
     assert camera_path("bullet-time", moving, recorded, PathOptions(frames=3))[0][0] == pytest.approx(0.5)
+
+
+def test_a_turntable_stays_at_its_height_above_the_floor() -> None:
+    """Whichever way the one filmed camera is tilted, the path is a level circle about the mean vertical of all cameras."""
+    recorded, moving = capture(), scene()
+    recorded.world_to_camera[0, :3] = make_rigid(so3_exp(torch.tensor([0.4, 0.0, 0.0])), torch.zeros(3)).numpy() @ recorded.world_to_camera[0, :3]
+    down = torch.nn.functional.normalize(torch.from_numpy(recorded.world_to_camera[0, :, 1, :3].mean(axis=0)), dim=0)
+    centers = torch.stack([camera.center for _, camera in camera_path("turntable", moving, recorded, PathOptions(frames=12))]).double()
+    height = centers @ down
+    assert float(height.max() - height.min()) < 1e-5
+    gaps = (centers.roll(-1, 0) - centers).norm(dim=1)
+    assert float(gaps.max() - gaps.min()) < 1e-5 and float(gaps.min()) > 0.1, "equal steps, and round it closes"
 
 
 def test_swing_directions_and_a_static_scene() -> None:
@@ -140,7 +155,7 @@ def test_json_paths(tmp_path: Path) -> None:
             camera_path("json", moving, recorded, options)
     with pytest.raises(FourfoldError, match="choose one of input, orbit"):
         camera_path("spiral", moving, recorded)
-    assert set(PATHS) == {"input", "orbit", "wiggle", "bullet-time", "json"}
+    assert set(PATHS) == {"input", "orbit", "wiggle", "bullet-time", "turntable", "json"}
 
 
 @pytest.mark.parametrize("draw", [tiny_rasterizer, partial(rasterize, backend="reference")], ids=["tiny", "reference"])

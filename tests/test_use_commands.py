@@ -140,7 +140,7 @@ def test_a_moved_run_keeps_its_cameras(copied_run, finished_run, tmp_path):
     assert stamps == {p: p.stat().st_mtime_ns for p in moved.rglob("priors/*/*")}
 
 
-@pytest.mark.parametrize("path", ["input", "orbit", "wiggle", "bullet-time"])
+@pytest.mark.parametrize("path", ["input", "orbit", "wiggle", "bullet-time", "turntable"])
 def test_render_paths(path, finished_run, tmp_path, call):
     value = call("render", finished_run, "--path", path, "--frames", 3, "--scale", 0.5, "-o", tmp_path / "a.mp4", "--fps", 5)
     assert value == {"path": path, "frames": 3, "out": str(tmp_path / "a.mp4")}

@@ -49,6 +49,7 @@ def camera_path(name: str, scene: Scene, capture: Capture, options: PathOptions 
     - "orbit": an ellipse around the moving object, which stays where it was in the picture; time running.
     - "wiggle": a small Lissajous figure about the filmed camera, time running.
     - "bullet-time": time stands still at the middle, the camera swings to both sides of the object.
+    - "turntable": time stands still at the middle, the camera goes once round the object, about the filmed cameras' mean vertical.
     - "json": the cameras in `options.file`, a list of `{"time", "world_to_camera", "K"?, "width"?, "height"?}`; what is missing is taken
       from the filmed camera.
 
@@ -138,6 +139,18 @@ def _bullet_time(scene: Scene, capture: Capture, options: PathOptions) -> list[V
     return [(middle, swing(camera, center, options.amplitude * math.sin(2 * math.pi * i / frames), 0.0)) for i in range(frames)]
 
 
+def _turntable(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
+    frames, middle = options.frames or max(2, capture.times), 0.5 * (scene.time_range[0] + scene.time_range[1])
+    camera = camera_between(capture, options.view, middle)
+    center = object_center(scene, middle, camera).to(camera.world_to_camera)
+    down = torch.from_numpy(np.nanmean(capture.world_to_camera[..., 1, :3].reshape(-1, 3), axis=0)).to(center)
+    path = []
+    for index in range(frames):
+        turn = so3_exp(torch.nn.functional.normalize(down, dim=0) * (-2 * math.pi * index / frames))
+        path.append((middle, replace(camera, world_to_camera=camera.world_to_camera @ make_rigid(turn, center - turn @ center))))
+    return path
+
+
 def _from_json(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
     if options.file is None:
         raise FourfoldError('the camera path "json" needs a file: a list of {"time", "world_to_camera", "K"?, "width"?, "height"?}')
@@ -178,5 +191,6 @@ PATHS: dict[str, Callable[[Scene, Capture, PathOptions], list[View]]] = {
     "orbit": _orbit,
     "wiggle": _wiggle,
     "bullet-time": _bullet_time,
+    "turntable": _turntable,
     "json": _from_json,
 }

@@ -31,7 +31,7 @@ class Export(Command):
     """How many moments formats that hold many get; as many as were filmed by default."""
 
     path: str = "input"
-    """Camera path of mp4 and png: input, orbit, wiggle or bullet-time."""
+    """Camera path of mp4 and png: input, orbit, wiggle, bullet-time or turntable."""
 
     def run(self) -> Result:
         from fourfold.cli.arguments import check_positive

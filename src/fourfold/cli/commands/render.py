@@ -19,7 +19,7 @@ class Render(Command):
     """The run's folder."""
 
     path: str = "orbit"
-    """input, orbit, wiggle, bullet-time, or a JSON file with a list of {"time", "world_to_camera"}."""
+    """input, orbit, wiggle, bullet-time, turntable, or a JSON file with a list of {"time", "world_to_camera"}."""
 
     out: MaybeOut = None
     """The MP4 or the folder of PNGs; RUN/renders/PATH.mp4 by default."""
