@@ -26,9 +26,9 @@ class TreeControl:
 
     Attributes:
         gaussians: control of the Gaussians, or None for none; copies stay attached where their source was until the next renewal.
-        from_gaussians: fractions of the stage at which nodes are added to where Gaussians are far from any (steps 600 to 1200 of some 10 000).
-        from_gradients: the same for where images pull (steps 2800 and 3200); cull_and_deepen: when the second level comes (step 4000),
-            beyond 1 for never.
+        from_gaussians: fractions of the stage at which nodes are added to where Gaussians are far from any (released: four times, .06 to .12;
+            here all of it comes earlier, so that a second level has steps enough in a stage of some thousand).
+        from_gradients: the same for where images pull (.28 and .32); cull_and_deepen: when the second level comes (.4), beyond 1 for never.
         added: nodes per addition; far: quantile of the distance to nodes from which a Gaussian may become one.
         pull: mean screen gradient, per half image, of a node's Gaussians from which it gets a neighbour.
         fewest: a root node with fewer Gaussians within its radius goes before the second level comes (30 of some 100 000 released).
@@ -37,9 +37,9 @@ class TreeControl:
     """
 
     gaussians: DensityControl | None = None
-    from_gaussians: tuple[float, ...] = (0.06, 0.08, 0.1, 0.12)
-    from_gradients: tuple[float, ...] = (0.27, 0.31)
-    cull_and_deepen: float = 0.4
+    from_gaussians: tuple[float, ...] = (0.03, 0.05, 0.07)
+    from_gradients: tuple[float, ...] = (0.1,)
+    cull_and_deepen: float = 0.15
     added: int = 20
     far: float = 0.9
     pull: float = 8.5e-5

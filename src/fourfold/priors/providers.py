@@ -105,11 +105,15 @@ def prior_names(text: str) -> tuple[str, ...]:
 
 
 def choose(prior: str, capture: Capture) -> Provider:
-    """The provider of the highest rank that can make `prior` for this capture. FourfoldError if there is none."""
+    """The provider of the highest rank that can make `prior` for this capture, of those in `prior:one|another` where it names some.
+
+    Raises:
+        FourfoldError: there is none.
+    """
     name, _, wanted = prior.partition(":")
     reasons: dict[str, list[str]] = {}  # those without the same thing share a sentence
     for provider in all_providers():
-        if name not in provider.makes or (wanted and provider.name != wanted):
+        if name not in provider.makes or (wanted and provider.name not in wanted.split("|")):
             continue
         reason = provider.missing(capture)
         if reason is None:
@@ -129,7 +133,8 @@ def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Calla
     """Make the priors `names` and everything they need, each kept in `out/PROVIDER/PRIOR.safetensors` and reused while its inputs stay.
 
     Args:
-        names: prior names, in any order; "name:provider" insists on a provider. Cameras are always known afterwards.
+        names: prior names, in any order; "name:provider" insists on a provider, "name:one|another" on one of several. Cameras are
+            always known afterwards.
         say: is told what is being made.
     """
     done = Preparation(capture, Priors())

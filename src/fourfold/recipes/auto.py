@@ -10,19 +10,27 @@ import numpy as np
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
+from fourfold.priors.classical.rig import around
 from fourfold.recipes.recipe import Recipe
 
 VIDEO_DEGREES = 20.0
 """A camera that turns by more than this from one moment to the next films nothing that could be followed from image to image."""
+BEFORE = 0.9
+"""The place that cameras go around is before at least this share of them."""
 
 
 def camera_arc(capture: Capture) -> float:
-    """Largest angle in degrees between two training cameras' viewing directions, 0 where the cameras are not known."""
-    forward = capture.world_to_camera[capture.train][:, 2, :3]
-    forward = forward[np.isfinite(forward).all(axis=1)]
-    if len(forward) < 2:
+    """How far, in degrees, the training cameras go around what they look at: the largest angle between two viewing directions.
+
+    0 where the cameras are not known, or where no place lies before nearly all of them: a camera that pans goes around nothing.
+    """
+    known = capture.train & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+    stage = around(capture, [(int(view), int(time)) for view, time in np.argwhere(known)])
+    if stage is None:
         return 0.0
-    return float(np.degrees(np.arccos(np.clip(forward @ forward.T, -1, 1).min())))
+    poses = capture.world_to_camera[known]
+    ahead = np.einsum("nj,j->n", poses[:, 2, :3], stage.center) + poses[:, 2, 3] > 0
+    return float(np.degrees(stage.arc)) if ahead.mean() >= BEFORE else 0.0
 
 
 def cameras_move(capture: Capture) -> bool:

@@ -1,5 +1,6 @@
 """The ablations of 4DGS360: data, each one change away from the recipe."""
 
+from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.losses.tree_rigidity import TreeRigidity
 from fourfold.recipes import fourdgs360, himor, shape_of_motion
 from fourfold.recipes.recipe import Recipe, Term, replace
@@ -21,13 +22,25 @@ def with_terms(change: dict[str, Term | None]) -> Recipe:
     return replace(FULL, stages=tuple(stages))
 
 
+def without_residual(recipe: Recipe) -> Recipe:
+    """The recipe without residual Gaussians."""
+    stages = []
+    for stage in recipe.stages:
+        kept = tuple(one for one in stage.enter if not isinstance(one, ResidualLayer))
+        terms = tuple(term for term in stage.terms if term.name != "little_opacity")
+        rates = {name: rate for name, rate in stage.rates.items() if not name.startswith("free.")}
+        stages.append(replace(stage, enter=kept, terms=terms, rates=rates))
+    return replace(recipe, stages=tuple(stages))
+
+
 ABLATIONS = {
     "full": FULL,
     "without_anchors": with_tracks_of("cat3d"),
     "without_3d_start": with_tracks_of("lifted_tracks"),
     "without_rays": with_terms({"rays": None}),
-    "lengths_only": with_terms({"rays": None, "rigidity": Term("rigidity", TreeRigidity(local=0.0), 2.0)}),
+    "lengths_only": with_terms({"rays": None, "rigidity": Term("rigidity", TreeRigidity(local=0.0), 0.5)}),
     "without_rigidity": with_terms({"rays": None, "rigidity": None}),
     "himor": himor.RECIPE,
     "shape_of_motion": shape_of_motion.RECIPE,
+    "shape_of_motion_no_residual": without_residual(shape_of_motion.RECIPE),  # neither has the tree: tells what that alone is worth
 }

@@ -8,14 +8,12 @@ from fourfold.density.tree_nodes import TreeControl
 from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.motion_tree import PlantTree
 from fourfold.initialize.object_layer import ObjectNumbers
-from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.initialize.settle_scale import SettleScale
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
-from fourfold.initialize.tracks_to_bases import ClusterNumbers
 from fourfold.losses.tree_calm import TreeAcceleration, TreeRadius
 from fourfold.losses.tree_rigidity import TreeRigidity
 from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
-from fourfold.recipes.shape_of_motion import FREE_RATES, MOVING_TERMS, OBJECT_RATES, STATIC_RATES
+from fourfold.recipes.shape_of_motion import MOVING_TERMS, OBJECT_RATES, STATIC_RATES
 from fourfold.recipes.shape_of_motion import RECIPE as SHAPE_OF_MOTION
 from fourfold.training.samplers import Epochs
 
@@ -27,14 +25,17 @@ TREE_RATES = {
     "object.translation_*": Rate(7e-4, final=0.1, per_extent=True),
 }
 TREE_TERMS = (
-    *(term for term in MOVING_TERMS if term.name != "bases_acceleration"),
+    *(term for term in MOVING_TERMS if term.name not in ("bases_acceleration", "little_opacity")),
     Term("tree_acceleration", TreeAcceleration(typical=2e-2), 0.1),  # H 4: bases accel, summed over levels
     Term("tree_radius", TreeRadius(), 1e-4),  # H 4
 )
 
 
 def tree_stages(terms: tuple[Term, ...], plant: PlantTree, control: TreeControl) -> tuple[Stage, ...]:
-    """Background, movers on shared bases, then everything with the movers on a tree: the steps and images of `shape_of_motion`."""
+    """Background, movers on shared bases, then everything with the movers on a tree: the steps and images of `shape_of_motion`.
+
+    No residual Gaussians join, as in the papers: what they explain from the filmed side floats about when it is seen from another.
+    """
     static, moving, joint = SHAPE_OF_MOTION.stages
     return (
         static,
@@ -42,9 +43,9 @@ def tree_stages(terms: tuple[Term, ...], plant: PlantTree, control: TreeControl)
         Stage(
             name="tree",
             steps=joint.steps,
-            enter=(SettleScale(), ResidualLayer(), plant),
+            enter=(SettleScale(), plant),
             terms=terms,
-            rates=STATIC_RATES | OBJECT_RATES | TREE_RATES | FREE_RATES,
+            rates=STATIC_RATES | OBJECT_RATES | TREE_RATES,
             sampler=Epochs(batch=1),
             density={"object": control},
             track_targets=joint.track_targets,
@@ -57,7 +58,7 @@ RECIPE = Recipe(
     summary="one moving camera: movers on a tree of nodes, coarse to fine",
     source="Liang et al. 2025 (himor_4dgs360.md); schedule of calibration.md, part E",
     priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
-    initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000, clusters=ClusterNumbers(bases=10))),
+    initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),
     background=(0.4, 0.4, 0.4),
     suits=Suits(views=(1, 1), moving=True, rank=0, because="one moving camera"),
     stages=tree_stages((*TREE_TERMS, Term("rigidity", TreeRigidity(), 0.5)), PlantTree(nodes=50), TreeControl()),

@@ -15,7 +15,7 @@ BATCH = 3  # S 5: as many as cameras
 
 
 def _with(stage: Stage) -> Stage:
-    """The stage of mosca with ordinal depth and diverse batches; a third of the steps, each three images."""
+    """The stage of mosca with ordinal depth and diverse batches; half the steps, each of three images."""
     terms = tuple(Term("depth", OrdinalDepth(), 0.03) if term.name == "depth" else term for term in stage.terms)
     return replace(stage, terms=terms, sampler=DiverseImages(batch=BATCH), steps=stage.steps // 2)
 
@@ -24,9 +24,9 @@ RECIPE = Recipe(
     name="sparse_dynamic",
     summary="two to eight moving cameras: movers on a scaffold of tracks that all cameras agree on",
     source="4D Reconstruction from Sparse Dynamic Cameras, 2026 (sparse_dynamic_cameras.md) on MoSca (mosca.md)",
-    priors=("masks", "depth", "flow", "matches", "tracks3d"),
+    priors=("masks", "depth", "flow", "matches", "tracks3d:multiview_tracks"),  # S 2: the method itself
     initialize=BackgroundAndScaffold(BackgroundNumbers(count=55_000)),
-    suits=Suits(views=(2, 8), moving=True, rank=40, because="several moving cameras see the movers at the same moments"),
+    suits=Suits(views=(2, 8), moving=True, video=True, rank=40, because="several moving cameras see the movers at the same moments"),
     background=mosca.RECIPE.background,
     stages=tuple(_with(stage) for stage in mosca.RECIPE.stages),
 )
