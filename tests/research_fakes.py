@@ -232,7 +232,42 @@ TAPIP3D = {
             coords = path[:, None] + start[:, 1:] - path[start[:, 0].long()]
             later = torch.arange(len(path))[:, None] >= start[:, 0]
             return SimpleNamespace(coords=(coords * later[..., None])[None], visibs=torch.where(later, 2.0, -9.0)[None]), []
+
+    class Stepwise(Net):
+        # Each iteration goes a part of the way to the dot, is pulled by the frames before and after, and by how visible the point is thought to
+        # be: whatever a window starts from, and whatever is changed between iterations, is in the result. forward runs windows as the release.
+        def _forward_window_iter(self, coords, visibs, projector, corr_ctx, track_mask):
+            aim = (corr_ctx.path[:, None] + corr_ctx.offset)[None]
+            around = (torch.cat([coords[:, :1], coords[:, :-1]], 1) + torch.cat([coords[:, 1:], coords[:, -1:]], 1)) / 2
+            moved = coords + 0.3 * (aim - coords) + 0.3 * (around - coords) + 0.002 * visibs[..., None]
+            return [moved], visibs + 1.5 + (aim - coords).norm(dim=-1)
+
+        def forward(self, rgb_obs, depth_obs, intrinsics, extrinsics, query_point, num_iters, mode, depth_roi):
+            times, half, frame, clouds = rgb_obs.shape[1], self.seq_len // 2, query_point[0, :, 0], batch_unproject(depth_obs, intrinsics, extrinsics)
+            assert times % half == 0 and mode == "inference" and num_iters == 6
+            coords, visibs = query_point[:, None, :, 1:].repeat(1, times, 1, 1), torch.zeros(1, times, len(frame))
+            feats, eyes = self.encode_rgbs(rgb_obs), torch.linalg.inv(extrinsics)[..., :3, 3]
+            for end in range(self.seq_len, times + 1, half):
+                start, mine, old = end - self.seq_len, frame < end, frame < end - half
+                kept = depth_obs[0, start:end] <= depth_roi[1]
+                points = clouds[0, start:end].permute(0, 2, 3, 1)[kept]
+                mean, std = points.mean(0)[None], (points - points.mean(0)).square().mean().sqrt().expand(1, 3)
+                normal = torch.cat([query_point[..., :1], (query_point[..., 1:] - mean) / std * self.norm_scale], -1)[:, mine]
+                project = lambda x: self._project(x, intrinsics, extrinsics, mean, std)
+                cloud = (clouds - mean[..., None, None]) / std[..., None, None] * self.norm_scale
+                shared = self.prepare_shared(pcds=clouds, feats=feats, queries=query_point[:, mine])
+                ctx = self.prepare_window(feats, (eyes - mean) / std, cloud, normal, project, shared).time_slice(start=start, end=end)
+                xyz = torch.cat([coords[:, start : start + half], coords[:, start + half - 1 : start + half].repeat(1, half, 1, 1)], 1)
+                seen = torch.cat([visibs[:, start : start + half], visibs[:, start + half - 1 : start + half].repeat(1, half, 1)], 1)
+                xyz = torch.where(old[:, None], xyz, query_point[:, None, :, 1:])[:, :, mine]
+                xyz, seen = (xyz - mean) / std * self.norm_scale, torch.where(old, seen, 0.0)[..., mine]
+                for _ in range(num_iters):
+                    late = lambda x: project(torch.cat([x[..., :1] + start, x[..., 1:]], -1))
+                    (xyz,), seen = self._forward_window_iter(xyz, seen, late, ctx, torch.ones(1, int(mine.sum()), dtype=torch.bool))
+                coords[:, start:end, mine], visibs[:, start:end, mine] = xyz / self.norm_scale * std + mean, seen
+            return SimpleNamespace(coords=coords, visibs=visibs), []
     """,
+    "models/point_tracker_3d.py": "",
 }
 
 DEPTHS = {

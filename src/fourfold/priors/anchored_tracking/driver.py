@@ -16,7 +16,7 @@ from fourfold.priors.anchored_tracking.interface import Clip, Iterate, IterTrack
 from fourfold.priors.anchored_tracking.rigid_parts import PartNumbers, settle_hidden
 
 SURE_LOGIT = 9.0
-"""Visibility logit of an anchored entry."""
+"""Visibility logit of an anchored entry, and of one that no window has seen yet."""
 UNANCHORED = 0.3
 """Weight of a visible entry that no 2D track anchors, times its confidence, beside an anchor's 1."""
 
@@ -74,7 +74,7 @@ def _one_way(
     """xyz (T, N, 3), visibility and confidence (T, N) of one pass; before a query they mean nothing."""
     times = len(clip)
     xyz = np.repeat(anchors.query_xyz[None], times, axis=0)
-    visibility = np.ones(anchors.strong.shape)
+    logit = np.full(anchors.strong.shape, SURE_LOGIT)
     confidence = np.ones(anchors.strong.shape)
     context = tracker.encode(clip)
     anchors = anchors.taken_up(numbers.gap) if numbers.gap >= 0 else anchors
@@ -86,13 +86,13 @@ def _one_way(
             continue
         if done > start:  # the frames that are new repeat the last known one, for points that were known then
             old = rows[anchors.query_time[rows] < done]
-            xyz[done:end, old], visibility[done:end, old] = xyz[done - 1, old], visibility[done - 1, old]
-        state = _run_window(tracker, context, (start, end), rows, anchors, numbers, (xyz, visibility))
+            xyz[done:end, old], logit[done:end, old] = xyz[done - 1, old], logit[done - 1, old]
+        state = _run_window(tracker, context, (start, end), rows, anchors, numbers, (xyz, logit))
         xyz[start:end, rows] = state.xyz
-        visibility[start:end, rows] = _sigmoid(state.visibility_logit)
+        logit[start:end, rows] = state.visibility_logit
         confidence[start:end, rows] = _sigmoid(state.visibility_logit if state.confidence_logit is None else state.confidence_logit)
         done = end
-    return xyz, visibility, confidence
+    return xyz, _sigmoid(logit), confidence
 
 
 def _run_window(
@@ -104,14 +104,14 @@ def _run_window(
     numbers: AnchorNumbers,
     known: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Iterate:
-    """All iterations of one window; anchors are set before each, and after the last where asked."""
+    """All iterations of one window, from the `known` xyz (T, N, 3) and visibility logits (T, N); anchors are set before each, and after the
+    last where asked. A window begins with the logits that the last one ended with: probabilities would round those of a learned network."""
     frames = slice(*span)
-    xyz, visibility = known[0][frames][:, rows], known[1][frames][:, rows]
-    window = Window(*span, rows, anchors.query_time[rows], anchors.query_xyz[rows], xyz, visibility)
+    xyz, logit = known[0][frames][:, rows], known[1][frames][:, rows]
+    window = Window(*span, rows, anchors.query_time[rows], anchors.query_xyz[rows], xyz, _sigmoid(logit))
     fixed, places = anchors.strong[frames][:, rows], anchors.xyz[frames][:, rows]
     opened = tracker.open_window(context, window)
-    clipped = np.clip(visibility, 1e-4, 1 - 1e-4)
-    state = Iterate(xyz, np.log(clipped / (1 - clipped)))
+    state = Iterate(xyz, logit)
     for iteration in range(tracker.iterations):
         state = tracker.step(opened, _held(state, fixed, places), fixed, iteration)
     if numbers.final_overwrite:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
+from fourfold.notices import fallback
 from fourfold.priors.anchored_tracking.anchors import AnchorNumbers, ImageTracks, find_anchors
 from fourfold.priors.anchored_tracking.cat3d import Cat3D
 from fourfold.priors.anchored_tracking.driver import track_anchored
@@ -16,6 +17,7 @@ from fourfold.priors.anchored_tracking.interface import Clip, IterTracker3D
 from fourfold.priors.classical.lift import empty_tracks, point_spacing
 from fourfold.priors.classical.track_step import sample
 from fourfold.priors.contracts import Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
+from fourfold.priors.foundation.tapip3d import Tapip3D, unavailable
 from fourfold.priors.providers import Provider
 
 
@@ -138,8 +140,23 @@ def _missing(capture: Capture) -> str | None:
     return None if (capture.train & capture.present).any() else ""
 
 
+def best_tracker() -> IterTracker3D:
+    """TAPIP3D where its weights, its repository and a CUDA device are at hand, else `Cat3D`; says so to those who use weights."""
+    reason = unavailable()
+    if reason is None:
+        return Tapip3D()
+    if reason:
+        fallback(f"tracks3d from anchored runs without TAPIP3D ({reason}), the weight-free Cat3D is anchored")
+    return Cat3D()
+
+
+def _learned(_: Capture) -> str | None:
+    """What tells results of TAPIP3D from those of `Cat3D`."""
+    return Tapip3D.name if unavailable() is None else None
+
+
 def _anchored(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    return [anchored_tracks(capture, priors, Cat3D())]
+    return [anchored_tracks(capture, priors, best_tracker())]
 
 
 def _alone(capture: Capture, priors: Priors) -> list[Tracks3D]:
@@ -147,6 +164,6 @@ def _alone(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 8, _missing, _anchored),
+    Provider("anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 8, _missing, _anchored, inputs=_learned),
     Provider("cat3d", ("tracks3d",), ("masks", "tracks2d", "depth"), 4, _missing, _alone),  # the ablation: 2D tracks only say where to start
 )

@@ -255,7 +255,8 @@ def track(capture: Capture, masks: Masks | None, depth: Depth) -> Tracks3D:
     return joined(parts)
 
 
-def _missing(_: Capture) -> str | None:
+def unavailable() -> str | None:
+    """Why TAPIP3D cannot run on this machine, None if it can, "" if nobody here uses weights at all (see `weights.missing`)."""
     absent = missing("tapip3d")
     return absent if absent is not None or torch.cuda.is_available() else "TAPIP3D's compiled neighbour search needs a CUDA device"
 
@@ -266,4 +267,4 @@ def _make(capture: Capture, priors: Priors) -> list[Tracks3D]:
     return [track(capture, priors.masks, priors.depth)]
 
 
-PROVIDERS = (Provider("tapip3d", ("tracks3d",), ("masks", "depth"), 30, _missing, _make),)
+PROVIDERS = (Provider("tapip3d", ("tracks3d",), ("masks", "depth"), 30, lambda _: unavailable(), _make),)
