@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from fourfold.geometry.dual_quaternions import dual_quat_from_parts, dual_quat_to_parts
 from fourfold.geometry.rotations import quat_multiply, quat_rotate
 from fourfold.initialize.scaffold import scaffold_layer
 from fourfold.initialize.scaffold_curves import carried, steady
 from fourfold.initialize.scaffold_geometry import GeometryNumbers, settle_nodes
 from fourfold.initialize.scaffold_nodes import NodeNumbers, Nodes, thinned, turned_with_neighbours
+from fourfold.scene.carriers import Followers, carriers, carriers_reference, motion_table, motion_table_reference
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.motion.bounded import BoundedStatic, bounded_log_scale
 from fourfold.scene.motion.scaffold import Scaffold
-from fourfold.scene.scaffold_nodes import accelerations, curve_distance, rigidity, topology_of, velocities
+from fourfold.scene.rigidity import rigidity
+from fourfold.scene.scaffold_nodes import accelerations, curve_distance, topology_of, velocities
 from fourfold.scene.scene import STATIC, Layer, Scene
 
 KNOTS = np.linspace(0, 1, 6)
@@ -158,6 +161,88 @@ def test_curve_distance_is_symmetric_and_knows_what_it_does_not_know():
     assert torch.equal(topology.near[:, 0], torch.arange(9)) and topology.valid[:, 0].all()
 
 
+def plain_distance(xyz, known, largest):
+    """The definition for two curves: the largest-th largest distance, of a rank that shrinks with what is known."""
+    common = (xyz[:, 0] - xyz[:, 1]).norm(dim=-1)[known.all(1)].sort(descending=True).values
+    rank = -(-min(largest, len(xyz)) * len(common) // len(xyz))
+    return common[max(rank, 1) - 1] if len(common) else torch.tensor(torch.inf)
+
+
+@pytest.mark.parametrize("largest", [1, 3, 30])
+def test_distances_of_partly_known_curves_follow_the_definition(largest):
+    generator = torch.Generator().manual_seed(3)
+    xyz, known = torch.rand(14, 6, 3, generator=generator), torch.rand(14, 6, generator=generator) > 0.5
+    others = torch.tensor([4, 1])
+    found = curve_distance(xyz, known, largest, others=others)
+    for i in range(6):
+        for column, j in enumerate(others.tolist()):
+            assert torch.allclose(found[i, column], plain_distance(xyz[:, [i, j]], known[:, [i, j]], largest), atol=1e-6)
+
+
+@pytest.mark.parametrize("shifts", [(1,), (1, 3, 6), (2, 50)])
+def test_rigidity_is_its_plain_twin_in_value_and_gradient(shifts, each_isa):
+    nodes = made_nodes(rigid=False)
+    generator = torch.Generator().manual_seed(2)
+    topology = replace(nodes.topology, valid=torch.rand(nodes.topology.valid.shape, generator=generator) > 0.3)
+    weights = tuple(0.5**i for i in range(len(shifts)))
+    results = []
+    for dtype in (torch.float32, torch.float64):  # the twin serves doubles
+        xyz, quat = (nodes.xyz + 0.05 * torch.rand(nodes.xyz.shape, generator=generator.manual_seed(4))).to(dtype), nodes.quat.to(dtype)
+        xyz.requires_grad_(), quat.requires_grad_()
+        coordinate, distance = rigidity(xyz, torch.nn.functional.normalize(quat, dim=-1), topology, shifts, weights)
+        (coordinate + 2 * distance).backward()
+        results.append([value.detach().double() for value in (coordinate, distance, xyz.grad, quat.grad)])
+    for ours, twin in zip(*results, strict=True):
+        assert (ours - twin).abs().max() <= 2e-5 * twin.abs().max()
+
+
+def random_poses(times, nodes, generator):
+    xyz, quat = torch.rand(times, nodes, 3, generator=generator), torch.randn(times, nodes, 4, generator=generator)
+    return xyz, torch.nn.functional.normalize(quat, dim=-1)
+
+
+def test_table_takes_nodes_from_then_to_now(each_isa):
+    generator = torch.Generator().manual_seed(5)
+    now, then = random_poses(2, 7, generator), random_poses(3, 7, generator)
+    table = motion_table(*(dual_quat_from_parts(quat, xyz) for xyz, quat in (now, then)))
+    quat, shift = dual_quat_to_parts(table[:, :-1].unflatten(1, (3, 7)))
+    local = torch.rand(7, 3, generator=generator)
+    before, after = (quat_rotate(turn, local.expand(turn.shape[0], 7, 3)) + xyz for xyz, turn in (then, now))
+    assert torch.allclose(quat_rotate(quat, before.expand(2, 3, 7, 3)) + shift, after[:, None].expand(2, 3, 7, 3), atol=1e-5)
+    assert torch.equal(table[:, -1], torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0]).expand(2, 8))
+
+
+def test_table_is_its_plain_twin_in_value_and_gradient(each_isa):
+    generator = torch.Generator().manual_seed(6)
+    now, then = torch.randn(2, 7, 8, generator=generator), torch.randn(3, 7, 8, generator=generator)
+    of, results = torch.randn(2, 22, 8, generator=generator), []
+    for way in (motion_table, motion_table_reference):
+        inputs = [now.clone().requires_grad_(), then.clone().requires_grad_()]
+        table = way(*inputs)
+        results.append([table.detach(), *torch.autograd.grad((table * of).sum(), inputs)])
+    assert all(torch.allclose(ours, twin, atol=1e-5) for ours, twin in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("pull", [True, False])
+@pytest.mark.parametrize("reach", [0.05, 3.0])  # points that the nodes hardly hold, and such as they hold more than fully
+def test_weights_are_their_plain_twin_in_value_and_gradient(reach, pull, each_isa):
+    generator = torch.Generator().manual_seed(7)
+    near, valid = torch.randint(7, (7, 5), generator=generator), torch.rand(7, 5, generator=generator) > 0.3
+    valid[:, 0] = True
+    anchor, node = (torch.randint(size, (600,), generator=generator) for size in (3, 7))
+    then = torch.rand(3, 7, 3, generator=generator)
+    means = then[anchor, node] + 0.05 * torch.randn(600, 3, generator=generator)
+    points = Followers(means, anchor, node, then, near, valid)
+    radius, of = reach * (1 + torch.rand(7, generator=generator)), torch.randn(600, 5 + pull, generator=generator)
+    ours, twin = radius.clone().requires_grad_(), radius.double().requires_grad_()
+    rows, weights = carriers(points, ours, pull)
+    doubled = replace(points, means=means.double(), then=then.double())
+    plain_rows, plain = carriers_reference(doubled, -0.5 / twin.square(), pull)
+    assert torch.equal(rows, plain_rows) and torch.allclose(weights.double(), plain, atol=1e-6)
+    gradients = [torch.autograd.grad((value * of).sum(), leaf)[0].double() for value, leaf in ((weights, ours), (plain, twin))]
+    assert (gradients[0] - gradients[1]).abs().max() <= 1e-4 * gradients[1].abs().max()
+
+
 def test_rigid_motion_costs_nothing_and_bending_does():
     nodes = made_nodes()
     coordinate, length = rigidity(nodes.xyz, nodes.quat, nodes.topology, (1, 3), (0.6, 0.4))
@@ -166,7 +251,7 @@ def test_rigid_motion_costs_nothing_and_bending_does():
     assert rigidity(bent.xyz, bent.quat, bent.topology, (1, 3), (0.6, 0.4))[0] > 0.05
     speed, spin = velocities(nodes.xyz, nodes.quat)
     assert torch.allclose(spin, torch.full_like(spin, 0.5), atol=1e-6)
-    assert accelerations(nodes.xyz * 0 + 1, nodes.quat)[0].max() < 1e-5 and speed.min() > 0
+    assert accelerations(nodes.xyz * 0 + 1, spin)[0].max() < 1e-5 and speed.min() > 0
 
 
 def test_rotations_follow_the_neighbours():

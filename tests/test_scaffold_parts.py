@@ -97,7 +97,10 @@ def test_depth_losses_ask_the_images():
         assert loss.channels(made_step(prior, prior), 0) == {}
         assert loss(made_step(3 * prior + 0.5, prior)) < 0.01 < loss(made_step(1 / prior, prior))
         assert loss(made_step(prior, None)) == 0
-    assert torch.allclose(normalised(5 * prior + 2), normalised(prior), atol=1e-4)
+    some = prior > 1.3
+    assert torch.allclose(normalised(5 * prior + 2, some), normalised(prior, some), atol=1e-4)
+    centred = prior[some] - prior[some].median()
+    assert torch.allclose(normalised(prior, some)[some], centred / centred.abs().mean(), atol=1e-5) and normalised(prior, some)[~some].eq(0).all()
 
 
 def test_scaffold_losses_see_bending_and_motion():

@@ -12,7 +12,7 @@ from fourfold.density.adaptive import AdaptiveControl
 from fourfold.density.base import Edit, GrowthStatistics, Moment
 from fourfold.density.rows import unchanged
 from fourfold.geometry.rotations import quat_normalize
-from fourfold.scene.motion.scaffold import Scaffold, skinning
+from fourfold.scene.motion.scaffold import Scaffold, carriers_of
 from fourfold.scene.scaffold_nodes import curve_distance, node_poses, topology_of
 from fourfold.scene.scene import Layer
 
@@ -90,7 +90,7 @@ class ScaffoldControl:
         """The scaffold without nodes that carry nothing."""
         then = node_poses(layer, layer.fixed["knots"][layer.fixed["anchors"]])[0]
         count = then.shape[1]
-        rows, weights, _ = skinning(layer, then)
+        rows, weights = carriers_of(layer, then, pull=False)
         heaviest = torch.zeros(count).scatter_reduce(0, (rows % count).flatten(), weights.detach().flatten(), "amax")
         keep = heaviest >= self.unused
         keep[layer.splats["node"]] = True

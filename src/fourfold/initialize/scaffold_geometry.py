@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fourfold.geometry.rotations import quat_normalize
 from fourfold.initialize.scaffold_nodes import Nodes
-from fourfold.scene.scaffold_nodes import Topology, accelerations, curve_distance, rigidity, velocities
+from fourfold.scene.rigidity import rigidity
+from fourfold.scene.scaffold_nodes import Topology, accelerations, curve_distance, velocities
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def energy(xyz: Tensor, quat: Tensor, graphs: list[tuple[Topology, float]], numb
         coordinate, length = rigidity(xyz, unit, topology, numbers.shifts, numbers.shift_weights)
         total = total + weight * len(xyz) * nodes * (numbers.coordinate * coordinate + numbers.length * length)
     speed, spin = velocities(xyz, unit)
-    bend, twist = accelerations(xyz, unit)
+    bend, twist = accelerations(xyz, spin)
     smooth = numbers.velocity * speed.sum() + numbers.turn_velocity * spin.sum()
     return total + smooth + numbers.acceleration * bend.sum() + numbers.turn_acceleration * twist.sum()
 

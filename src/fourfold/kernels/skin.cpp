@@ -11,32 +11,22 @@
 
 #include "buffer.h"
 #include "pool.h"
+#include "quaternion.h"
 
 namespace {
+
+using fourfold::conjugate;
+using fourfold::cross;
+using fourfold::dot;
+using fourfold::put;
+using fourfold::Quat;
+using fourfold::Vec;
+using fourfold::vec;
 
 constexpr std::size_t kLeastPoints = 512, kMostChunks = 16;
 constexpr int kDual = 8;           // numbers of a dual quaternion
 constexpr int kMostNodes = 16;     // nodes of a point
 constexpr float kShort = 1e-16f;   // keeps motions that cancel each other finite
-
-struct Vec {
-  float x, y, z;
-};
-inline Vec operator+(Vec a, Vec b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
-inline Vec operator-(Vec a, Vec b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
-inline Vec operator*(float s, Vec a) { return {a.x * s, a.y * s, a.z * s}; }
-inline float dot(Vec a, Vec b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
-inline Vec cross(Vec a, Vec b) { return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x}; }
-inline Vec vec(const float* p) { return {p[0], p[1], p[2]}; }
-inline void put(float* to, Vec v) { to[0] = v.x, to[1] = v.y, to[2] = v.z; }
-
-struct Quat {
-  float w;
-  Vec v;
-};
-inline Quat operator*(Quat a, Quat b) { return {a.w * b.w - dot(a.v, b.v), a.w * b.v + b.w * a.v + cross(a.v, b.v)}; }
-inline float dot(Quat a, Quat b) { return a.w * b.w + dot(a.v, b.v); }
-inline Quat conjugate(Quat a) { return {a.w, -1.f * a.v}; }
 
 struct Inputs {
   const float *table, *weights, *means, *quat;  // (Q, M, 8), (N, K), (N, 3), (N, 4) of unit length

@@ -35,11 +35,11 @@ class NormalisedDepth:
             if sample.valid is not None:
                 usable &= sample.valid > 0.5
             if int(usable.sum()) > 1:
-                losses.append((normalised(render.depth[usable]) - normalised(sample.depth[usable])).abs().mean())
+                losses.append((normalised(render.depth, usable) - normalised(sample.depth, usable)).abs().sum() / usable.sum())
         return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
 
 
-def normalised(depth: Tensor) -> Tensor:
-    """(P,) less the median, over the mean absolute deviation from it; both without gradient in the median alone."""
-    centred = depth - depth.detach().median()
-    return centred / centred.abs().mean().clamp_min(1e-9)
+def normalised(depth: Tensor, usable: Tensor) -> Tensor:
+    """(H, W) less the median of `usable` (H, W), over the mean absolute deviation from it, 0 elsewhere; no gradient through the median."""
+    centred = (depth - depth.detach()[usable].median()) * usable
+    return centred / (centred.abs().sum() / usable.sum()).clamp_min(1e-9)

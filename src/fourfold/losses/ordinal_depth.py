@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,7 +80,7 @@ def ordinal_loss(rendered: Tensor, prior: Tensor, pairs: tuple[Tensor, Tensor], 
     """The loss of `pairs` of flat pixels; `rendered` (P,) and `prior` (P,) depths. It does not change under any increasing map of the prior."""
     first, second = pairs
     ends = torch.cat([first, second])
-    rank = torch.unique(prior[ends], return_inverse=True)[1].to(rendered.dtype)
+    rank = _ranks(prior[ends]).to(rendered.dtype)
     apart = (rank[: len(first)] - rank[len(first) :]) / rank.max().clamp_min(1)
     sign, clear = torch.sign(apart), apart.abs() >= numbers.level
     unit = rendered[ends].detach().median().clamp_min(1e-9)
@@ -90,6 +91,11 @@ def ordinal_loss(rendered: Tensor, prior: Tensor, pairs: tuple[Tensor, Tensor], 
     if numbers.form == "logistic":
         loss = loss + (difference.square() * ~clear).sum() / (~clear).sum().clamp_min(1)
     return loss
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """(P,) place of each value among the different ones, in rising order; NumPy sorts some six times faster than torch."""
+    return torch.from_numpy(np.unique(values.detach().cpu().numpy(), return_inverse=True)[1]).to(values.device)
 
 
 def _error(difference: Tensor, sign: Tensor, numbers: OrdinalDepth) -> Tensor:

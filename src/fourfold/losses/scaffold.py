@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fourfold.geometry.rotations import quat_normalize
 from fourfold.losses.base import Step
-from fourfold.scene.scaffold_nodes import Topology, accelerations, rigidity, velocities
+from fourfold.scene.rigidity import rigidity
+from fourfold.scene.scaffold_nodes import Topology, accelerations, velocities
 from fourfold.scene.scene import Layer
 
 
@@ -99,7 +100,7 @@ class ScaffoldSmoothness:
             if len(xyz) < 3:
                 continue
             speed, spin = velocities(xyz, quat)
-            bend, twist = accelerations(xyz, quat)
+            bend, twist = accelerations(xyz, spin)
             losses.append(
                 self.velocity * speed.mean()
                 + self.turn_velocity * spin.mean()

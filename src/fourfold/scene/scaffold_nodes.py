@@ -1,6 +1,7 @@
-"""The nodes of a motion scaffold: where they are at a time, who is whose neighbour, and how stiffly they hang together.
+"""The nodes of a motion scaffold: where they are at a time, how they move, and who is whose neighbour.
 
-Source: spec mosca.md sections 5 and 6. Nodes are rigid frames (position and rotation) at K knots; all functions are differentiable.
+Source: spec mosca.md sections 5 and 6; stiffness is in `scene.rigidity`. Nodes are rigid frames (position and rotation) at K knots; all functions
+are differentiable.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fourfold.geometry.dual_quaternions import dual_quat_from_parts
 from fourfold.geometry.interpolation import cubic_matrix
-from fourfold.geometry.rotations import quat_conjugate, quat_multiply, quat_normalize, quat_rotate
+from fourfold.geometry.rotations import quat_conjugate, quat_multiply, quat_normalize
 from fourfold.scene.scene import Layer
 
 TINY = 1e-12
@@ -34,12 +34,6 @@ def node_poses(layer: Layer, times: Tensor) -> tuple[Tensor, Tensor]:
     return xyz, quat_normalize(torch.einsum("qk,kmc->qmc", weights, layer.shared["node_quat"]))
 
 
-def relative_motions(now: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor]) -> Tensor:
-    """(Q, R, M, 8) dual quaternions of the motions of nodes from poses `then` (R, M, 3), (R, M, 4) to poses `now` (Q, M, 3), (Q, M, 4)."""
-    turn = quat_multiply(now[1][:, None], quat_conjugate(then[1])[None])
-    return dual_quat_from_parts(turn, now[0][:, None] - quat_rotate(turn, then[0][None].expand(*turn.shape[:3], 3)))
-
-
 def curve_distance(xyz: Tensor, known: Tensor | None = None, largest: int = 3, frames: int = 100, others: Tensor | None = None) -> Tensor:
     """(M, N) how far two curves are apart: the `largest`-th largest distance over at most `frames` moments at which both are known.
 
@@ -50,16 +44,25 @@ def curve_distance(xyz: Tensor, known: Tensor | None = None, largest: int = 3, f
         xyz: (K, M, 3); known: (K, M) bool or None for everywhere; others: columns to compare with, (N,) int64, or None for all M.
     """
     step = max(1, -(-xyz.shape[0] // frames))
-    curves = xyz[::step]
-    seen = torch.ones_like(curves[..., 0], dtype=torch.bool) if known is None else known[::step]
-    columns = torch.arange(xyz.shape[1], device=xyz.device) if others is None else others
-    both = seen[:, :, None] & seen[:, None, columns]
-    apart = (curves[:, :, None] - curves[:, None, columns]).square().sum(-1)
+    curves = xyz[::step].movedim(2, 1)
+    seen = None if known is None else known[::step]
+    columns = slice(None) if others is None else others
     rank = min(largest, len(curves))
-    top = torch.where(both, apart, torch.full_like(apart, -1.0)).topk(rank, dim=0).values
-    count = both.sum(0)
+    size = (xyz.shape[1], curves[0][:, columns].shape[1])
+    top = [xyz.new_full(size, -1.0) for _ in range(rank)]  # the largest so far, in falling order: memory does not grow with the moments
+    for moment, points in enumerate(curves):
+        x, y, z = (axis[:, None] - axis[columns][None] for axis in points)
+        apart = x.square() + y.square() + z.square()
+        if seen is not None:
+            apart = torch.where(seen[moment][:, None] & seen[moment][columns][None], apart, -1.0)
+        for place in range(rank):
+            top[place], apart = torch.maximum(top[place], apart), torch.minimum(top[place], apart)
+    if seen is None:
+        return top[rank - 1].sqrt()
+    counted = seen.to(xyz.dtype)
+    count = (counted.T @ counted[:, columns]).round().long()
     place = (-(-rank * count // len(curves)) - 1).clamp_min(0)
-    chosen = top.gather(0, place[None]).squeeze(0)
+    chosen = torch.stack(top).gather(0, place[None]).squeeze(0)
     return torch.where(count > 0, chosen.clamp_min(0).sqrt(), torch.full_like(chosen, torch.inf))
 
 
@@ -72,34 +75,6 @@ def topology_of(distance: Tensor, neighbours: int, limit: float) -> Topology:
     return Topology(near, length < limit)
 
 
-def local_coordinates(xyz: Tensor, quat: Tensor, near: Tensor) -> Tensor:
-    """(K, M, J, 3) each node in the frames of its neighbours `near` (M, J): R_k^T (x_i - x_k). `quat` of unit length."""
-    frame = quat_conjugate(quat[:, near])
-    return quat_rotate(frame, xyz[:, :, None] - xyz[:, near])
-
-
-def rigidity(xyz: Tensor, quat: Tensor, topology: Topology, shifts: tuple[int, ...], weights: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-    """As-rigid-as-possible energies: mean change of local coordinates, and of their lengths, over the given shifts in time.
-
-    Norms, not squares; every node's believed edges weigh alike. Mean over moments and nodes (sum them for the geometric stage).
-
-    Args:
-        xyz: (K, M, 3); quat: (K, M, 4), unit length; shifts in knots, those beyond the clip are left out.
-    """
-    share = topology.valid[:, 1:].to(xyz.dtype)
-    share = share / share.sum(1, keepdim=True).clamp_min(1)
-    local = local_coordinates(xyz, quat, topology.near[:, 1:])
-    length = (local.square().sum(-1) + TINY).sqrt()
-    coordinate, distance = xyz.new_zeros(()), xyz.new_zeros(())
-    for shift, weight in zip(shifts, weights, strict=True):
-        if shift >= len(xyz):
-            continue
-        moved = ((local[shift:] - local[:-shift]).square().sum(-1) + TINY).sqrt()
-        coordinate = coordinate + weight * (share * moved).sum(-1).mean()
-        distance = distance + weight * (share * (length[shift:] - length[:-shift]).abs()).sum(-1).mean()
-    return coordinate, distance
-
-
 def velocities(xyz: Tensor, quat: Tensor) -> tuple[Tensor, Tensor]:
     """(K - 1, M) lengths of the steps between knots, and the angles turned meanwhile, radians."""
     step = (xyz.diff(dim=0).square().sum(-1) + TINY).sqrt()
@@ -107,7 +82,7 @@ def velocities(xyz: Tensor, quat: Tensor) -> tuple[Tensor, Tensor]:
     return step, 2 * torch.atan2((turn[..., 1:].square().sum(-1) + TINY).sqrt(), turn[..., 0].abs())
 
 
-def accelerations(xyz: Tensor, quat: Tensor) -> tuple[Tensor, Tensor]:
-    """(K - 2, M) norms of the second differences, and changes of the angle per step, radians."""
+def accelerations(xyz: Tensor, spin: Tensor) -> tuple[Tensor, Tensor]:
+    """(K - 2, M) norms of the second differences of `xyz` (K, M, 3), and changes per step of the angles `spin` (K - 1, M) of `velocities`."""
     bend = xyz[2:] - 2 * xyz[1:-1] + xyz[:-2]
-    return (bend.square().sum(-1) + TINY).sqrt(), velocities(xyz, quat)[1].diff(dim=0).abs()
+    return (bend.square().sum(-1) + TINY).sqrt(), spin.diff(dim=0).abs()

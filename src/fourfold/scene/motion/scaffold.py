@@ -8,14 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fourfold.geometry.dual_quaternions import dual_quat_from_parts
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.carriers import Followers, carriers, motion_table
 from fourfold.scene.motion.bounded import bounded_log_scale
-from fourfold.scene.scaffold_nodes import node_poses, relative_motions
+from fourfold.scene.scaffold_nodes import node_poses
 from fourfold.scene.scene import Layer
 from fourfold.scene.skinning import skin
-
-FLOOR = 1e-6
-"""Every believed neighbour has at least this weight before normalisation (spec mosca.md section 8)."""
 
 
 @dataclass(frozen=True)
@@ -50,30 +49,13 @@ class Scaffold:
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
         then = node_poses(layer, layer.fixed["knots"][layer.fixed["anchors"]])
-        table = relative_motions(node_poses(layer, times), then).flatten(1, 2)
-        rows, weights, hold = skinning(layer, then[0].detach())
-        if self.pull:  # the world is one more node, one that rests
-            rest = torch.nn.functional.pad(torch.ones_like(table[:, :1, :1]), (0, 7))
-            rows = torch.cat([rows, torch.full_like(rows[:, :1], table.shape[1])], dim=1)
-            weights = torch.cat([hold[:, None] * weights, 1 - hold[:, None]], dim=1)
-            table = torch.cat([table, rest], dim=1)
+        table = motion_table(dual_quat_from_parts(*node_poses(layer, times)[::-1]), dual_quat_from_parts(*then[::-1]))
+        rows, weights = carriers_of(layer, then[0], self.pull)
         return skin(table, rows, weights, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0)
 
 
-def skinning(layer: Layer, then: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which nodes carry each Gaussian, and how much.
-
-    Args:
-        then: (R, M, 3) node positions at the reference times. Weights change with the radii alone, not with positions.
-
-    Returns:
-        (N, J) rows of the flattened (R M) table of relative motions, (N, J) weights of sum 1, and (N,) how firmly the nodes hold it, 0..1.
-    """
+def carriers_of(layer: Layer, then: Tensor, pull: bool) -> tuple[Tensor, Tensor]:
+    """Rows of the motion table and weights of the layer's Gaussians, see `scene.carriers`; `then` (R, M, 3) are its nodes at the reference times."""
     splats, fixed = layer.splats, layer.fixed
-    near = fixed["near"][splats["node"]]
-    rows = splats["anchor"][:, None] * then.shape[1] + near
-    squared = (splats["means"].detach()[:, None] - then.flatten(0, 1)[rows]).square().sum(-1)
-    radius = fixed["radius_max"] * torch.sigmoid(layer.shared["radius_logit"])
-    raw = (torch.exp(-0.5 * squared / radius.square()[near]) + FLOOR) * fixed["near_valid"][splats["node"]].to(squared.dtype)
-    total = raw.sum(1)
-    return rows, raw / total[:, None], total.clamp(0, 1)
+    points = Followers(splats["means"], splats["anchor"], splats["node"], then, fixed["near"], fixed["near_valid"])
+    return carriers(points, fixed["radius_max"] * torch.sigmoid(layer.shared["radius_logit"]), pull)

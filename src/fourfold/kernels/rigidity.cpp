@@ -1,0 +1,173 @@
+// As-rigid-as-possible energies of a motion scaffold (spec mosca.md section 6), values and gradients.
+//
+// For each edge from node i to neighbour k, l(t) = R_k(t)^T (x_i(t) - x_k(t)) are the local coordinates; over shifts s in time the energies
+// are sums of |l(t + s) - l(t)| and of | |l(t + s)| - |l(t)| |. All of a node's moments lie one after the other, so that loops run over time.
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+#include "buffer.h"
+
+namespace {
+
+using fourfold::Buffer;
+
+constexpr int kPose = 7;         // x, y, z, then the quaternion wxyz
+constexpr int kScratch = 12;     // rows of an edge's numbers
+constexpr float kTiny = 1e-12f;  // keeps the gradient of a norm finite at zero
+
+struct Sizes {
+  std::size_t moments, nodes, edges, shifts;  // K, M, J, S
+};
+
+// The K moments of one edge; every row has room for K numbers.
+struct Edge {
+  float *x, *y, *z, *length;        // local coordinates
+  float *gx, *gy, *gz, *by_length;  // their gradients
+  float *fx, *fy, *fz, *fl;         // of one shift
+
+  Edge(float* rows, std::size_t stride) {
+    float** const all[kScratch] = {&x, &y, &z, &length, &gx, &gy, &gz, &by_length, &fx, &fy, &fz, &fl};
+    for (int i = 0; i < kScratch; ++i) *all[i] = rows + static_cast<std::size_t>(i) * stride;
+  }
+};
+
+void transposed(const float* xyz, const float* quat, const Sizes& s, float* poses) {
+  for (std::size_t t = 0; t < s.moments; ++t) {
+    for (std::size_t m = 0; m < s.nodes; ++m) {
+      float* const to = poses + m * kPose * s.moments + t;
+      for (std::size_t c = 0; c < 3; ++c) to[c * s.moments] = xyz[(t * s.nodes + m) * 3 + c];
+      for (std::size_t c = 0; c < 4; ++c) to[(3 + c) * s.moments] = quat[(t * s.nodes + m) * 4 + c];
+    }
+  }
+}
+
+// Poses of node i and of neighbour k to local coordinates and their lengths.
+void local(const float* __restrict i, const float* __restrict k, std::size_t n, const Edge& e) {
+  float *__restrict ex = e.x, *__restrict ey = e.y, *__restrict ez = e.z, *__restrict el = e.length;
+  for (std::size_t t = 0; t < n; ++t) {
+    const float vx = i[t] - k[t], vy = i[n + t] - k[n + t], vz = i[2 * n + t] - k[2 * n + t];
+    const float w = 2.f * k[3 * n + t], ux = -k[4 * n + t], uy = -k[5 * n + t], uz = -k[6 * n + t];
+    const float cx = uy * vz - uz * vy, cy = uz * vx - ux * vz, cz = ux * vy - uy * vx;
+    const float lx = vx + w * cx + 2.f * (uy * cz - uz * cy);
+    const float ly = vy + w * cy + 2.f * (uz * cx - ux * cz);
+    const float lz = vz + w * cz + 2.f * (ux * cy - uy * cx);
+    ex[t] = lx, ey[t] = ly, ez[t] = lz;
+    el[t] = std::sqrt(lx * lx + ly * ly + lz * lz + kTiny);
+  }
+}
+
+// Adds weight |change of l| and weight | change of |l| | of one shift to the two sums over time.
+void add_energies(const Edge& e, std::size_t shift, std::size_t n, float weight, float* __restrict coordinate, float* __restrict distance) {
+  for (std::size_t t = 0; t + shift < n; ++t) {
+    const float dx = e.x[t + shift] - e.x[t], dy = e.y[t + shift] - e.y[t], dz = e.z[t + shift] - e.z[t];
+    coordinate[t] += weight * std::sqrt(dx * dx + dy * dy + dz * dz + kTiny);
+    distance[t] += weight * std::fabs(e.length[t + shift] - e.length[t]);
+  }
+}
+
+// Adds the gradients of `of_coordinate` |change of l| + `of_distance` | change of |l| | of one shift to those of l and |l|.
+void add_gradients(const Edge& e, std::size_t shift, std::size_t n, float of_coordinate, float of_distance) {
+  float *__restrict fx = e.fx, *__restrict fy = e.fy, *__restrict fz = e.fz, *__restrict fl = e.fl;
+  const std::size_t count = n - shift;
+  for (std::size_t t = 0; t < count; ++t) {
+    const float dx = e.x[t + shift] - e.x[t], dy = e.y[t + shift] - e.y[t], dz = e.z[t + shift] - e.z[t];
+    const float scale = of_coordinate / std::sqrt(dx * dx + dy * dy + dz * dz + kTiny), dl = e.length[t + shift] - e.length[t];
+    fx[t] = scale * dx, fy[t] = scale * dy, fz[t] = scale * dz;
+    fl[t] = of_distance * (dl > 0.f ? 1.f : (dl < 0.f ? -1.f : 0.f));
+  }
+  const auto spread = [count, shift](const float* __restrict from, float* __restrict to) {
+    for (std::size_t t = 0; t < count; ++t) to[t] -= from[t];
+    for (std::size_t t = 0; t < count; ++t) to[t + shift] += from[t];
+  };
+  spread(e.fx, e.gx), spread(e.fy, e.gy), spread(e.fz, e.gz), spread(e.fl, e.by_length);
+}
+
+// From gradients of l and |l| to those of the poses of i and k, added.
+void carry_back(const float* __restrict i, const float* __restrict k, std::size_t n, const Edge& e, float* __restrict by_i, float* __restrict by_k) {
+  for (std::size_t t = 0; t < n; ++t) {
+    const float along = e.by_length[t] / e.length[t];
+    const float gx = e.gx[t] + along * e.x[t], gy = e.gy[t] + along * e.y[t], gz = e.gz[t] + along * e.z[t];
+    const float vx = i[t] - k[t], vy = i[n + t] - k[n + t], vz = i[2 * n + t] - k[2 * n + t];
+    const float w = k[3 * n + t], ux = -k[4 * n + t], uy = -k[5 * n + t], uz = -k[6 * n + t];
+    const float cx = uy * vz - uz * vy, cy = uz * vx - ux * vz, cz = ux * vy - uy * vx;  // u x v
+    const float hx = gy * uz - gz * uy, hy = gz * ux - gx * uz, hz = gx * uy - gy * ux;  // g x u
+    const float bx = gx + 2.f * (w * hx + hy * uz - hz * uy);
+    const float by = gy + 2.f * (w * hy + hz * ux - hx * uz);
+    const float bz = gz + 2.f * (w * hz + hx * uy - hy * ux);
+    by_i[t] += bx, by_i[n + t] += by, by_i[2 * n + t] += bz;
+    by_k[t] -= bx, by_k[n + t] -= by, by_k[2 * n + t] -= bz;
+    by_k[3 * n + t] += 2.f * (gx * cx + gy * cy + gz * cz);
+    by_k[4 * n + t] -= 2.f * (w * (vy * gz - vz * gy) + cy * gz - cz * gy + vy * hz - vz * hy);
+    by_k[5 * n + t] -= 2.f * (w * (vz * gx - vx * gz) + cz * gx - cx * gz + vz * hx - vx * hz);
+    by_k[6 * n + t] -= 2.f * (w * (vx * gy - vy * gx) + cx * gy - cy * gx + vx * hy - vy * hx);
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+// xyz (K, M, 3), quat (K, M, 4) of unit length, near (M, J), share (M, J), shifts (S) below K, weights (S); sizes {K, M, J, S}. Writes the
+// two energies to `energies`. 0, or 1 when memory ran out.
+int ff_rigidity_forward(const float* xyz, const float* quat, const std::int64_t* near, const float* share, const std::int64_t* shifts,
+                        const float* weights, const std::int64_t sizes[4], double energies[2]) try {
+  const Sizes s{static_cast<std::size_t>(sizes[0]), static_cast<std::size_t>(sizes[1]), static_cast<std::size_t>(sizes[2]), static_cast<std::size_t>(sizes[3])};
+  const std::size_t n = s.moments, pose = kPose * n;
+  thread_local Buffer<float> kept;
+  float* const poses = kept.resize(s.nodes * pose + (kScratch + 2) * n);
+  float *const coordinate = poses + s.nodes * pose, *const distance = coordinate + n;
+  const Edge edge(distance + n, n);
+  transposed(xyz, quat, s, poses);
+  energies[0] = energies[1] = 0.;
+  for (std::size_t i = 0; i < s.nodes; ++i) {
+    for (std::size_t t = 0; t < 2 * n; ++t) coordinate[t] = 0.f;
+    for (std::size_t j = 0; j < s.edges; ++j) {
+      const float part = share[i * s.edges + j];
+      if (part == 0.f) continue;
+      local(poses + i * pose, poses + static_cast<std::size_t>(near[i * s.edges + j]) * pose, n, edge);
+      for (std::size_t q = 0; q < s.shifts; ++q) add_energies(edge, static_cast<std::size_t>(shifts[q]), n, part * weights[q], coordinate, distance);
+    }
+    for (std::size_t t = 0; t < n; ++t) energies[0] += static_cast<double>(coordinate[t]), energies[1] += static_cast<double>(distance[t]);
+  }
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
+
+// Gradients of of[0] first energy + of[1] second energy to those of xyz and quat.
+int ff_rigidity_backward(const float* xyz, const float* quat, const std::int64_t* near, const float* share, const std::int64_t* shifts,
+                         const float* weights, const std::int64_t sizes[4], const float of[2], float* by_xyz, float* by_quat) try {
+  const Sizes s{static_cast<std::size_t>(sizes[0]), static_cast<std::size_t>(sizes[1]), static_cast<std::size_t>(sizes[2]), static_cast<std::size_t>(sizes[3])};
+  const std::size_t n = s.moments, pose = kPose * n;
+  thread_local Buffer<float> kept;
+  float* const poses = kept.resize(2 * s.nodes * pose + kScratch * n);
+  float* const by = poses + s.nodes * pose;
+  const Edge edge(by + s.nodes * pose, n);
+  transposed(xyz, quat, s, poses);
+  for (std::size_t t = 0; t < s.nodes * pose; ++t) by[t] = 0.f;
+  for (std::size_t i = 0; i < s.nodes; ++i) {
+    for (std::size_t j = 0; j < s.edges; ++j) {
+      const float part = share[i * s.edges + j];
+      if (part == 0.f) continue;
+      const std::size_t k = static_cast<std::size_t>(near[i * s.edges + j]);
+      local(poses + i * pose, poses + k * pose, n, edge);
+      for (std::size_t t = 0; t < 4 * n; ++t) edge.gx[t] = 0.f;  // gx, gy, gz and by_length lie together
+      for (std::size_t q = 0; q < s.shifts; ++q) {
+        add_gradients(edge, static_cast<std::size_t>(shifts[q]), n, part * weights[q] * of[0], part * weights[q] * of[1]);
+      }
+      carry_back(poses + i * pose, poses + k * pose, n, edge, by + i * pose, by + k * pose);
+    }
+  }
+  for (std::size_t t = 0; t < n; ++t) {
+    for (std::size_t m = 0; m < s.nodes; ++m) {
+      for (std::size_t c = 0; c < 3; ++c) by_xyz[(t * s.nodes + m) * 3 + c] = by[m * pose + c * n + t];
+      for (std::size_t c = 0; c < 4; ++c) by_quat[(t * s.nodes + m) * 4 + c] = by[m * pose + (3 + c) * n + t];
+    }
+  }
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
+}
