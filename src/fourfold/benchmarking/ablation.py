@@ -29,19 +29,36 @@ class Ordering:
 
 
 @dataclass(frozen=True)
+class Published:
+    """What a published table says of the ablations.
+
+    Attributes:
+        table: its name; rows: ablation name -> method of it.
+        datasets: which of its data sets, all if empty.
+    """
+
+    table: str
+    rows: Mapping[str, str]
+    datasets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a recipe's ablations are benchmarked.
 
     Attributes:
         captures: names of benchmark tables that give the captures.
         orderings: what is expected.
-        published: the published table, None if there is none; published_rows: ablation name -> row of it.
+        published: the published tables, in the order in which they are shown.
+        also: ablations to run that no ordering names.
+        protocol: how all captures are measured, None for each capture's own way.
     """
 
     captures: tuple[str, ...]
     orderings: tuple[Ordering, ...]
-    published: str | None = None
-    published_rows: Mapping[str, str] | None = None
+    published: tuple[Published, ...] = ()
+    also: tuple[str, ...] = ()
+    protocol: str | None = None
 
 
 def plan_of(name: str) -> Plan:
@@ -60,10 +77,16 @@ def plan_of(name: str) -> Plan:
         return Plan((suiting_capture(variants[best]),), orderings)
     value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     orderings = tuple(Ordering(**o) for o in value["orderings"])
-    for ordering in orderings:
-        for variant in (ordering.better, ordering.worse):
-            find_recipe(f"{name}/{variant}")
-    return Plan(tuple(value["captures"]), orderings, value.get("published"), value.get("published_rows"))
+    published = tuple(Published(p["table"], p["rows"], tuple(p.get("datasets", ()))) for p in value.get("published", ()))
+    plan = Plan(tuple(value["captures"]), orderings, published, tuple(value.get("also", ())), value.get("protocol"))
+    for variant in variants_of(plan):
+        find_recipe(f"{name}/{variant}")
+    return plan
+
+
+def variants_of(plan: Plan) -> list[str]:
+    """The ablations that a plan runs: those of its orderings, then the others."""
+    return list(dict.fromkeys([*(v for o in plan.orderings for v in (o.better, o.worse)), *plan.also]))
 
 
 def suiting_capture(recipe: Recipe) -> str:
@@ -80,33 +103,32 @@ def bench_ablation(name: str, options: TableOptions, captures: Sequence[str] = (
     """Rows of every ablation, capture and seed, the published rows, and how often each expected ordering held.
 
     Args:
-        options: `recipes` does not count.
-        captures: benchmark tables to run on, the plan's own if empty; variants: ablations to run, all that the orderings name if empty.
+        options: `recipes` does not count; `protocol` comes before the plan's.
+        captures: benchmark tables to run on, the plan's own if empty; variants: ablations to run, the plan's if empty.
     """
     plan = plan_of(name)
     known = all_ablations()[name]
-    named = [v for o in plan.orderings for v in (o.better, o.worse)]
-    chosen = list(variants) or list(dict.fromkeys(named)) or list(known)
-    recipes = tuple(f"{name}/{variant}" for variant in chosen)
+    chosen = list(variants) or variants_of(plan) or list(known)
+    told = replace(options, recipes=tuple(f"{name}/{variant}" for variant in chosen), protocol=options.protocol or plan.protocol)
     rows: list[Row] = []
     missing: list[str] = []
     how: list[str] = []
     for capture in captures or plan.captures:
-        table = bench_table(capture, replace(options, recipes=recipes), say)
+        table = bench_table(capture, told, say)
         rows += [row for row in table["rows"] if row["source"] == "ours"]
         missing += table["missing"]
         how += [table["how_to_get"]] if table["how_to_get"] else []
     judged = [judge(rows, name, o) for o in plan.orderings if o.better in chosen and o.worse in chosen]
-    published, source = _published(plan, chosen)
+    tables = [load_published(p.table) for p in plan.published]
     return {
         "name": f"ablation_{name}",
         "title": f"Ablations of {name}",
-        "rows": [*rows, *published],
+        "rows": [*rows, *published_rows(plan, chosen)],
         "orderings": judged,
         "missing": missing,
         "how_to_get": "; ".join(how) or None,
-        "notes": [sentence(o) for o in judged],
-        "published_source": source,
+        "notes": [*(sentence(o) for o in judged), *dict.fromkeys(note for table in tables for note in table.notes)],
+        "published_source": "; ".join(table.source for table in tables) or None,
     }
 
 
@@ -141,15 +163,15 @@ def sentence(judged: Mapping[str, Any]) -> str:
     return head + f"{verdict}, better in {judged['wins']} of {judged['pairs']} pairs, by {judged['mean_gain']:+.3f} in the mean{probability}"
 
 
-def _published(plan: Plan, chosen: Sequence[str]) -> tuple[list[Row], str | None]:
-    if plan.published is None:
-        return [], None
-    table, wanted = load_published(plan.published), plan.published_rows or {}
+def published_rows(plan: Plan, chosen: Sequence[str]) -> list[Row]:
+    """What the plan's tables say of the ablations `chosen`; each row's data set tells its table too, since an ablation may be in several."""
     rows: list[Row] = []
-    for variant in chosen:
-        for row in table.rows:
-            if row.method == wanted.get(variant):
+    for part in plan.published:
+        cells = [row for row in load_published(part.table).rows if not part.datasets or row.dataset in part.datasets]
+        for variant in chosen:
+            for row in (cell for cell in cells if cell.method == part.rows.get(variant)):
                 metrics = {k: f.value for k, f in row.figures.items()}
                 facts = {"seed": None, "seconds": None, "gaussians": None, "variants": {k: f.variant for k, f in row.figures.items()}}
-                rows.append({"recipe": f"{variant}: {row.method}", "source": "published", "dataset": row.dataset, "metrics": metrics, **facts})
-    return rows, table.source
+                where = f"{row.dataset} ({part.table})"
+                rows.append({"recipe": f"{variant}: {row.method}", "source": "published", "dataset": where, "metrics": metrics, **facts})
+    return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class TableOptions:
         budget: seconds per run, None for the quality's own length.
         quality: None for the case's own.
         device: "auto", "cpu" or "cuda".
+        protocol: how to measure, None for the case's own way.
     """
 
     data: Path | None
@@ -41,6 +42,7 @@ class TableOptions:
     budget: float | None = None
     quality: QualityName | None = None
     device: str = "auto"
+    protocol: str | None = None
 
 
 def bench_table(name: str, options: TableOptions, say: Say = lambda *_: None) -> dict[str, Any]:
@@ -54,7 +56,8 @@ def bench_table(name: str, options: TableOptions, say: Say = lambda *_: None) ->
         if recipe != "auto":
             find_recipe(recipe)
     published = load_published(case.published) if case.published else None
-    plans = [(place, place.captures(options.data, options.out / "data")) for place in case.places]
+    places = [replace(place, protocol=options.protocol or place.protocol) for place in case.places]
+    plans = [(place, place.captures(options.data, options.out / "data")) for place in places]
     total = sum(len(captures) * len(place.holdouts) for place, captures in plans) * len(options.recipes) * options.seeds
     rows: list[Row] = []
     done = 0

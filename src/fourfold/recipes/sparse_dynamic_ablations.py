@@ -1,7 +1,9 @@
-"""The rows of the paper's Tables 3, 4 and 5: data, each one change away from the recipe (spec sparse_dynamic_cameras.md sections 2, 4 and 5)."""
+"""The rows of the paper's Tables 3, 4 and 5, each one change away from the recipe (spec sparse_dynamic_cameras.md sections 2, 4 and 5), and
+baselines: those of its Table 2 (section 9), and Shape of Motion on the tracks of every camera alone, as mosca_naive. Data.
+"""
 
 from fourfold.losses.normalised_depth import NormalisedDepth
-from fourfold.recipes import sparse_dynamic
+from fourfold.recipes import mosca_m, mosca_naive, shape_of_motion, sparse_dynamic
 from fourfold.recipes.recipe import Recipe, Sampler, Term, replace
 from fourfold.training.samplers_diverse import DiverseImages
 
@@ -35,5 +37,8 @@ ABLATIONS: dict[str, Recipe] = {
     "normalised_depth": _depth(Term("depth", NormalisedDepth(), 0.03)),
     "same_view": _batches(DiverseImages(batch=sparse_dynamic.BATCH, views="same")),
     "same_time": _batches(DiverseImages(batch=sparse_dynamic.BATCH, times="same")),
+    "mosca_naive": mosca_naive.RECIPE,
+    "mosca_m": mosca_m.RECIPE,
+    "shape_of_motion": replace(shape_of_motion.RECIPE, priors=mosca_naive.RECIPE.priors),
 }
-"""Name of the ablation -> recipe; all keep the recipe's own name."""
+"""Name of the ablation -> recipe; the baselines keep their own names."""
