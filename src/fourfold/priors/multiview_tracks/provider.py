@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.lift import empty_tracks, fill_between, point_spacing, unproject_points
+from fourfold.notices import fallback
+from fourfold.priors.classical.lift import empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
 from fourfold.priors.classical.track_step import sample
+from fourfold.priors.classical.tracks import track_points
 from fourfold.priors.contracts import Depth, Flow, Masks, Matches, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.multiview_tracks.consistent import ConsistencyNumbers, Observations, filter_epipolar, triangulate_tracks
 from fourfold.priors.multiview_tracks.follow import FollowConfig, Follower, follow_view
@@ -168,20 +170,33 @@ WORKING = MultiviewNumbers(consistency=ConsistencyNumbers(sampson=0.5))
 """The classical tracker errs by about 0.3 px per axis, and images are small: at 0.1 px three of four true observations would be lost."""
 
 
+ENOUGH = 64
+"""Tracks; with fewer a mover has no shape."""
+
+
+def _each_alone(capture: Capture, priors: Priors, found: int) -> list[Tracks3D | Tracks2D]:
+    """Tracks of each camera, lifted by depth, for cameras too far apart to be matched."""
+    fallback(f"only {found} points could be followed by several cameras at once: each camera's own tracks, lifted by depth, take their place")
+    flat = track_points(capture, priors.masks, priors.flow)
+    return [lift_tracks(flat, priors.depth, priors.masks, capture), flat]  # type: ignore[arg-type]
+
+
 def _maker(numbers: MultiviewNumbers) -> Callable[[Capture, Priors], list[Tracks3D | Tracks2D]]:
     def make(capture: Capture, priors: Priors) -> list[Tracks3D | Tracks2D]:
         priors.require("matches")
         evidence = Evidence(priors.matches, priors.masks, priors.flow, priors.depth)  # type: ignore[arg-type]
-        return list(multiview_tracks(capture, evidence, numbers))
+        solid, flat = multiview_tracks(capture, evidence, numbers)
+        return [solid, flat] if len(solid.xyz) >= ENOUGH or priors.depth is None else _each_alone(capture, priors, len(solid.xyz))
 
     return make
 
 
-_MAKES, _NEEDS = ("tracks3d", "tracks2d"), ("masks", "flow", "cameras", "matches")
+_MAKES, _NEEDS = ("tracks3d", "tracks2d"), ("masks", "flow", "cameras", "matches", "depth")
 PROVIDERS = (
-    Provider("multiview_tracks", _MAKES, _NEEDS, 18, _missing, _maker(WORKING), version=2),
-    # the rows of the paper's Table 3, for who insists on them by name
+    # for who insists on them by name: who asks for tracks gets those of each camera, which need no other camera that sees the same
+    Provider("multiview_tracks", _MAKES, _NEEDS, -1, _missing, _maker(WORKING), version=3),
+    # the rows of the paper's Table 3
     Provider("multiview_no_epipolar", _MAKES, _NEEDS, -1, _missing, _maker(replace(WORKING, epipolar=False)), version=2),
-    Provider("multiview_no_triangulation", _MAKES, (*_NEEDS, "depth"), -1, _missing, _maker(replace(WORKING, triangulation=False)), version=2),
-    Provider("multiview_neither", _MAKES, (*_NEEDS, "depth"), -1, _missing, _maker(replace(WORKING, epipolar=False, triangulation=False)), version=2),
+    Provider("multiview_no_triangulation", _MAKES, _NEEDS, -1, _missing, _maker(replace(WORKING, triangulation=False)), version=2),
+    Provider("multiview_neither", _MAKES, _NEEDS, -1, _missing, _maker(replace(WORKING, epipolar=False, triangulation=False)), version=2),
 )
