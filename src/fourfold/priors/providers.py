@@ -57,6 +57,8 @@ class Provider:
         make: (capture with cameras, priors so far) -> the priors it makes, in the order of `makes`.
         version: raised when its results change, so that kept results are made anew.
         inputs: (capture) -> what else its results depend on, such as the times of change of supplied files; JSON-able.
+        refines: names of priors that it corrects: those that are there by then it returns, corrected, in this order, and nothing else. It
+            serves only who insists on its name.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Provider:
     make: Callable[[Capture, Priors], Sequence[Prior]]
     version: int = 1
     inputs: Callable[[Capture], object] = lambda _: None
+    refines: tuple[str, ...] = ()
 
 
 @dataclass
@@ -162,7 +165,8 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
     provider = choose(prior, done.capture)
     for need in provider.needs:
         _make(need, done, base, out, say)
-    upstream = [getattr(done.priors, need).provenance for need in provider.needs]
+    refined = [r for r in provider.refines if getattr(done.priors, r) is not None]
+    upstream = [getattr(done.priors, read).provenance for read in dict.fromkeys((*provider.needs, *refined))]
     inputs = provider.inputs(done.capture)
     key = key_of(base, provider.name, provider.version, provider.makes, upstream, *([] if inputs is None else [inputs]))
     kept = open_kept(out / f".{provider.name}.frames.part", key)
@@ -178,10 +182,10 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
         shutil.rmtree(unfinished, ignore_errors=True)
     run_stage(out / provider.name, key, write)
     drop_kept(kept)
-    for made in provider.makes:
-        if getattr(done.priors, made) is None or (wanted and made == name):  # asked by name it also replaces a by-product of another provider
+    for made in refined or provider.makes:
+        if made in refined or getattr(done.priors, made) is None or (wanted and made == name):  # by name it also replaces another's by-product
             _accept(done, made, CONTRACTS[made].load(out / provider.name))
-    done.seconds["+".join(provider.makes)] = time.perf_counter() - started
+    done.seconds["+".join(refined or provider.makes)] = time.perf_counter() - started
 
 
 def _accept(done: Preparation, name: str, result: Prior) -> None:

@@ -45,7 +45,7 @@ RECIPE = Recipe(
     name="mosca",
     summary="one moving camera: static background, movers on a motion scaffold",
     source="Lei et al. 2024 (mosca.md); schedule of calibration.md, part E",
-    priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
+    priors=("masks", "depth:bundled", "flow", "tracks2d", "tracks3d"),  # M 4
     initialize=BackgroundAndScaffold(BackgroundNumbers(count=55_000), static_largest=0.1),  # M 8 and spec sparse_dynamic_cameras.md 3: bounded by 0.1
     background=(0.4, 0.4, 0.4),
     stages=(

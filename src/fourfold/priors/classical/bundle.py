@@ -113,10 +113,10 @@ def _step(poses: Array, points: Array, seen: Observations, damping: float, confi
     by_pose, by_point = _jacobians(poses, points, seen)
     weighted = by_pose * weight[:, None, None]
     frames, count = len(poses), len(points)
-    poses_block = _sum(np.einsum("mki,mkj->mij", weighted, by_pose), seen.frame, frames)
-    poses_side = _sum(-np.einsum("mki,mk->mi", weighted, residual), seen.frame, frames)
-    points_block = _sum(np.einsum("mki,mkj->mij", by_point * weight[:, None, None], by_point), seen.point, count)
-    points_side = _sum(-np.einsum("mki,mk->mi", by_point * weight[:, None, None], residual), seen.point, count)
+    poses_block = sum_by(np.einsum("mki,mkj->mij", weighted, by_pose), seen.frame, frames)
+    poses_side = sum_by(-np.einsum("mki,mk->mi", weighted, residual), seen.frame, frames)
+    points_block = sum_by(np.einsum("mki,mkj->mij", by_point * weight[:, None, None], by_point), seen.point, count)
+    points_side = sum_by(-np.einsum("mki,mk->mi", by_point * weight[:, None, None], residual), seen.point, count)
     poses_block = _damped(poses_block, damping)
     points_block = _damped(points_block, damping)
     try:
@@ -139,7 +139,8 @@ def _step(poses: Array, points: Array, seen: Observations, damping: float, confi
         return None
 
 
-def _sum(values: Array, index: NDArray[np.int64], count: int) -> Array:
+def sum_by(values: Array, index: NDArray[np.int64], count: int) -> Array:
+    """(count, ...) sums of the rows of `values` (M, ...) that share an `index` (M,)."""
     flat = values.reshape(len(values), -1)
     total = np.stack([np.bincount(index, flat[:, i], count) for i in range(flat.shape[1])], axis=1)
     return total.reshape(count, *values.shape[1:])
