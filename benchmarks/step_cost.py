@@ -1,9 +1,10 @@
 """What a training step of each recipe costs beside one of Shape of Motion with as many Gaussians, on one generated capture in one run.
 
 Every recipe starts from the same priors, is brought to the same number of static and of moving Gaussians (its first layer of either role; what
-is added for the residue is left out) and does the steps of its last stage, half of them a quarter and half of them three quarters through, since
-losses come and go. Recipes take turns in short blocks, so that a busy machine slows all alike. Density control is timed apart over the steps of the
-whole stage and spread over them: it acts seldom and would change the counts. Prints Markdown. Run:
+is added for the residue is left out; one without a static layer gets all of them) and does the steps of its last stage, half of them a quarter
+and half of them three quarters through, since losses come and go. Recipes take turns in short blocks, so that a busy machine slows all alike.
+Density control is timed apart over the steps of the whole stage and spread over them: it acts seldom and would change the counts. Prints
+Markdown. Run:
     python benchmarks/step_cost.py [--recipes NAME...] [--static 22000] [--moving 5600] [--width 256] [--threads 1]
 """
 
@@ -31,7 +32,7 @@ from fourfold.priors.providers import prepare_priors
 from fourfold.recipes import find_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe, Stage
 from fourfold.render import cpu
-from fourfold.scene.scene import Scene
+from fourfold.scene.scene import DYNAMIC, STATIC, Scene
 from fourfold.training.batch import SampleStore, Source
 from fourfold.training.loop import gather_growth, render_step, rows_seen, weigh
 from fourfold.training.optimizer import gradients_finite, update, watch
@@ -111,15 +112,14 @@ def timed(clock: dict[str, float], name: str) -> Iterator[None]:
 
 
 def of_size(scene: Scene, static: int, moving: int) -> Scene:
-    """The first layer of each role with so many Gaussians, drawn at random and repeated where there are fewer."""
-    random, layers = np.random.default_rng(0), {}
-    for layer in scene.layers:
-        if layer.role not in layers:
-            rows = torch.from_numpy(np.resize(random.permutation(len(layer)), static if layer.role == "static" else moving))
-            layers[layer.role] = replace(layer, splats={name: value[rows] for name, value in layer.splats.items()})
-    if len(layers) < 2:
-        raise SystemExit(f"a recipe started with {list(layers)} layers only: there is nothing to compare")
-    return replace(scene, layers=list(layers.values()))
+    """The first layer of each role with so many Gaussians, drawn at random and repeated where there are fewer; a lonely layer gets them all."""
+    random, first = np.random.default_rng(0), {layer.role: layer for layer in reversed(scene.layers) if len(layer)}
+    wanted = {STATIC: static, DYNAMIC: moving} if len(first) > 1 else dict.fromkeys(first, static + moving)
+    layers = []
+    for role, layer in first.items():
+        rows = torch.from_numpy(np.resize(random.permutation(len(layer)), wanted[role]))
+        layers.append(replace(layer, splats={name: value[rows] for name, value in layer.splats.items()}))
+    return replace(scene, layers=sorted(layers, key=lambda layer: layer.role != STATIC))
 
 
 def runner(recipe: Recipe, capture: Capture, priors: Priors, static: int, moving: int) -> Runner:
