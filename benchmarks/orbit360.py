@@ -75,7 +75,7 @@ def keep_renders(scene: Scene, capture: Capture, folder: Path) -> None:
     for view, index in [(v, t) for v, t in capture.heldout_frames() if t % 24 == 12]:
         camera = capture.camera_at(view, index)
         with torch.no_grad():
-            gaussians = scene.at(float(capture.timestamps[index])).select(scene.dynamic_rows() > 0)
+            gaussians = scene.at(float(capture.timestamps[index])).select(scene.foreground_rows() > 0)
             image = rasterize(gaussians, camera, background=torch.ones(3)).color.clamp(0, 1).numpy()
         save_png(folder / f"{view}_{index:03d}.png", np.concatenate([capture.image(view, index) / 255, image], axis=1))
 

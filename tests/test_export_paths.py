@@ -12,7 +12,7 @@ import torch
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.export.formats import FORMATS, export, frame_rate
-from fourfold.export.paths import PATHS, PathOptions, camera_between, camera_path, object_center, swing
+from fourfold.export.paths import PATHS, PathOptions, camera_between, camera_path, movers_alone, object_center, swing
 from fourfold.export.tracking import track_points
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
@@ -124,6 +124,13 @@ def test_a_turntable_stays_at_its_height_above_the_floor() -> None:
     assert float(height.max() - height.min()) < 1e-5
     gaps = (centers.roll(-1, 0) - centers).norm(dim=1)
     assert float(gaps.max() - gaps.min()) < 1e-5 and float(gaps.min()) > 0.1, "equal steps, and round it closes"
+
+
+def test_movers_alone_stand_on_white() -> None:
+    moving = movers_alone(scene())
+    assert [layer.name for layer in moving.layers] == ["free"] and moving.background == (1.0, 1.0, 1.0)
+    with pytest.raises(FourfoldError, match="nothing moves"):
+        movers_alone(Scene(scene().layers[:1], (0.0, 1.0)))
 
 
 def test_swing_directions_and_a_static_scene() -> None:

@@ -181,3 +181,9 @@ def test_a_scene_concatenates_its_layers_in_order() -> None:
     assert len(gaussians) == 7 and torch.equal(gaussians.means[scene.slices()["static"]], static.splats["means"])
     assert torch.allclose(gaussians.means[scene.slices()["object"]], moving.motion.at(moving, torch.tensor([0.5], dtype=torch.float64))[0].means)
     assert scene.dynamic_rows().tolist() == [0.0] * 4 + [1.0] * 3
+    residual = Layer("free", "dynamic", Static(), splats(2, 8))
+    with_rest = Scene([static, moving, residual], time_range=(0.0, 1.0))
+    assert with_rest.dynamic_rows().tolist() == [0.0] * 4 + [1.0] * 5
+    assert with_rest.foreground_rows().tolist() == [0.0] * 4 + [1.0] * 3 + [0.0] * 2, "residual Gaussians are not the masks' movers"
+    alone = Scene([static, residual], time_range=(0.0, 1.0))
+    assert alone.foreground_rows().tolist() == alone.dynamic_rows().tolist(), "unless there are no others"

@@ -179,7 +179,7 @@ def test_training_on_a_tree_resumes_bit_for_bit(casual_capture, tmp_path, monkey
 
     monkeypatch.setitem(QUALITIES, "draft", Quality(pixels=45_000, steps=0.02, gaussians=0.05))
     capture, recipe = Capture.load(casual_capture), find_recipe("fourdgs360")
-    tree = recipe.stages[-1]
+    tree = next(stage for stage in recipe.stages if stage.name == "tree")
     control = TreeControl(from_gaussians=(0.2,), from_gradients=(0.3,), cull_and_deepen=0.4, added=5, fewest=2, renew=10)
     tree = replace(tree, enter=tree.enter[-1:], steps=1500, density={"object": control})
     recipe = replace(recipe, stages=(tree,))

@@ -93,11 +93,20 @@ def object_center(scene: Scene, time: float, camera: Camera) -> Tensor:
         pixels, depth = project(gaussians.means, camera.K.to(gaussians.means.dtype), camera.world_to_camera.to(gaussians.means.dtype))
         before = depth > scene.near
         inside = before & (pixels >= 0).all(-1) & (pixels < pixels.new_tensor([camera.width, camera.height])).all(-1)
-        for chosen in (scene.dynamic_rows().bool() & before, inside, before):
+        for chosen in (scene.foreground_rows().bool() & before, inside, before):
             weights = gaussians.opacity * chosen
             if bool(weights.sum() > 0):
                 return torch.stack([_weighted_median(gaussians.means[:, axis], weights) for axis in range(3)])
     return camera.center + camera.world_to_camera[2, :3]
+
+
+def movers_alone(scene: Scene) -> Scene:
+    """`scene` without anything but its moving objects (`Scene.foreground_rows`), on white. FourfoldError where nothing moves."""
+    rows, places = scene.foreground_rows(), scene.slices()
+    moving = [layer for layer in scene.layers if bool(rows[places[layer.name]].any())]
+    if not moving:
+        raise FourfoldError("nothing moves in this scene: draw it whole")
+    return replace(scene, layers=moving, background=(1.0, 1.0, 1.0))
 
 
 def swing(camera: Camera, center: Tensor, yaw: float, pitch: float) -> Camera:

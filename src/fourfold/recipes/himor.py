@@ -8,14 +8,14 @@ from fourfold.density.tree_nodes import TreeControl
 from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.motion_tree import PlantTree
 from fourfold.initialize.object_layer import ObjectNumbers
+from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.initialize.settle_scale import SettleScale
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
 from fourfold.losses.tree_calm import TreeAcceleration, TreeRadius
 from fourfold.losses.tree_rigidity import TreeRigidity
 from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
-from fourfold.recipes.shape_of_motion import MOVING_TERMS, OBJECT_RATES, STATIC_RATES
+from fourfold.recipes.shape_of_motion import FREE_RATES, MOVING_TERMS, OBJECT_RATES, STATIC_RATES
 from fourfold.recipes.shape_of_motion import RECIPE as SHAPE_OF_MOTION
-from fourfold.training.samplers import Epochs
 
 TREE_RATES = {
     "object.node_means_*": Rate(1.6e-5, per_extent=True),  # H 4
@@ -32,25 +32,31 @@ TREE_TERMS = (
 
 
 def tree_stages(terms: tuple[Term, ...], plant: PlantTree, control: TreeControl) -> tuple[Stage, ...]:
-    """Background, movers on shared bases, then everything with the movers on a tree: the steps and images of `shape_of_motion`.
+    """Background, movers on shared bases, background and movers on a tree, then what no mover explains: the steps and images of `shape_of_motion`.
 
-    No residual Gaussians join, as in the papers: what they explain from the filmed side floats about when it is seen from another.
+    Residual Gaussians come when the movers are done and frozen: trained along they take over a part of the movers' images (0.2 dB of PSNR and
+    .02 of silhouette IoU at 45 to 135 degrees), and seen from the side they float about.
     """
     static, moving, joint = SHAPE_OF_MOTION.stages
-    return (
-        static,
-        moving,
-        Stage(
-            name="tree",
-            steps=joint.steps,
-            enter=(SettleScale(), plant),
-            terms=terms,
-            rates=STATIC_RATES | OBJECT_RATES | TREE_RATES,
-            sampler=Epochs(batch=1),
-            density={"object": control},
-            track_targets=joint.track_targets,
-        ),
+    tree = Stage(
+        name="tree",
+        steps=4 * joint.steps // 5,
+        enter=(SettleScale(), plant),
+        terms=terms,
+        rates=STATIC_RATES | OBJECT_RATES | TREE_RATES,
+        sampler=joint.sampler,
+        density={"object": control},
+        track_targets=joint.track_targets,
     )
+    rest = Stage(
+        name="residual",
+        steps=joint.steps - tree.steps,
+        enter=(ResidualLayer(),),
+        terms=tuple(term for term in joint.terms if term.name in ("rgb", "opaque", "little_opacity")),
+        rates=STATIC_RATES | FREE_RATES,
+        sampler=joint.sampler,
+    )
+    return static, moving, tree, rest
 
 
 RECIPE = Recipe(

@@ -119,3 +119,13 @@ class Scene:
         """(N,) 1.0 for Gaussians of dynamic layers, 0.0 for the rest: the foreground indicator."""
         like = self.layers[0].splats["means"]
         return torch.cat([like.new_full((len(layer),), float(layer.role == DYNAMIC)) for layer in self.layers])
+
+    def foreground_rows(self) -> Tensor:
+        """(N,) 1.0 for Gaussians of what moving-object masks show: of the layer "object" where there is one, since residual Gaussians beside it
+        explain what lies outside the masks; otherwise of all dynamic layers."""
+        rows, places = self.dynamic_rows(), self.slices()
+        if "object" not in places:
+            return rows
+        only = torch.zeros_like(rows)
+        only[places["object"]] = rows[places["object"]]
+        return only

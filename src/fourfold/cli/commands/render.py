@@ -39,13 +39,16 @@ class Render(Command):
     scale: float = 1.0
     """Image size as a factor on the capture's."""
 
+    movers: bool = False
+    """Draw the moving objects alone, on white: from behind, the surroundings hide what was filmed from the front."""
+
     device: str = "cpu"
     """Where to render: cpu or cuda."""
 
     def run(self) -> Result:
         from fourfold.cli.arguments import check_positive, check_view
         from fourfold.export.formats import draw, frame_rate
-        from fourfold.export.paths import PathOptions, camera_path
+        from fourfold.export.paths import PathOptions, camera_path, movers_alone
         from fourfold.export.video import write_mp4, write_pngs
         from fourfold.pipeline import Run
         from fourfold.scene.file import load_scene
@@ -58,6 +61,7 @@ class Render(Command):
         options = PathOptions(self.amplitude, self.frames, self.view, file)
         scene = load_scene(self.run_folder / "scene.safetensors", str(choose_device(self.device)))
         name = "json" if file is not None else self.path
+        scene = movers_alone(scene) if self.movers else scene
         views = camera_path(name, scene, run.capture, options)
         out = self.out or self.run_folder / "renders" / f"{Path(self.path).stem}.mp4"
         pictures = (draw(scene, (time, camera.scaled(self.scale))) for time, camera in views)

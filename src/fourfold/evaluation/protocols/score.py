@@ -107,7 +107,7 @@ def _shoot(protocol: Protocol, scene: Scene, capture: Capture, key: Key, regions
     camera = replace(capture.camera_at(*key), near=scene.near)
     behind = {"white": WHITE, "black": (0.0, 0.0, 0.0)}.get(protocol.background, scene.background)
     with torch.no_grad():
-        gaussians, rows = scene.at(float(capture.timestamps[key[1]])), scene.dynamic_rows()
+        gaussians, rows = scene.at(float(capture.timestamps[key[1]])), scene.foreground_rows()
         drawn = rasterize(gaussians, camera, channels=rows[:, None], background=torch.tensor(behind))
         color = drawn.color
         if protocol.foreground_only and bool(rows.any()):
