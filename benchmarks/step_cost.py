@@ -1,7 +1,7 @@
 """What a training step of each recipe costs beside one of Shape of Motion with as many Gaussians, on one generated capture in one run.
 
 Every recipe starts from the same priors, is brought to the same number of static and of moving Gaussians (its first layer of either role; what
-is added for the residue is left out; one without a static layer gets all of them) and does the steps of its last stage, half of them a quarter
+is added for the residue is left out; one without a static layer gets all of them) and does the steps of its longest stage, half of them a quarter
 and half of them three quarters through, since losses come and go. Recipes take turns in short blocks, so that a busy machine slows all alike.
 Density control is timed apart over the steps of the whole stage and spread over them: it acts seldom and would change the counts. Prints
 Markdown. Run:
@@ -47,7 +47,7 @@ MOMENTS = (0.25, 0.75)
 
 @dataclass
 class Runner:
-    """A recipe about to do steps of its last stage, and the milliseconds of those it did: moment -> part -> one entry a step."""
+    """A recipe about to do steps of its longest stage, and the milliseconds of those it did: moment -> part -> one entry a step."""
 
     name: str
     stage: Stage
@@ -123,14 +123,14 @@ def of_size(scene: Scene, static: int, moving: int) -> Scene:
 
 
 def runner(recipe: Recipe, capture: Capture, priors: Priors, static: int, moving: int) -> Runner:
-    """The recipe's scene as its last stage gets it, untrained, with the given numbers of Gaussians."""
+    """The recipe's scene as its longest stage gets it, untrained, with the given numbers of Gaussians."""
     quality, random = QUALITIES["draft"], np.random.default_rng(0)
     scene = recipe.initialize(capture, priors, quality, random)
     for stage in recipe.stages:
         for edit in stage.enter:
             scene = edit(scene, capture, priors, quality, random)
     scene = replace(of_size(scene, static, moving), background=recipe.background)
-    last = replace(recipe.stages[-1], resolution=((0.0, 1),))
+    last = replace(max(recipe.stages, key=lambda stage: stage.steps), resolution=((0.0, 1),))
     device = torch.device("cpu")
     state = TrainingState(scene_to(scene, device), steps=last.steps, extent=scene_extent(scene, capture))
     return Runner(recipe.name, last, SampleStore(Source(capture, priors, device, recipe.background, scene.near)), state, int(capture.train.sum()))

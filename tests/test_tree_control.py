@@ -129,6 +129,21 @@ def test_a_planted_tree_moves_like_the_bases_it_was_planted_on():
     assert (planted.means_at(knots) - layer.means_at(knots)).norm(dim=-1).mean() < 0.06
 
 
+def test_one_wrongly_tracked_gaussian_in_ten_leads_no_node_astray():
+    layer = _bases_layer()
+    right = layer.splats["motion_logits"].argmax(1)
+    wrong = torch.from_numpy(np.random.default_rng(5).random(len(layer)) < 0.1)
+    layer.splats["motion_logits"] = layer.splats["motion_logits"].where(~wrong[:, None], layer.splats["motion_logits"].flip(1))
+
+    def astray(blended: int) -> int:
+        planted = PlantTree(nodes=60, blended=blended).planted(layer, np.random.default_rng(0))
+        source = torch.cdist(planted.shared["node_means_0"], layer.splats["means"]).argmin(1)
+        inner = (layer.splats["means"][source, 0] - layer.splats["means"][:, 0].median()).abs() > 0.3  # not at the seam of the two parts
+        return int((planted.shared["node_logits_0"].argmax(1) != right[source])[inner].sum())
+
+    assert astray(1) >= 3 and astray(16) == 0
+
+
 def _after(layer: Layer, control: TreeControl, step: int, gradient: float = 0.0) -> Layer:
     statistics = GrowthStatistics.zeros(len(layer), torch.device("cpu"))
     statistics.gradient += gradient

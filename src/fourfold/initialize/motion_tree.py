@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Priors
@@ -16,6 +17,9 @@ from fourfold.scene.scene import Layer, Scene
 from fourfold.scene.tree_levels import TreeLevel, nearest_nodes
 from fourfold.scene.tree_nodes import log_radii, node_neighbours, node_speeds, sparse_rows
 
+SMALLEST_SHARE = 1e-4
+"""Of a basis in a node's motion: its logit stays finite."""
+
 
 @dataclass(frozen=True)
 class PlantTree:
@@ -25,6 +29,8 @@ class PlantTree:
         nodes: at quality "normal" and every other (50 released, 70 for iPhone360).
         followed: leaf nodes that carry a Gaussian.
         opaque: fainter Gaussians do not become nodes.
+        blended: a node moves as so many of the nearest opaque Gaussians do on average, so that one that was tracked wrongly leads nobody astray
+            (released: as the one it came from).
         parity: see `MotionTree`.
     """
 
@@ -32,6 +38,7 @@ class PlantTree:
     nodes: int = 50
     followed: int = 3
     opaque: float = 0.3
+    blended: int = 16
     parity: bool = False
 
     def __call__(self, scene: Scene, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
@@ -51,7 +58,7 @@ class PlantTree:
         level = TreeLevel(
             nodes,
             log_radii(nodes),
-            logits[chosen].clone(),
+            self._shared(means[rows], logits[rows], nodes) if self.blended > 1 and not self.parity else logits[chosen].clone(),
             layer.shared["rotation6d"].detach()[None].clone(),
             layer.shared["translation"].detach()[None].clone(),
             torch.zeros(len(nodes), dtype=torch.int64, device=means.device),
@@ -63,3 +70,8 @@ class PlantTree:
         tree = replace(layer, motion=MotionTree(self.parity), splats=splats, shared=kept | shared, fixed=layer.fixed | fixed)
         tree.fixed |= {"node_near_0": node_neighbours(tree, 0), "node_speed": node_speeds(tree, 0)}
         return tree
+
+    def _shared(self, means: Tensor, logits: Tensor, nodes: Tensor) -> Tensor:
+        """(M, B) logits of the mean shares of the Gaussians around each node."""
+        near = nearest_nodes(nodes, means, self.blended)
+        return torch.softmax(logits, dim=1)[near].mean(1).clamp_min(SMALLEST_SHARE).log()
