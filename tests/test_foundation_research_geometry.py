@@ -14,7 +14,8 @@ from fourfold.priors.contracts import Depth, Priors, Provenance
 from fourfold.priors.foundation import depth_anything3, dust3r, gim_dkm, mast3r, moge, unidepth
 from fourfold.priors.foundation.depth_scale import ViewDepth, in_scene_units, point_map
 from fourfold.priors.foundation.image_pairs import camera_pairs, cut, partners
-from research_fakes import DEPTHS, DKM, FAMILY, install, save_state
+from research_fakes import install, save_state
+from research_fakes_geometry import DEPTHS, DKM, FAMILY
 from test_foundation_research_tracks import AWAY, FOCAL, HEIGHT, WIDTH, make_capture
 
 SCENE = 0.25
