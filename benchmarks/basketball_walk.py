@@ -2,8 +2,8 @@
 baselines and its ablations.
 
 Each walking camera shows one real camera of its third of an arc of 60 degrees at a time and hops to the next one every few moments; the walk is
-the same for every seed. Nothing is fitted to the fixed camera. "dynamic" are its pixels that differ from their median over time. Results are one JSON object
-a line; what is there is not run again. Run:
+the same for every seed. Nothing is fitted to the fixed camera. "dynamic" are its pixels that differ from their median over time. Results are one JSON
+object a line; what is there is not run again. Run:
     python benchmarks/basketball_walk.py --data ../shared/data --out OUT [--methods NAME...] [--seeds 0 1 2] [--quality draft] [--moments 48]
     python benchmarks/basketball_walk.py --out OUT --print
 """

@@ -51,3 +51,22 @@ def test_a_recipe_hangs_together(recipe: Recipe) -> None:
 def test_a_recipe_is_short(file: Path) -> None:
     if file.stem not in ("__init__", "recipe", "auto"):
         assert len(file.read_text().splitlines()) < 120
+
+
+def test_every_provider_that_a_recipe_or_an_ablation_names_exists() -> None:
+    import importlib
+    import pkgutil
+
+    import fourfold.recipes as shelf
+    from fourfold.priors.providers import all_providers
+
+    made = {(prior, provider.name) for provider in all_providers() for prior in provider.makes}
+    recipes = {recipe.name: recipe for recipe in all_recipes()}
+    for module in pkgutil.iter_modules(shelf.__path__):
+        ablations = getattr(importlib.import_module(f"{shelf.__name__}.{module.name}"), "ABLATIONS", {})
+        recipes |= {f"{module.name}:{name}": recipe for name, recipe in ablations.items()}
+    assert len(recipes) > 40
+    for name, recipe in recipes.items():
+        for prior in recipe.priors:
+            kind, colon, providers = prior.partition(":")
+            assert not colon or all((kind, one) in made for one in providers.split("|")), (name, prior)

@@ -10,7 +10,7 @@ from fourfold.training.samplers_diverse import DiverseImages
 
 def _tracks(provider: str) -> Recipe:
     """The recipe with the tracks of another provider."""
-    priors = tuple(f"{name}:{provider}" if name.startswith("tracks3d") else name for name in sparse_dynamic.RECIPE.priors)
+    priors = tuple(f"tracks3d:{provider}" if name.startswith("tracks3d") else name for name in sparse_dynamic.RECIPE.priors)
     return replace(sparse_dynamic.RECIPE, priors=priors)
 
 
