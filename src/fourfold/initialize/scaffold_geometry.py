@@ -84,7 +84,7 @@ def energy(xyz: Tensor, quat: Tensor, graphs: list[tuple[Topology, float]], numb
 
 
 def coarser(nodes: Nodes, levels: tuple[Level, ...]) -> list[tuple[Topology, float]]:
-    """The graphs of `levels`: every node linked to its nearest of an evenly spread subset."""
+    """The graphs of `levels`: every node linked to its nearest of every so many-th node, in the order in which nodes were thinned."""
     graphs: list[tuple[Topology, float]] = []
     count = nodes.xyz.shape[1]
     for level in levels:

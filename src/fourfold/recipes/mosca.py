@@ -29,7 +29,7 @@ OBJECT_RATES = {
     "object.radius_logit": Rate(3e-3),  # M 9
 }
 TERMS = (
-    Term("rgb", Photometric(ssim=0.1), 1.0),  # M 9: |.| + 0.1 (1 - SSIM)
+    Term("rgb", Photometric(ssim=0.1), 1.0),  # M 9: |.| summed over channels + 0.1 (1 - SSIM); here 0.9 times their mean
     Term("mask", ForegroundMask(quantile=0.98, layers="object"), 0.3),  # ours: with few Gaussians, who owns a pixel must be said
     Term("opaque", OpaqueEverywhere(), 1.0),  # ours, as in shape_of_motion
     Term("depth", NormalisedDepth(), 0.03),  # M 9: 0.1 beside a sum over three channels; here rgb is their mean

@@ -11,7 +11,7 @@ from fourfold.recipes import mosca
 from fourfold.recipes.recipe import Recipe, Stage, Suits, Term, replace
 from fourfold.training.samplers_diverse import DiverseImages
 
-BATCH = 3  # S 5: as many as cameras
+BATCH = 3  # S 5: as many as the paper has cameras
 
 
 def _with(stage: Stage) -> Stage:
