@@ -53,8 +53,10 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     scores = evaluate(job, scene, regions)
     job.clock.lap("evaluation", since)
     since = time.perf_counter()
-    report("training the static baseline", 0, None)
-    baselines = train_baselines(job, regions) if job.options.baselines and capture.heldout.any() else {}
+    baselines: dict[str, heldout.Scores] = {}
+    if job.options.baselines and capture.heldout.any():
+        report("training the static baseline", 0, None)
+        baselines = train_baselines(job, regions)
     job.clock.lap("baselines", since)
     since = time.perf_counter()
     report("rendering videos and the player", 0, None)
