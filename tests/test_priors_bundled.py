@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fourfold.capture.capture import Capture
+from fourfold.capture.capture import CameraSource, Capture
+from fourfold.capture.synthetic.generate import generate
+from fourfold.capture.synthetic.options import SyntheticOptions
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
-from fourfold.priors.depth_alignment.bundled import bundled
+from fourfold.priors.depth_alignment.bundled import BundledNumbers, bundled
 from fourfold.priors.depth_alignment.joint_adjustment import Free, Problem, State, cost, jacobian, residuals
 from fourfold.priors.depth_alignment.scale_start import depth_per_path, relative_scales
 from fourfold.priors.depth_alignment.static_slots import Slots
 from fourfold.priors.depth_alignment.view_adjustment import adjust_view, in_place, state_at
-from fourfold.priors.providers import choose
+from fourfold.priors.providers import choose, prepare_priors
 
 FRAMES, POINTS, WIDTH, HEIGHT = 16, 160, 320, 180
 K = np.array([[300.0, 0, 160], [0, 300.0, 90], [0, 0, 1]])
@@ -148,7 +150,7 @@ def test_the_cost_is_least_at_the_truth() -> None:
     assert np.allclose(state_at(problem, walk(), np.ones(FRAMES)).points, points, atol=1e-9)
 
 
-def clip(cameras: str, tracks: int, folder: Path) -> tuple[Capture, Priors]:
+def clip(cameras: CameraSource, tracks: int, folder: Path) -> tuple[Capture, Priors]:
     """A wall filmed by the walking camera, its depth maps wrong by known factors, and `tracks` of its points."""
     random, poses = np.random.default_rng(0), walk()
     row, column = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
@@ -196,3 +198,35 @@ def test_too_few_static_points_leave_all_as_it_is(tmp_path: Path, capsys: pytest
     cameras, depth, tracks = bundled(capture, priors)
     assert cameras is priors.cameras and depth is priors.depth and tracks is priors.tracks3d
     assert "fewer than 32 static points" in capsys.readouterr().err
+
+
+def test_estimated_cameras_are_corrected_and_tracks_keep_their_pixels(tmp_path: Path) -> None:
+    true, priors = clip("estimated", 400, tmp_path)
+    capture = true.with_cameras(true.K, spoilt()[None], "estimated")
+    priors.cameras = replace(priors.cameras, world_to_camera=capture.world_to_camera)  # type: ignore[type-var]
+    cameras, _, tracks = bundled(capture, priors, BundledNumbers(focal=False))
+    assert isinstance(cameras, Cameras) and isinstance(tracks, Tracks3D) and priors.tracks3d is not None
+    poses = in_place(State(cameras.world_to_camera[0], np.ones(FRAMES), 1.0, np.zeros((1, 3))), walk()).poses
+    assert turned_by(poses).max() < 0.1 * 0.5, "a tenth of what they were off"
+    for time in range(FRAMES):
+        before, after = (
+            (xyz[:, time] @ pose[:3, :3].T + pose[:3, 3]) @ K.T
+            for xyz, pose in ((priors.tracks3d.xyz, capture.world_to_camera[0, time]), (tracks.xyz, cameras.world_to_camera[0, time]))
+        )
+        assert np.allclose(before[:, :2] / before[:, 2:], after[:, :2] / after[:, 2:], atol=1e-3)
+
+
+def test_who_refines_replaces_what_is_there_and_is_kept(tmp_path: Path) -> None:
+    capture = generate("casual", tmp_path / "clip", options=SyntheticOptions(frames=8, width=96, height=54, fps=12.0, supersample=1, tracks=10))
+    plain = prepare_priors(capture, ("depth",), tmp_path / "priors").priors.depth
+    scale = random_scales()[: capture.times]
+    stack = np.load(capture.root / "depth_000.npy")
+    np.save(capture.root / "depth_000.npy", (stack / scale[:, None, None]).astype(np.float32))
+    done = prepare_priors(capture, ("depth:bundled", "tracks3d"), tmp_path / "spoilt")
+    again = prepare_priors(capture, ("depth:bundled", "tracks3d"), tmp_path / "spoilt")
+    assert plain is not None and done.priors.depth is not None and again.priors.depth is not None
+    ratio = np.array([np.median(new[old > 0] / old[old > 0]) for new, old in zip(done.priors.depth.depth[0], plain.depth[0], strict=True)])
+    assert np.abs(ratio / np.median(ratio) - 1).max() < 0.03 < np.abs(np.log(scale)).max()
+    assert np.array_equal(again.priors.depth.depth[0], done.priors.depth.depth[0])
+    assert (tmp_path / "spoilt" / "bundled" / "cameras.safetensors").exists()
+    assert done.capture.cameras == "given" and np.array_equal(done.capture.world_to_camera, capture.world_to_camera)
