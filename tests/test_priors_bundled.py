@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 from fourfold.capture.capture import CameraSource, Capture
 from fourfold.capture.synthetic.generate import generate
 from fourfold.capture.synthetic.options import SyntheticOptions
+from fourfold.errors import FourfoldError
+from fourfold.priors import providers
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth_alignment.bundled import BundledNumbers, bundled
 from fourfold.priors.depth_alignment.joint_adjustment import Free, Problem, State, cost, jacobian, residuals
@@ -191,6 +193,14 @@ def test_depth_of_a_clip_with_given_cameras_is_scaled_image_by_image(tmp_path: P
     ratio = np.array([np.median(new / old) for new, old in zip(depth.depth[0], priors.depth.depth[0], strict=True)])  # type: ignore[attr-defined,union-attr]
     assert np.abs(ratio / random_scales() - 1).max() < 0.01
     assert np.abs(cameras.world_to_camera - capture.world_to_camera).max() == 0  # type: ignore[attr-defined]
+
+
+def test_who_refines_never_serves_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture, _ = clip("given", 20, tmp_path)
+    alone = choose("depth:bundled", capture)
+    monkeypatch.setattr(providers, "all_providers", lambda: (alone,))
+    with pytest.raises(FourfoldError, match="no provider knows it"):
+        choose("depth", capture)
 
 
 def test_too_few_static_points_leave_all_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,7 +116,7 @@ def choose(prior: str, capture: Capture) -> Provider:
     name, _, wanted = prior.partition(":")
     reasons: dict[str, list[str]] = {}  # those without the same thing share a sentence
     for provider in all_providers():
-        if name not in provider.makes or (wanted and provider.name not in wanted.split("|")):
+        if name not in provider.makes or (provider.name not in wanted.split("|") if wanted else provider.refines):
             continue
         reason = provider.missing(capture)
         if reason is None:
