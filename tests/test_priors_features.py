@@ -68,6 +68,15 @@ def test_descriptors_ignore_a_mirror(described: tuple[Capture, Truth, Features])
     assert np.allclose(one, other[:, ::-1], atol=0.02 * np.abs(one).max())
 
 
+@pytest.mark.parametrize("size", [(40, 72), (39, 71), (27, 48)])
+def test_any_size_of_image_and_grid_has_descriptors(size: tuple[int, int]) -> None:
+    """A plain image of one colour has the same descriptors everywhere, whatever the grid's pixels cover."""
+    color = np.full((121, 215, 3), (200, 90, 30), np.uint8)
+    found, _ = describe(color, np.zeros((121, 215), bool), None, size)
+    assert found.shape[:2] == size and found.shape[2] > 8 and np.isfinite(found).all()
+    assert np.abs(found[2:-2, 2:-2] - found[size[0] // 2, size[1] // 2]).max() < 1e-3
+
+
 def test_projection_keeps_distances_when_it_keeps_all_axes() -> None:
     random = np.random.default_rng(0)
     words = (random.normal(size=(500, 5)) * [1, 10, 0.1, 3, 2]).astype(np.float32)

@@ -101,6 +101,8 @@ def _motion(flow: NDArray[Any] | None, mover: NDArray[np.bool_], size: tuple[int
 
 
 def _sized(image: NDArray[Any], size: tuple[int, int]) -> Image:
-    area = image.shape[0] >= size[0]
-    sized = cv2.resize(np.ascontiguousarray(image, np.float32), size[::-1], interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR)
-    return sized.reshape(*size, -1)
+    """(h, w, C) of `image` (H, W[, C]) in `size` (h, w), four channels at a time: OpenCV averages more only over whole numbers of pixels."""
+    whole = np.ascontiguousarray(image, np.float32).reshape(*image.shape[:2], -1)
+    how = cv2.INTER_AREA if image.shape[0] >= size[0] else cv2.INTER_LINEAR
+    groups = (np.ascontiguousarray(whole[..., first : first + 4]) for first in range(0, whole.shape[2], 4))
+    return np.concatenate([cv2.resize(group, size[::-1], interpolation=how).reshape(*size, -1) for group in groups], axis=2)
