@@ -10,9 +10,9 @@ is there is not run again. Run:
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from fourfold.render.api import rasterize
 from fourfold.scene.file import save_scene
 from fourfold.scene.scene import Scene
 from fourfold.training.trainer import TrainConfig, train
+from kept_rows import kept_rows
 
 
 def capture_of(seed: int, width: int, out: Path) -> Capture:
@@ -107,17 +108,12 @@ def main() -> None:
     parser.add_argument("--print", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    file = given.out / "results.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    done = {(row["method"], row["seed"]) for row in rows}
-    for seed in [] if given.print else given.seeds:
-        for name in given.methods:
-            if (name, seed) not in done:
-                row = run(name, ABLATIONS[name], capture_of(seed, given.width, given.out), seed, given.quality, given.out)
-                rows.append(row)
-                with file.open("a") as out:
-                    out.write(json.dumps(row) + "\n")
-    print(table(rows))
+    wanted = [] if given.print else [(name, seed) for seed in given.seeds for name in given.methods]
+    captures = cache(lambda seed: capture_of(seed, given.width, given.out))
+    found = kept_rows(
+        given.out / "results.jsonl", wanted, lambda name, seed: run(name, ABLATIONS[name], captures(seed), seed, given.quality, given.out)
+    )
+    print(table(found))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ what is there is not run again. Run:
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,10 @@ from fourfold.capture.synthetic.options import NoiseOptions
 from fourfold.evaluation.heldout import moving_regions, scene_renderer, score
 from fourfold.evaluation.published.reader import load_published
 from fourfold.priors.providers import prepare_priors
-from fourfold.recipes import find_recipe
-from fourfold.recipes.recipe import Recipe
 from fourfold.recipes.sparse_dynamic_ablations import ABLATIONS
 from fourfold.training.trainer import TrainConfig, train
+from kept_rows import kept_rows
 
-METHODS: dict[str, Recipe] = ABLATIONS | {"mosca_naive": find_recipe("mosca_naive")}
 TABLES = ("letcamsgo", "sparse_dynamic_ablation", "sparse_dynamic_depth_loss", "sparse_dynamic_sampler")
 PUBLISHED = {  # method -> its row in each table that has one
     "full": ("Sparse dynamic cameras", "both", "ordinal", "different views and times"),
@@ -66,7 +64,7 @@ def capture_of(seed: int, out: Path, frames: int, exact: bool) -> Capture:
 
 def run(name: str, capture: Capture, seed: int, quality: str, out: Path) -> dict[str, object]:
     """Train and score."""
-    recipe = METHODS[name]
+    recipe = ABLATIONS[name]
     started = time.perf_counter()
     prepared = prepare_priors(capture, recipe.priors, out / "priors" / capture.root.name)
     ready = time.perf_counter()
@@ -105,7 +103,7 @@ def main() -> None:
     """Run what is missing, or print what there is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--methods", nargs="*", default=list(ABLATIONS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--quality", default="draft")
     parser.add_argument("--frames", type=int, default=36)
@@ -113,16 +111,9 @@ def main() -> None:
     parser.add_argument("--print", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    file = given.out / "results.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    done = {(row["method"], row["seed"]) for row in rows}
-    for name in [] if given.print else given.methods:
-        for seed in given.seeds:
-            if (name, seed) not in done:
-                rows.append(run(name, capture_of(seed, given.out, given.frames, given.exact_depth), seed, given.quality, given.out))
-                with file.open("a") as out:
-                    out.write(json.dumps(rows[-1]) + "\n")
-    print(table(rows))
+    wanted = [] if given.print else [(name, seed) for name in given.methods for seed in given.seeds]
+    captures = cache(lambda seed: capture_of(seed, given.out, given.frames, given.exact_depth))
+    print(table(kept_rows(given.out / "results.jsonl", wanted, lambda name, seed: run(name, captures(seed), seed, given.quality, given.out))))
 
 
 if __name__ == "__main__":

@@ -153,45 +153,64 @@ def table(runners: list[Runner]) -> str:
     return text + f"\nParts in ms an image; medians of {len(runners[0].images)} steps.\n"
 
 
-def main(
-    recipes: tuple[str, ...] = (REFERENCE, "himor", "fourdgs360", "mosca", "sparse_dynamic"),
-    kind: str = "casual",
-    static: int = 22_000,
-    moving: int = 5_600,
-    width: int = 256,
-    frames: int = 48,
-    blocks: int = 6,
-    block: int = 10,
-    threads: int = 1,
-    folder: Path | None = None,
-) -> None:
-    """Print the table.
+@dataclass(frozen=True)
+class Options:
+    """What is measured."""
 
-    Args:
-        recipes: which; the reference first.
-        kind: of generated capture, with its own depth and masks.
-        static, moving: Gaussians of either role.
-        width: of the images in pixels, 16:9; frames: moments.
-        blocks: turns that each recipe takes; block: steps of a turn. Two more turns warm up.
-        threads: of the kernels; torch has one, as in training.
-        folder: where the capture and the priors are kept for the next time.
-    """
+    recipes: tuple[str, ...] = (REFERENCE, "himor", "fourdgs360", "mosca", "sparse_dynamic")
+    """Which; the reference first."""
+
+    kind: str = "casual"
+    """Of generated capture, with its own depth and masks."""
+
+    static: int = 22_000
+    """Gaussians that stand still."""
+
+    moving: int = 5_600
+    """Gaussians that move."""
+
+    width: int = 256
+    """Of the images in pixels, 16:9."""
+
+    frames: int = 48
+    """Moments."""
+
+    blocks: int = 6
+    """Turns that each recipe takes; two more warm up."""
+
+    block: int = 10
+    """Steps of a turn."""
+
+    threads: int = 1
+    """Of the kernels; torch has one, as in training."""
+
+    folder: Path | None = None
+    """Where the capture and the priors are kept for the next time."""
+
+
+def capture_of(options: Options, folder: Path) -> Capture:
+    """The generated capture, made once."""
+    root, width = folder / f"{options.kind}_{options.width}_{options.frames}", options.width
+    if not root.exists():
+        generate(options.kind, root, seed=0, options=SyntheticOptions(frames=options.frames, width=width, height=2 * round(width * 9 / 32)))
+    return Capture.load(root)
+
+
+def main(options: Options) -> None:
+    """Print the table."""
     torch.set_num_threads(1)
-    cpu.set_threads(threads)
+    cpu.set_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="fourfold-step-cost-") as temporary:
-        root = (folder or Path(temporary)) / f"{kind}_{width}_{frames}"
-        if not root.exists():
-            generate(kind, root, seed=0, options=SyntheticOptions(frames=frames, width=width, height=2 * round(width * 9 / 32)))
-        capture = Capture.load(root)
-        names = find_recipe(recipes[0]).priors
-        prepared = prepare_priors(capture, names, root / "priors")
-        runners = [runner(find_recipe(name), prepared.capture, prepared.priors, static, moving) for name in recipes]
-        for turn in range(-2, blocks):
+        capture = capture_of(options, options.folder or Path(temporary))
+        prepared = prepare_priors(capture, find_recipe(options.recipes[0]).priors, capture.root / "priors")
+        runners = [runner(find_recipe(name), prepared.capture, prepared.priors, options.static, options.moving) for name in options.recipes]
+        for turn in range(-2, options.blocks):
             for one in runners:
-                for _ in range(block):
+                for _ in range(options.block):
                     one.step(MOMENTS[turn % len(MOMENTS)], turn >= 0)
-        print(f"{kind}, {width} x {2 * round(width * 9 / 32)}, {frames} moments, kernel threads {threads}\n\n{table(runners)}")
+        width, height = capture.sizes[0]
+        print(f"{options.kind}, {width} x {height}, {options.frames} moments, kernel threads {options.threads}\n\n{table(runners)}")
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main(tyro.cli(Options))

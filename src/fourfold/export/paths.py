@@ -141,17 +141,21 @@ def _moving(scene: Scene, capture: Capture, options: PathOptions, shape: Callabl
     return path
 
 
-def _bullet_time(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
+def _standing(scene: Scene, capture: Capture, options: PathOptions) -> tuple[int, float, Camera, Tensor]:
+    """Number of frames, the middle of the clip in seconds, the filmed camera then and what it turns about, for paths on which time stands still."""
     frames, middle = options.frames or max(2, capture.times), 0.5 * (scene.time_range[0] + scene.time_range[1])
     camera = camera_between(capture, options.view, middle)
-    center = object_center(scene, middle, camera)
+    return frames, middle, camera, object_center(scene, middle, camera)
+
+
+def _bullet_time(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
+    frames, middle, camera, center = _standing(scene, capture, options)
     return [(middle, swing(camera, center, options.amplitude * math.sin(2 * math.pi * i / frames), 0.0)) for i in range(frames)]
 
 
 def _turntable(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
-    frames, middle = options.frames or max(2, capture.times), 0.5 * (scene.time_range[0] + scene.time_range[1])
-    camera = camera_between(capture, options.view, middle)
-    center = object_center(scene, middle, camera).to(camera.world_to_camera)
+    frames, middle, camera, center = _standing(scene, capture, options)
+    center = center.to(camera.world_to_camera)
     down = torch.from_numpy(np.nanmean(capture.world_to_camera[..., 1, :3].reshape(-1, 3), axis=0)).to(center)
     path = []
     for index in range(frames):

@@ -31,7 +31,7 @@ class TreeRays:
         patch: side of the square around a ray that gathers nodes, shares of the larger image side (50 of 480 pixels as released).
         most: nodes gathered per ray; front, along: how many are drawn from its nearer half and from all of it.
         alike: partners per front node, those of the most similar speeds.
-        moments, every: as in `TreeRigidity`. Speeds are the fixed `node_speed` (S, M), which node control renews, or are found anew.
+        moments: as in `TreeRigidity`. Speeds are the fixed `node_speed` (S, M), which node control renews, or are found anew.
     """
 
     rays: int = 30
@@ -41,7 +41,6 @@ class TreeRays:
     along: int = 5
     alike: int = 2
     moments: int = 4
-    every: int = 1
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -50,7 +49,7 @@ class TreeRays:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss in extents, averaged over the batch; 0 without a motion tree."""
         losses = []
-        for layer, motion in trees(step) if step.index % self.every == 0 else ():
+        for layer, motion in trees(step):
             means = tree_level(layer, level_count(layer) - 1).means.detach()
             for item, sample in enumerate(step.samples):
                 times, motions = moved_nodes(step, layer, item, self.moments, motion.parity)
@@ -59,7 +58,7 @@ class TreeRays:
                 places = motions[-1].apply(means)
                 first, second = self._pairs(layer, sample.camera, places[0].detach(), np.random.default_rng((step.index, item, 33)))
                 if len(first):
-                    losses.append(self.every * self._change(layer, times, places[:, first] - places[:, second]) / step.extent)
+                    losses.append(self._change(layer, times, places[:, first] - places[:, second]) / step.extent)
         return mean_of(losses, step)
 
     def _change(self, layer: Layer, times: Tensor, offset: Tensor) -> Tensor:

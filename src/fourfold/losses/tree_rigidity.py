@@ -60,7 +60,6 @@ class TreeRigidity:
         coarser: a level counts this many times the one below it.
         moments: the image's own and random others, paired in their order (the paper: the images of a batch of eight).
         drawn: neighbours that are drawn in a step; nodes: at most this many nodes are looked at in a step.
-        every: only at every n-th step, n times as strong.
     """
 
     lengths: float = 1.0
@@ -69,7 +68,6 @@ class TreeRigidity:
     moments: int = 4
     drawn: int = 5
     nodes: int = 128
-    every: int = 1
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -78,7 +76,7 @@ class TreeRigidity:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch; 0 without a motion tree."""
         losses = []
-        for layer, motion in trees(step) if step.index % self.every == 0 else ():
+        for layer, motion in trees(step):
             levels = level_count(layer)
             for item in range(len(step.samples)):
                 times, motions = moved_nodes(step, layer, item, self.moments, motion.parity)
@@ -86,7 +84,7 @@ class TreeRigidity:
                     continue
                 random = np.random.default_rng((step.index, item, 30))
                 parts = [self.coarser ** (levels - 1 - k) * self._level(layer, k, moved, random) for k, moved in enumerate(motions)]
-                losses.append(self.every * torch.stack(parts).sum() / step.extent)
+                losses.append(torch.stack(parts).sum() / step.extent)
         return mean_of(losses, step)
 
     def _level(self, layer: Layer, number: int, motion: NodeMotions, random: np.random.Generator) -> Tensor:
