@@ -184,6 +184,39 @@ class Flow(Prior):
 
 
 @dataclass(frozen=True)
+class LongTracks(Prior):
+    """Image tracks of whatever can be followed, found before cameras or masks are known; P tracks with M observations, track after track.
+
+    xy (M, 2) float32 pixels of the stored images (the position is sub-pixel and may have been found at a higher resolution); time (M,) int32
+    time index of each observation, increasing within a track, with a gap where it was hidden; track (M,) int32 number of its track,
+    not decreasing; view (P,) int32. A track whose last observation is before its view's last present frame was lost there.
+    """
+
+    name: ClassVar[str] = "longtracks"
+    xy: NDArray[np.float32]
+    time: NDArray[np.int32]
+    track: NDArray[np.int32]
+    view: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Still(Prior):
+    """What stands still, as N Gaussians that were fitted to all frames while whatever moves was left out: the static layer's start.
+
+    means (N, 3) scene units, quat_wxyz (N, 4), log_scale (N, 3), opacity_logit (N,), color (N, 3) RGB and log_residual (N,), the logarithm of
+    the colour difference (0 to 1) that this Gaussian's texture leaves unexplained although it stands still; all float32.
+    """
+
+    name: ClassVar[str] = "still"
+    means: NDArray[np.float32]
+    quat_wxyz: NDArray[np.float32]
+    log_scale: NDArray[np.float32]
+    opacity_logit: NDArray[np.float32]
+    color: NDArray[np.float32]
+    log_residual: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Tracks2D(Prior):
     """P image tracks: xy (P, T, 2) float32 pixels, visibility (P, T) and confidence (P, T) float16, view (P,) int32, query_time (P,)
     int32 time index where the track was started. Where visibility is 0, xy is only a guess."""
@@ -248,6 +281,8 @@ class Priors:
     matches: Matches | None = None
     features: Features | None = None
     cameras: Cameras | None = None
+    longtracks: LongTracks | None = None
+    still: Still | None = None
     advice: list[str] = field(default_factory=list)
     kept: KeptFrames = field(default_factory=KeptFrames)
 

@@ -26,6 +26,8 @@ ALSO_CALLED = {
     "poses": "cameras",
     "mask": "masks",
     "tracks": "tracks2d",
+    "long-tracks": "longtracks",
+    "static": "still",
     "tracks-2d": "tracks2d",
     "2d-tracks": "tracks2d",
     "tracks-3d": "tracks3d",

@@ -1,6 +1,6 @@
 """The schema of the priors: shape, kind and range of every array, checked before a prior is written and after it is read.
 
-Letters in a shape are sizes that must agree: small letters within one view, T over the whole prior, P, M and C wherever they appear.
+Letters in a shape are sizes that must agree: small letters within one view, T over the whole prior, P, M, N and C wherever they appear.
 """
 
 from __future__ import annotations
@@ -66,6 +66,20 @@ SCHEMAS: dict[str, dict[str, Field]] = {
     },
     "features": {"feature": _image("C")},
     "flow": {"forward": _image(2), "backward": _image(2), "forward_confidence": _SHARE, "backward_confidence": _SHARE},
+    "longtracks": {
+        "xy": Field(("M", 2)),
+        "time": Field(("M",), "i", low=0),
+        "track": Field(("M",), "i", low=0),
+        "view": Field(("P",), "i", low=0),
+    },
+    "still": {
+        "means": Field(("N", 3)),
+        "quat_wxyz": Field(("N", 4)),
+        "log_scale": Field(("N", 3)),
+        "opacity_logit": Field(("N",)),
+        "color": Field(("N", 3)),
+        "log_residual": Field(("N",)),
+    },
     "tracks2d": {
         "xy": Field(("P", "T", 2)),
         "visibility": Field(("P", "T"), low=0, high=1),
