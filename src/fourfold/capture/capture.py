@@ -46,6 +46,8 @@ class Capture:
         name: what to call it in reports.
         view_names: (V,) names.
         facts: anything else worth reporting (source path, frame rate, rotation flag, ...), JSON-able.
+        focal_hint: (V,) float64 likely focal length, pixels of the stored images, that the files themselves name (EXIF, a phone's metadata); good
+            to a tenth, NaN where they name none.
     """
 
     root: Path
@@ -61,6 +63,11 @@ class Capture:
     name: str
     view_names: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    focal_hint: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        if self.focal_hint.shape != (self.views,):
+            object.__setattr__(self, "focal_hint", np.full(self.views, np.nan))
 
     @property
     def views(self) -> int:
@@ -127,7 +134,7 @@ class Capture:
 
     def save(self) -> None:
         """Write `capture.json` and `cameras.safetensors` into `root`; the images are there already."""
-        arrays = {k: np.ascontiguousarray(getattr(self, k)) for k in ("K", "world_to_camera", "timestamps", "sizes")}
+        arrays = {k: np.ascontiguousarray(getattr(self, k)) for k in ("K", "world_to_camera", "timestamps", "sizes", "focal_hint")}
         arrays |= {k: np.ascontiguousarray(getattr(self, k).astype(np.uint8)) for k in ("present", "train", "heldout")}
         self.root.mkdir(parents=True, exist_ok=True)
         save_file(arrays, self.root / "cameras.safetensors")
@@ -158,6 +165,7 @@ class Capture:
             raise FourfoldError(f"{root}/capture.json has schema {header.get('schema')}, this version reads {SCHEMA}: prepare the capture again")
         flags = {k: arrays[k].astype(bool) for k in ("present", "train", "heldout")}
         numbers = {k: arrays[k] for k in ("K", "world_to_camera", "timestamps", "sizes")}
+        numbers["focal_hint"] = arrays.get("focal_hint", np.zeros(0))  # older captures have none
         return Capture(
             root=root, **numbers, **flags, **{k: header[k] for k in ("cameras", "metric", "name", "facts")}, view_names=tuple(header["view_names"])
         )

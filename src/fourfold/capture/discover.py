@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from fourfold.capture.focal import focal_hint
 from fourfold.capture.readers import readers
 from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, select
 from fourfold.errors import FourfoldError
@@ -35,4 +37,14 @@ def open_source(paths: Sequence[Path], options: CaptureOptions) -> Source:
     if len(paths) > 1 and (not reader.several or any(r is not reader for r in found)):
         kinds = ", ".join(f"{p} ({r.layout})" for p, r in zip(paths, found, strict=True))
         raise FourfoldError(f"these inputs do not make one capture: {kinds}; give several videos, several image folders, or one dataset folder")
-    return check_cameras(select(reader.read(paths, options), options))
+    return _with_focal_hints(check_cameras(select(reader.read(paths, options), options)))
+
+
+def _with_focal_hints(source: Source) -> Source:
+    """`source` with the focal lengths that its files name, where its cameras are not known."""
+    if source.cameras == "given":
+        return source
+    hints = [focal_hint(view.frames) for view in source.views]
+    found = {view.name: f"{hint.pixels:.0f} pixels ({hint.words})" for view, hint in zip(source.views, hints, strict=True) if hint is not None}
+    views = tuple(view if hint is None else replace(view, focal_hint=hint.pixels) for view, hint in zip(source.views, hints, strict=True))
+    return replace(source, views=views, facts=source.facts | ({"focal_length_named": found} if found else {}))

@@ -24,7 +24,7 @@ from fourfold.errors import FourfoldError
 from fourfold.files import STAGE_FILE, key_of, run_stage
 
 OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
-VERSION = 1  # raise when the same input gives other frames or cameras than before
+VERSION = 2  # raise when the same input gives other frames or cameras than before
 
 
 def prepare_capture(
@@ -129,6 +129,7 @@ def write_capture(
         name=source.name,
         view_names=tuple(v.name for v in source.views),
         facts=source.facts | _facts(source, rule, factors, folder),
+        focal_hint=np.array([v.focal_hint * size[0] / v.frames.size[0] for v, size in zip(source.views, sizes, strict=True)]),
     )
     capture.save()
     return capture

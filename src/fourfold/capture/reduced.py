@@ -50,4 +50,5 @@ def reduce_capture(capture: Capture, width: int) -> Capture:
     K = capture.K.copy()
     K[:, :, :2] *= (sizes / capture.sizes)[:, None, :, None]  # pixel centres are at +0.5: rows scale as the images do
     values = {f.name: getattr(capture, f.name) for f in fields(capture)} | {"sizes": sizes, "K": K}
+    values["focal_hint"] = capture.focal_hint * (sizes / capture.sizes)[:, 0]
     return ReducedCapture(**values, divisor=divisor)

@@ -67,6 +67,7 @@ class ViewSource:
         valid: instead of a fourth channel, uint8 (H, W) files of the same numbering as `frames`.
         masks: int8 (H, W) object masks of the same numbering as `frames`.
         depth: float32 (H, W) depth of the same numbering as `frames`, scene units.
+        focal_hint: likely focal length, pixels of the images as filmed; NaN where the files name none.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ViewSource:
     valid: FrameList | None = None
     masks: FrameList | None = None
     depth: FrameList | None = None
+    focal_hint: float = float("nan")
 
     def __post_init__(self) -> None:
         for flags in ("heldout", "unused"):

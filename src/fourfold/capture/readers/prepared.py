@@ -47,6 +47,7 @@ def _view(capture: Capture, view: int) -> ViewSource:
         valid=array("alpha"),
         masks=array("masks"),
         depth=array("depth"),
+        focal_hint=float(capture.focal_hint[view]),
     )
 
 
