@@ -184,7 +184,7 @@ def angles(truth: Truth, view: int, other: int, about: np.ndarray) -> np.ndarray
     return np.abs(np.degrees((azimuth[0] - azimuth[1] + np.pi) % (2 * np.pi) - np.pi))
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", ["casual", "dense_rig", "orbit360", "sparse_fixed", "sparse_moving"])
 def test_every_kind_keeps_its_promise(kind: str, tmp_path: Path) -> None:
     capture = generate(kind, tmp_path / kind, seed=1, options=SyntheticOptions(frames=5, width=32, height=24, tracks=100, supersample=1))
     truth, heldout = Truth.load(capture.root), capture.heldout.any(1)

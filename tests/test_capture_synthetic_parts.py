@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fourfold.capture.synthetic.figure import movers, turn, walk
+from fourfold.capture.synthetic.figure import figure, hopping_ball, turn, walk
 from fourfold.capture.synthetic.noise import noisy_depth, noisy_mask, noisy_tracks2d, noisy_tracks3d
 from fourfold.capture.synthetic.options import NoiseOptions
 from fourfold.capture.synthetic.raycast import Eye, trace
@@ -139,13 +139,13 @@ def test_no_point_is_drawn_inside_another_piece() -> None:
 
 def test_figure_stands_on_the_floor_and_keeps_clear_of_the_ball() -> None:
     seconds = np.linspace(0, 6, 61)
-    solids = movers(np.random.default_rng(0), seconds, 8)
+    solids = figure(np.random.default_rng(0), seconds, 8) + hopping_ball(np.random.default_rng(0), seconds, 8)
     rng = np.random.default_rng(1)
-    figure, ball = (positions(solids, *draw_points(solids, o, 400, rng)) for o in (1, 2))
-    lowest = figure[..., 1].max(0)
-    assert (lowest < 0.03).all() and (lowest > -0.06).all() and figure[..., 1].min() > -1.8
+    body, ball = (positions(solids, *draw_points(solids, o, 400, rng)) for o in (1, 2))
+    lowest = body[..., 1].max(0)
+    assert (lowest < 0.03).all() and (lowest > -0.06).all() and body[..., 1].min() > -1.8
     assert (ball[..., 1].max(0) < 1e-9).all() and ball[..., 1].max() > -0.01
-    gap = np.linalg.norm(figure[:, None, ::6] - ball[None, :, ::6], axis=-1)
+    gap = np.linalg.norm(body[:, None, ::6] - ball[None, :, ::6], axis=-1)
     assert gap.min() > 0.1
     position, ahead = walk(seconds)
     assert np.allclose(np.gradient(position, seconds, axis=0)[1:-1], 0.45 * ahead[1:-1], atol=5e-3)

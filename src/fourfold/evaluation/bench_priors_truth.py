@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.synthetic.figure import movers
+from fourfold.capture.synthetic.kinds import KINDS
 from fourfold.capture.synthetic.raycast import Eye, local_ray, trace_points
-from fourfold.capture.synthetic.room import room
 from fourfold.capture.synthetic.solids import Solid
 from fourfold.capture.synthetic.tracks import project
 from fourfold.capture.synthetic.truth import Truth
@@ -57,8 +56,8 @@ class ExactScene:
         capture, truth = Capture.load(root), Truth.load(root)
         if capture.facts.get("source") != "synthetic":
             raise FourfoldError(f"{root} is no synthetic capture: make one with `fourfold synth KIND -o {root}`")
-        rng = np.random.default_rng(0)
-        solids = room(rng, capture.times, texel=0.1) + movers(rng, truth.timestamps, 8)
+        room_rng, mover_rng = np.random.default_rng(0).spawn(2)
+        solids = KINDS[capture.facts["kind"]].stage(room_rng, mover_rng, truth.timestamps, 0.1, 8)
         eyes = [
             [Eye(truth.K[v, t], truth.world_to_camera[v, t], *(int(n) for n in capture.sizes[v])) for t in range(capture.times)]
             for v in range(capture.views)

@@ -53,16 +53,22 @@ def walk(seconds: Array) -> tuple[Array, Array]:
     return position, np.stack([-np.sin(angle), zero, np.cos(angle)], -1)
 
 
-def movers(rng: np.random.Generator, seconds: Array, resolution: int) -> list[Solid]:
-    """All solids of the two movers at `seconds` (T,), painted with `resolution` texels across a face."""
-    figure_rng, ball_rng = rng.spawn(2)
-    solids = []
-    for object_id, parts, stream in ((FIGURE, figure_parts(seconds), figure_rng), (BALL, [ball_part(seconds)], ball_rng)):
-        noise = SolidNoise(stream)
-        for part in parts:
-            texture = cover(stream, noise, part.shape, part.size, part.style, resolution, part.half_length)
-            texture = with_smile(texture, face=5) if part.name == "head" else texture
-            solids.append(Solid(part.name, part.shape, part.local_to_world, texture, object_id, part.half_length))
+def figure(rng: np.random.Generator, seconds: Array, resolution: int, arms_at: Array | None = None) -> list[Solid]:
+    """All solids of the figure at `seconds` (T,), its arms at `arms_at` (T,) if they go by a clock of their own, with `resolution` texels a face."""
+    return _painted(figure_parts(seconds, arms_at), FIGURE, rng, resolution)
+
+
+def hopping_ball(rng: np.random.Generator, seconds: Array, resolution: int) -> list[Solid]:
+    """The ball at `seconds` (T,), painted with `resolution` texels across a face."""
+    return _painted([ball_part(seconds)], BALL, rng, resolution)
+
+
+def _painted(parts: list[Part], object_id: int, rng: np.random.Generator, resolution: int) -> list[Solid]:
+    noise, solids = SolidNoise(rng), list[Solid]()
+    for part in parts:
+        texture = cover(rng, noise, part.shape, part.size, part.style, resolution, part.half_length)
+        texture = with_smile(texture, face=5) if part.name == "head" else texture
+        solids.append(Solid(part.name, part.shape, part.local_to_world, texture, object_id, part.half_length))
     return solids
 
 
@@ -79,13 +85,13 @@ def ball_part(seconds: Array) -> Part:
     return Part("ball", "ball", placed(flatten @ spin, centre), np.full(3, BALL_RADIUS), BEACH)
 
 
-def figure_parts(seconds: Array) -> list[Part]:
+def figure_parts(seconds: Array, arms_at: Array | None = None) -> list[Part]:
     """All pieces of the figure; built in its body frame (x to its left, y down, z ahead, origin between the hips), then put on the ground."""
     phase = 2 * np.pi * STRIDE_HZ * seconds
     breath = 1 + 0.07 * np.sin(phase * 2 + 0.4)
     twist = 0.16 * np.sin(phase)
     parts = _trunk(breath, twist, phase)
-    parts += _arms(breath, twist, phase)
+    parts += _arms(breath, twist, phase if arms_at is None else 2 * np.pi * STRIDE_HZ * arms_at)
     legs = _legs(phase)
     parts += legs
     lowest = np.max([p.local_to_world[:, 1, 3] + 0.05 for p in legs if p.name.startswith("shoe")], axis=0)

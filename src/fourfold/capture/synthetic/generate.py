@@ -12,12 +12,12 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.synthetic.figure import movers, walk
+from fourfold.capture.synthetic.figure import walk
+from fourfold.capture.synthetic.kinds import KINDS, Kind
 from fourfold.capture.synthetic.noise import write_noisy
 from fourfold.capture.synthetic.options import SyntheticOptions
 from fourfold.capture.synthetic.raycast import Eye, colour, trace
-from fourfold.capture.synthetic.rigs import KINDS, Kind, Rig
-from fourfold.capture.synthetic.room import room
+from fourfold.capture.synthetic.rigs import Rig
 from fourfold.capture.synthetic.solids import Solid
 from fourfold.capture.synthetic.tracks import make_truth
 from fourfold.capture.synthetic.truth import TRUTH
@@ -25,6 +25,7 @@ from fourfold.errors import FourfoldError
 from fourfold.files import replacing
 
 VIDEO = "video.mp4"
+EXPOSURE_HZ = (0.35, 0.8, 1.7)  # of an automatic exposure that hunts
 
 
 def generate(kind: str, out: Path, *, seed: int = 0, options: SyntheticOptions = SyntheticOptions()) -> Capture:
@@ -42,17 +43,18 @@ def generate(kind: str, out: Path, *, seed: int = 0, options: SyntheticOptions =
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / TRUTH).is_dir())):
         raise FourfoldError(f"{out} exists and is no synthetic capture: name another directory with -o")
     seconds = np.arange(chosen.frames) / chosen.fps
-    room_rng, mover_rng, rig_rng, track_rng, noise_rng = np.random.default_rng(seed).spawn(5)
+    room_rng, mover_rng, rig_rng, track_rng, noise_rng, gain_rng = np.random.default_rng(seed).spawn(6)
     rig = chosen.build(seconds, walk(seconds)[0], rig_rng)
-    solids = room(room_rng, seconds.size, texel=_wall_texel(chosen)) + movers(mover_rng, seconds, 32 if chosen.width <= 160 else 96)
+    solids = chosen.stage(room_rng, mover_rng, seconds, _wall_texel(chosen), 32 if chosen.width <= 160 else 96)
     eyes = _eyes(chosen, rig)
     with replacing(out) as root:
         root.mkdir()
         capture = _header(kind, root, chosen, rig, seed, options)
-        truth = make_truth(solids, eyes, seconds, track_rng, options.tracks)
+        shot = np.searchsorted(rig.cuts, np.arange(seconds.size), side="right").astype(np.int32)
+        truth = replace(make_truth(solids, eyes, seconds, track_rng, options.tracks), shot=shot, gain=_gains(chosen, rig, seconds, gain_rng))
         truth.save(root)
         for view, row in enumerate(eyes):
-            _render_view(root, view, solids, row, capture.present[view], options)
+            _render_view(root, view, solids, row, truth.gain[view] * capture.present[view], options)
         if options.noise is not None:
             write_noisy(root, truth, capture.views, options.noise, noise_rng)
         if chosen.video:
@@ -112,17 +114,24 @@ def _header(name: str, root: Path, kind: Kind, rig: Rig, seed: int, options: Syn
     )
 
 
-def _render_view(root: Path, view: int, solids: Sequence[Solid], eyes: Sequence[Eye], present: NDArray[np.bool_], options: SyntheticOptions) -> None:
-    """Write frames, masks and depth of one view; black, 0 and 0 where it has no image."""
+def _gains(kind: Kind, rig: Rig, seconds: NDArray[np.floating[Any]], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(V, T) what the colours of each image are multiplied by: slow waves where a camera films with an exposure that wanders, else 1."""
+    phase = rng.uniform(0, 2 * np.pi, (len(EXPOSURE_HZ), 1))
+    waves = np.sin(2 * np.pi * np.array(EXPOSURE_HZ)[:, None] * seconds + phase).sum(0) * np.sqrt(2 / len(EXPOSURE_HZ))
+    return np.where(rig.heldout[:, None], 1.0, np.exp(kind.exposure * waves))
+
+
+def _render_view(root: Path, view: int, solids: Sequence[Solid], eyes: Sequence[Eye], gain: NDArray[np.float64], options: SyntheticOptions) -> None:
+    """Write frames, masks and depth of one view; black, 0 and 0 where `gain` (T,) is 0, which is where it has no image."""
     shape = (len(eyes), eyes[0].height, eyes[0].width)
     exact = root / TRUTH if options.bare else root
     frames = _create(root / f"frames_{view:03d}.npy", np.uint8, (*shape, 3))
     masks = _create(exact / f"masks_{view:03d}.npy", np.int8, shape)
     depth = _create(exact / f"depth_{view:03d}.npy", np.float32, shape)
     moving = np.array([s.object_id > 0 for s in solids])
-    for moment in np.flatnonzero(present):
+    for moment in np.flatnonzero(gain):
         eye = eyes[moment]
-        frames[moment] = colour(solids, moment, eye, options.supersample, options.shading)
+        frames[moment] = colour(solids, moment, eye, options.supersample, options.shading, float(gain[moment]))
         distance, owner = trace(solids, moment, eye, *eye.grid(1, np.float64))
         masks[moment] = np.where(moving[owner], 1, -1)
         depth[moment] = distance

@@ -99,8 +99,8 @@ def _window(solid: Solid, moment: int, eye: Eye, x: Array, y: Array) -> tuple[sl
     return rows, columns
 
 
-def colour(solids: Sequence[Solid], moment: int, eye: Eye, supersample: int, shading: float) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 image, the mean of supersample x supersample rays per pixel.
+def colour(solids: Sequence[Solid], moment: int, eye: Eye, supersample: int, shading: float, gain: float = 1.0) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 image, the mean of supersample x supersample rays per pixel times `gain`, cut off at white.
 
     `shading` is the strength of the fixed light: brightness runs over 1 +- shading with the surface normal; 0 leaves the paint alone.
     """
@@ -112,7 +112,7 @@ def colour(solids: Sequence[Solid], moment: int, eye: Eye, supersample: int, sha
         where = np.flatnonzero(flat_owner == index)
         image[where] = _paint(solids[index], moment, eye, (x[0, where % x.size], y[where // x.size, 0], flat_depth[where]), supersample, shading)
     s = supersample
-    mean = image.reshape(eye.height, s, eye.width, s, 3).mean((1, 3), dtype=np.float32)
+    mean = image.reshape(eye.height, s, eye.width, s, 3).mean((1, 3), dtype=np.float32) * np.float32(gain)
     return np.clip(mean + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -1,11 +1,10 @@
-"""Where the cameras stand: one function per kind of capture.
+"""Where the cameras stand: functions from times (T,), the ground positions (T, 3) of the figure and a generator to a `Rig`.
 
 Azimuth 0 looks from -z towards +z and grows towards +x. Every rig watches the walking figure or the middle of the room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,33 +25,13 @@ class Rig:
         world_to_camera: (V, T, 4, 4) float64, OpenCV axes.
         heldout: (V,) bool, the views that measure the result.
         names: (V,) view names.
+        cuts: moments at which a new shot begins.
     """
 
     world_to_camera: Array
     heldout: NDArray[np.bool_]
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of capture and its own numbers.
-
-    Attributes:
-        build: makes the rig from times in seconds (T,), the figure's ground positions (T, 3) and a generator.
-        frames, width, height, fps: defaults.
-        heldout_every: held-out views have an image at every n-th moment.
-        focal: focal length over image width.
-        video: whether view 0 is also written as `video.mp4`.
-    """
-
-    build: Callable[[Array, Array, np.random.Generator], Rig]
-    frames: int
-    width: int = 320
-    height: int = 180
-    fps: float = 24.0
-    heldout_every: int = 1
-    focal: float = 0.78
-    video: bool = False
+    cuts: tuple[int, ...] = ()
 
 
 def look_at(eye: Array, target: Array, roll: Array | float = 0.0) -> Array:
@@ -82,6 +61,27 @@ def casual(seconds: Array, subject: Array, rng: np.random.Generator) -> Rig:
     roll = _shake(seconds, rng, 0.009)[:, 0]
     beside = _turned(eye, subject, np.radians(14.0))
     return Rig(np.stack([look_at(eye, target, roll), look_at(beside, target)]), np.array([False, True]), ("hand", "beside"))
+
+
+def close(seconds: Array, subject: Array, rng: np.random.Generator) -> Rig:
+    """One hand-held clip at arm's length, walking with the figure, which fills half the picture; a held-out path 14 degrees beside it."""
+    azimuth = np.radians(-20 + 40 * _eased(seconds))
+    eye = _around(subject, azimuth, 0.84 + 0 * azimuth, -1.0 - 0.05 * np.sin(azimuth)) + _shake(seconds, rng, 0.012)
+    target = subject + np.array([0.0, -0.85, 0.0]) + _shake(seconds, rng, 0.012)
+    beside = _turned(eye, subject, np.radians(14.0))
+    return Rig(np.stack([look_at(eye, target), look_at(beside, target)]), np.array([False, True]), ("hand", "beside"))
+
+
+def two_shots(seconds: Array, subject: Array, rng: np.random.Generator) -> Rig:
+    """The casual clip, cut after two fifths of its frames to a shot from the figure's left, nearer by; each with its own path beside it."""
+    cut = max(1, round(0.4 * seconds.size))
+    first = casual(seconds, subject, rng)
+    rest, later = seconds[cut:], subject[cut:]
+    azimuth = np.radians(62 + 26 * np.linspace(0, 1, rest.size))
+    eye = _around(0.5 * later, azimuth, 2.5 + 0 * azimuth, -1.05 - 0.1 * np.sin(azimuth)) + _shake(rest, rng, 0.018)
+    target = 0.6 * later + np.array([0.0, GAZE_HEIGHT, 0.0]) + _shake(rest, rng, 0.022)
+    second = np.stack([look_at(eye, target), look_at(_turned(eye, later, np.radians(14.0)), target)])
+    return Rig(np.concatenate([first.world_to_camera[:, :cut], second], 1), first.heldout, first.names, (cut,))
 
 
 def orbit360(seconds: Array, subject: Array, rng: np.random.Generator) -> Rig:
@@ -154,12 +154,3 @@ def _shake(seconds: Array, rng: np.random.Generator, amplitude: float) -> Array:
     phase = rng.uniform(0, 2 * np.pi, (5, 3))
     waves = np.sin(2 * np.pi * frequency[:, None] * seconds[:, None, None] + phase) * weight[:, None]
     return amplitude * np.sqrt(2) / np.linalg.norm(weight) * waves.sum(1)
-
-
-KINDS: dict[str, Kind] = {
-    "casual": Kind(casual, frames=48, video=True),
-    "orbit360": Kind(orbit360, frames=72, heldout_every=4, video=True),
-    "sparse_fixed": Kind(sparse_fixed, frames=48, heldout_every=2),
-    "sparse_moving": Kind(sparse_moving, frames=48),
-    "dense_rig": Kind(dense_rig, frames=30, heldout_every=2),
-}

@@ -25,10 +25,12 @@ TOLERANCE = 1e-4
 
 
 def make_truth(solids: Sequence[Solid], eyes: Sequence[Sequence[Eye]], seconds: Array, rng: np.random.Generator, tracks: int) -> Truth:
-    """Draw points uniformly over the movers' surfaces and follow them; eyes[v][t]. The first mover gets `tracks`, every other a quarter of it."""
+    """Draw points uniformly over the movers' surfaces and follow them; eyes[v][t]. The first mover gets `tracks`, every
+    other a quarter of it; without a mover there are none."""
     objects = sorted({s.object_id for s in solids} - {0})
     drawn = [draw_points(solids, o, tracks if o == objects[0] else max(1, tracks // 4), rng) for o in objects]
-    part, local = np.concatenate([d[0] for d in drawn]), np.concatenate([d[1] for d in drawn])
+    part = np.concatenate([np.zeros(0, np.int32), *(d[0] for d in drawn)])
+    local = np.concatenate([np.zeros((0, 3)), *(d[1] for d in drawn)])
     xyz = positions(solids, part, local)
     object_id = np.array([solids[k].object_id for k in part], np.int32)
     seen = [[_observe(solids, t, eye, xyz[:, t]) for t, eye in enumerate(row)] for row in eyes]
@@ -43,7 +45,7 @@ def make_truth(solids: Sequence[Solid], eyes: Sequence[Sequence[Eye]], seconds: 
         part=part,
         local=local,
         objects=np.array(objects, np.int32),
-        diameter=np.array([max(pdist(xyz[object_id == o, t]).max() for t in range(xyz.shape[1])) for o in objects]),
+        diameter=np.array([max(pdist(xyz[object_id == o, t]).max() for t in range(xyz.shape[1])) for o in objects], float),
         K=np.array([[e.K for e in row] for row in eyes]),
         world_to_camera=np.array([[e.world_to_camera for e in row] for row in eyes]),
         timestamps=np.asarray(seconds, float),
@@ -77,7 +79,7 @@ def _area_element(solid: Solid, points: Array) -> Array:
     normal = solid.normal(points)
     normal = normal / np.linalg.norm(normal, axis=0)
     distance = np.linalg.norm(points, axis=0)
-    local = distance**3 / (normal * points).sum(0)
+    local = distance**3 / np.abs((normal * points).sum(0))  # a room's normals point inwards
     linear = solid.local_to_world[0, :3, :3]
     return local * abs(np.linalg.det(linear)) * np.linalg.norm(np.linalg.inv(linear).T @ normal, axis=0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Truth:
         objects: (O,) int32 the object ids.
         diameter: (O,) float64 largest distance between two tracked points of the object at any one time, metres.
         K: (V, T, 3, 3) float64 intrinsics. world_to_camera: (V, T, 4, 4) float64. timestamps: (T,) float64 seconds.
+        shot: (T,) int32 number of the shot, counted from 0.
+        gain: (V, T) float64, what the colours of each image were multiplied by.
     """
 
     xyz: NDArray[np.float64]
@@ -47,6 +49,8 @@ class Truth:
     K: NDArray[np.float64]
     world_to_camera: NDArray[np.float64]
     timestamps: NDArray[np.float64]
+    shot: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    gain: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
 
     def save(self, root: Path) -> None:
         """Write `root/truth/truth.safetensors`."""
