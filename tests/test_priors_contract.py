@@ -19,7 +19,7 @@ from fourfold.errors import FourfoldError
 from fourfold.priors import providers
 from fourfold.priors.classical.flow import estimate_flow
 from fourfold.priors.classical.plane_sweep import static_depth
-from fourfold.priors.contracts import Cameras, Depth, Flow, Masks, PointMaps, Provenance, Tracks2D
+from fourfold.priors.contracts import HEADER, SCHEMA, Cameras, Depth, Flow, Masks, PointMaps, Provenance, Tracks2D
 from fourfold.priors.frames_kept import KeptFrames, open_kept
 from fourfold.priors.providers import CONTRACTS, Provider, all_providers, prepare_priors, prior_names
 from fourfold.priors.schema import SCHEMAS
@@ -84,16 +84,16 @@ def test_a_wrong_file_gets_one_sentence(tmp_path_factory, spoil):
     folder = tmp_path_factory.mktemp("prior")
     path = _tracks().save(folder)
     arrays = {k: np.ascontiguousarray(v) for k, v in _tracks().arrays.items()}
-    header = {"schema": "1", "prior": "tracks2d", "provenance": json.dumps(vars(BY))}
+    header = {"schema": SCHEMA, "prior": "tracks2d", "provenance": vars(BY)}
     if spoil == "cut":
         path.write_bytes(path.read_bytes()[:-9])
     elif spoil == "empty":
         path.write_bytes(b"")
     else:
-        header |= {"schema": {"schema": "9"}, "prior": {"prior": "flow"}, "provenance": {"provenance": "{}"}}.get(spoil, {})
+        header |= {"schema": {"schema": 9}, "prior": {"prior": "flow"}, "provenance": {"provenance": {}}}.get(spoil, {})
         arrays = {k: v for k, v in arrays.items() if not (spoil == "arrays" and k == "xy")}
         arrays["confidence"] = arrays["confidence"] * (-3 if spoil == "range" else 1)
-        save_file(arrays, path, metadata=header)
+        save_file(arrays, path, metadata={HEADER: json.dumps(header)})
     with pytest.raises(FourfoldError) as error:
         Tracks2D.load(folder)
     assert "\n" not in str(error.value) and str(path) in str(error.value)

@@ -16,6 +16,7 @@ import capture_files as files
 from fourfold.cli import main
 from fourfold.errors import FourfoldError
 from fourfold.pipeline import Run
+from fourfold.scene.file import load_scene, save_scene
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_names_that_are_not_known_are_said_before_any_work(option, casual_captur
 
 def test_an_unknown_prior(casual_capture, tmp_path, refused):
     said = refused("prepare", casual_capture, "-o", tmp_path / "run", "--only", "dreams")
-    names = "cameras, masks, depth, disparity, pointmaps, matches, features, flow, tracks2d, tracks3d, clouds"
+    names = "cameras, masks, depth, disparity, pointmaps, matches, features, flow, longtracks, still, tracks2d, tracks3d, clouds"
     assert said == f"there is no prior 'dreams': choose one of {names}"
 
 
@@ -231,23 +232,57 @@ def test_a_scene_that_is_missing_or_damaged(command, damage, copied_run, refused
     assert expected in refused(command[0], copied_run, *command[1:])
 
 
+def test_a_damaged_config_is_refused(copied_run, casual_capture, refused):
+    (copied_run / "config.json").write_bytes(b"{ damaged")
+    assert "config.json is damaged" in refused("reconstruct", casual_capture, "-o", copied_run, "--quality", "draft")
+
+
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("capture/cameras.safetensors", "the prepared capture in"),
-        ("capture/capture.json", "the prepared capture in"),
-        ("config.json", "config.json is damaged"),
-        ("priors/given-masks/masks.safetensors", "the prior"),
-    ],
+    "name",
+    ["capture/cameras.safetensors", "capture/capture.json", "capture/frames_000.npy", "capture/stage.json", "priors/given-masks/masks.safetensors"],
 )
-def test_damaged_files_of_a_run(name, said, copied_run, casual_capture, refused):
-    (copied_run / name).write_bytes(b"{ damaged")
-    assert said in refused("reconstruct", casual_capture, "-o", copied_run, "--quality", "draft")
+@pytest.mark.parametrize("damage", ["flipped", "short", "missing"])
+def test_a_damaged_file_is_said_once_and_made_again(name, damage, copied_run, casual_capture, capfd):
+    file = copied_run / name
+    before = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        middle = len(before) // 2
+        file.write_bytes(before[:middle] if damage == "short" else before[:middle] + bytes([before[middle] ^ 1]) + before[middle + 1 :])
+    assert main(["prepare", str(casual_capture), "-o", str(copied_run), "--quality", "draft", "--only", "masks"]) == 0
+    assert file.read_bytes() == before
+    if (name, damage) != ("capture/stage.json", "missing"):  # without it nothing is known about the folder
+        assert capfd.readouterr().err.count("is damaged or missing") == 1
 
 
-def test_damaged_checkpoints_cost_time_but_no_result(copied_run, casual_capture, capfd):
+@pytest.mark.parametrize("command", [("render",), ("evaluate",), ("export", "--format", "ply"), ("track",)])
+def test_a_scene_that_is_not_finite_is_refused_by_every_command(command, copied_run, refused):
+    scene = load_scene(copied_run / "scene.safetensors")
+    scene.layers[0].splats["means"][0, 0] = float("nan")
+    save_scene(scene, copied_run / "scene.safetensors")
+    assert "holds numbers that are not finite (in means)" in refused(command[0], copied_run, *command[1:])
+
+
+def test_a_flipped_bit_in_a_scene_is_noticed(copied_run, refused):
+    scene = copied_run / "scene.safetensors"
+    content = bytearray(scene.read_bytes())
+    content[-5] ^= 1
+    scene.write_bytes(content)
+    assert "its checksum is another" in refused("render", copied_run)
+
+
+@pytest.mark.parametrize("damage", ["short", "header", "data"])
+def test_damaged_checkpoints_cost_time_but_no_result(damage, copied_run, casual_capture, capfd):
     for file in (copied_run / "checkpoints").iterdir():
-        file.write_bytes(file.read_bytes()[:100])
+        content = bytearray(file.read_bytes())
+        if damage == "short":
+            del content[100:]
+        elif damage == "header":
+            content[content.index(b"numbers")] ^= 1
+        else:
+            content[-3] ^= 1
+        file.write_bytes(content)
     lines = [json.loads(line)["losses"] for line in (copied_run / "metrics.jsonl").read_text().splitlines()]
     assert main(["train", str(copied_run), "--quality", "draft"]) == 0
     again = [json.loads(line)["losses"] for line in (copied_run / "metrics.jsonl").read_text().splitlines()]

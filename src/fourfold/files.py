@@ -1,4 +1,7 @@
-"""Atomic files and keyed stages: what a stage wrote is complete, and is not made twice."""
+"""Atomic files and keyed stages: what a stage wrote is complete, is not made twice, and is noticed when it was damaged since.
+
+A stage's folder holds `stage.json`: the key of what was asked, and size and checksum of every file beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,40 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourfold.errors import FourfoldError
+from fourfold.notices import fallback
 
 STAGE_FILE = "stage.json"
+_BLOCK = 1 << 18  # bytes of a file that are summed at once
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` (file or directory, not yet made); rename it to `path` on success.
 
-    Nothing is left behind on failure. A full disk becomes a `FourfoldError`.
+    What was written is on the disk before the rename, and is readable by whom the user's umask allows. Nothing is left behind on failure.
+    A full disk becomes a `FourfoldError`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield temporary
+        _settle(temporary)
         if path.is_dir() and temporary.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
+        _flush(path.parent)
     except Exception as error:
         if disk_is_full(error):
             raise FourfoldError(f"no space left on the disk while writing {path}: free some space and run the same command again") from error
@@ -42,6 +53,29 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _settle(path: Path) -> None:
+    """Flush the file `path`, or every file of the folder, to the disk, with the permissions that any new file of this user gets."""
+    for file in [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()] if path.is_dir() else [path]:
+        file.chmod(0o666 & ~_umask())  # some libraries make files that only their owner may read
+        _flush(file)
+
+
+def _flush(path: Path) -> None:
+    with suppress(OSError):  # a folder cannot be flushed everywhere
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@cache
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -59,6 +93,17 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. FileNotFoundError if there is none; FourfoldError if it is damaged or holds something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FourfoldError(f"{path} is damaged ({error}): run the command that wrote it again") from error
+    if not isinstance(value, dict):
+        raise FourfoldError(f"{path} is damaged (it holds no JSON object): run the command that wrote it again")
+    return value
 
 
 def describe(value: Any) -> Any:
@@ -87,15 +132,84 @@ def key_of(*parts: Any) -> str:
 
 
 def run_stage(out: Path, key: str, make: Callable[[Path], None]) -> bool:
-    """Make the directory `out` by `make(temporary_directory)` unless one with the same `key` is there.
+    """Make the directory `out` by `make(temporary_directory)` unless one with the same `key` is there, whole.
 
-    Returns True if it was made, False if the existing one serves.
+    What is there and damaged is said once and made again. Returns True if it was made, False if the existing one serves.
     """
-    stamp = out / STAGE_FILE
-    if stamp.exists() and json.loads(stamp.read_text()).get("key") == key:
-        return False
+    if (out / STAGE_FILE).exists():
+        kept = read_stamp(out).get("key")
+        broken = damaged_file(out) if kept == key else None if kept else out / STAGE_FILE
+        if kept == key and broken is None:
+            return False
+        if broken is not None:
+            fallback(f"{broken} is damaged or missing: {out} is made again")
     with replacing(out) as temporary:
         temporary.mkdir()
         make(temporary)
-        (temporary / STAGE_FILE).write_text(json.dumps({"key": key}))
+        _write_stamp(temporary, key)
     return True
+
+
+def reseal(folder: Path) -> None:
+    """Take the files of a stage's folder as they are now for right; without `stage.json` there is nothing to do."""
+    if "key" in (stamp := read_stamp(folder)):
+        _write_stamp(folder, stamp["key"])
+
+
+def _write_stamp(folder: Path, key: str) -> None:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != STAGE_FILE)
+    write_json(folder / STAGE_FILE, {"key": key, "files": {str(p.relative_to(folder)): _seal(p) for p in files}})
+
+
+def read_stamp(folder: Path) -> dict[str, Any]:
+    """What `folder/stage.json` holds, empty where there is none or it is damaged."""
+    try:
+        stamp = json.loads((folder / STAGE_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) and isinstance(stamp.get("files", {}), dict) else {}
+
+
+def damaged_file(folder: Path) -> Path | None:
+    """The first file of a stage's folder that is not as it was written (missing, of another size, or with another checksum), or None.
+
+    A folder without `stage.json` was not made by a stage, and nothing is known about it.
+    """
+    for name, sealed in read_stamp(folder).get("files", {}).items():
+        try:
+            if _seal(folder / name) != sealed:
+                return folder / name
+        except OSError:
+            return folder / name
+    return None
+
+
+def check_undamaged(folder: Path, again: str) -> None:
+    """FourfoldError if a file of a stage's folder is not as it was written; `again` says what makes it anew."""
+    broken = damaged_file(folder)
+    if broken is not None:
+        raise FourfoldError(f"{broken} is damaged or missing: {again}")
+
+
+def checksum(arrays: Iterable[tuple[str, NDArray[Any]]]) -> int:
+    """CRC-32 of named arrays: their names, types, shapes and bytes, in the given order."""
+    total = 0
+    for name, array in arrays:
+        total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
+        total = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), total)
+    return total
+
+
+def _seal(path: Path) -> list[int]:
+    """Size and CRC-32 of a file; a file that has not changed since is not read twice by one process."""
+    stat = path.stat()
+    return [stat.st_size, _file_checksum(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)]
+
+
+@lru_cache(maxsize=4096)
+def _file_checksum(path: Path, inode: int, size: int, changed: int) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            total = zlib.crc32(block, total)
+    return total

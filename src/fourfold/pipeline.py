@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
-from fourfold.files import write_json
+from fourfold.files import read_object, write_json
 from fourfold.options import Clock, Options, Report, command_line, follow, silent
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.priors.supplied.layout import recognised
@@ -51,7 +50,7 @@ class Run:
     def report(self) -> dict[str, Any]:
         """The content of `report.json`."""
         try:
-            return json.loads((self.root / "report.json").read_text())
+            return read_object(self.root / "report.json")
         except FileNotFoundError as error:
             raise FourfoldError(f"{self.root} holds no report: run `fourfold reconstruct` to its end first") from error
 
@@ -133,13 +132,11 @@ def claim(root: Path, key: str) -> dict[str, Any]:
 
 
 def read_config(root: Path) -> dict[str, Any]:
-    """What `root/config.json` holds, empty if there is none. FourfoldError if it cannot be read."""
-    file = root / "config.json"
+    """What `root/config.json` holds, empty if there is none. FourfoldError if it is damaged."""
     try:
-        config = json.loads(file.read_text()) if file.exists() else {}
-        return config if isinstance(config, dict) else {}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FourfoldError(f"{file} is damaged ({error}): delete the run's folder and start again") from error
+        return read_object(root / "config.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
 
 
 def pick_recipe(posed: Capture, options: Options) -> tuple[Recipe, str]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fourfold.errors import FourfoldError
-from fourfold.files import write_json
+from fourfold.files import check_undamaged, reseal, write_json
 from fourfold.geometry.camera import Camera
 
 CameraSource = Literal["given", "estimated", "rotation", "fixed", "unknown"]
@@ -149,26 +149,28 @@ class Capture:
                 "facts": self.facts,
             },
         )
+        reseal(self.root)
 
     @staticmethod
     def load(root: Path) -> Capture:
         """Read a capture that `save` wrote. FourfoldError if there is none or it is of another schema."""
         root = Path(root)
+        again = "run the same `fourfold prepare` or `fourfold reconstruct` again, which makes it anew"
         try:
             header = json.loads((root / "capture.json").read_text())
+            check_undamaged(root, again)
+            if header["schema"] != SCHEMA:
+                raise FourfoldError(f"{root}/capture.json has schema {header['schema']}, this version reads {SCHEMA}: prepare the capture again")
             arrays = load_file(root / "cameras.safetensors")
+            flags = {k: arrays[k].astype(bool) for k in ("present", "train", "heldout")}
+            numbers = {k: arrays[k] for k in ("K", "world_to_camera", "timestamps", "sizes")}
+            numbers["focal_hint"] = arrays.get("focal_hint", np.zeros(0))  # older captures have none
+            words = {k: header[k] for k in ("cameras", "metric", "name", "facts")}
+            return Capture(root=root, **numbers, **flags, **words, view_names=tuple(header["view_names"]))
         except FileNotFoundError as error:
             raise FourfoldError(f"{root} holds no prepared capture: run `fourfold prepare` or `fourfold reconstruct` first") from error
-        except (ValueError, SafetensorError) as error:
-            raise FourfoldError(f"the prepared capture in {root} is damaged ({error}): delete it and prepare it again") from error
-        if header.get("schema") != SCHEMA:
-            raise FourfoldError(f"{root}/capture.json has schema {header.get('schema')}, this version reads {SCHEMA}: prepare the capture again")
-        flags = {k: arrays[k].astype(bool) for k in ("present", "train", "heldout")}
-        numbers = {k: arrays[k] for k in ("K", "world_to_camera", "timestamps", "sizes")}
-        numbers["focal_hint"] = arrays.get("focal_hint", np.zeros(0))  # older captures have none
-        return Capture(
-            root=root, **numbers, **flags, **{k: header[k] for k in ("cameras", "metric", "name", "facts")}, view_names=tuple(header["view_names"])
-        )
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise FourfoldError(f"the prepared capture in {root} is damaged ({error}): {again}") from error
 
     def _array(self, kind: str, view: int) -> NDArray[Any] | None:
         path = self.root / f"{kind}_{view:03d}.npy"

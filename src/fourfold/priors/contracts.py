@@ -20,7 +20,8 @@ from fourfold.errors import FourfoldError
 from fourfold.priors.frames_kept import KeptFrames
 from fourfold.priors.schema import check_arrays, check_fit
 
-SCHEMA = 1
+SCHEMA = 2
+HEADER = "fourfold"  # the only metadata key: several would come in no fixed order
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Prior:
         for name, value in self.arrays.items():
             parts = {f"{name}.{i:03d}": a for i, a in enumerate(value)} if isinstance(value, tuple) else {name: value}
             arrays |= {k: np.ascontiguousarray(a) for k, a in parts.items()}
-        header = {"schema": str(SCHEMA), "prior": self.name, "provenance": json.dumps(_plain(self.provenance))}
+        header = {"schema": SCHEMA, "prior": self.name, "provenance": _plain(self.provenance)}
         path = directory / f"{self.name}.safetensors"
-        save_file(arrays, path, metadata=header)
+        save_file(arrays, path, metadata={HEADER: json.dumps(header)})
         return path
 
     @classmethod
@@ -70,18 +71,18 @@ class Prior:
         path = directory / f"{cls.name}.safetensors"
         try:
             with safe_open(path, framework="numpy") as file:
-                header = file.metadata() or {}
+                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
                 arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
         except (OSError, ValueError, SafetensorError) as error:
             raise FourfoldError(f"the prior {path} cannot be read ({error}): delete it and run `fourfold prepare` again") from error
-        if header.get("schema") != str(SCHEMA):
+        if header.get("schema") != SCHEMA:
             raise FourfoldError(f"the prior {path} has schema {header.get('schema')}, this version reads {SCHEMA}: delete it and prepare again")
         if header.get("prior") != cls.name:
             raise FourfoldError(f"{path} holds the prior {header.get('prior')!r}, expected {cls.name!r}: delete it and prepare again")
         gathered = _gather(arrays)
         check_arrays(cls.name, gathered, f"the prior {path}")
         try:
-            provenance = _provenance(json.loads(header["provenance"]))
+            provenance = _provenance(header["provenance"])
         except (KeyError, TypeError, ValueError) as error:
             raise FourfoldError(f"the prior {path} does not say where it comes from: delete it and prepare again") from error
         return cls(provenance=provenance, **gathered)

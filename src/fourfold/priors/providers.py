@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import pkgutil
 import shutil
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.files import STAGE_FILE, key_of, run_stage
+from fourfold.files import key_of, read_stamp, run_stage
 from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
@@ -154,10 +153,7 @@ def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Calla
 
 def _origin(capture: Capture) -> str:
     """What tells this capture from others wherever its folder lies: the key of its making, or else its path."""
-    try:
-        return json.loads((capture.root / STAGE_FILE).read_text())["key"]
-    except (FileNotFoundError, KeyError, json.JSONDecodeError):
-        return str(capture.root.resolve())
+    return read_stamp(capture.root).get("key") or str(capture.root.resolve())
 
 
 def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
-from fourfold.files import replacing
+from fourfold.files import checksum, replacing
 from fourfold.scene.motion import motion_kinds
 from fourfold.scene.scene import Layer, Scene
 
@@ -39,6 +39,7 @@ def save_scene(scene: Scene, path: Path) -> None:
         "background": list(scene.background),
         "up": list(scene.up),
         "near": scene.near,
+        "checksum": _checksum(tensors),
     }
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})
@@ -48,7 +49,8 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
     """Read a scene that `save_scene` wrote.
 
     Raises:
-        FourfoldError: the file is missing, damaged, of another schema, or uses a motion model this version does not have.
+        FourfoldError: the file is missing, damaged, of another schema, uses a motion model this version does not have, or holds numbers
+            that are not finite.
     """
     path = Path(path)
     try:
@@ -61,10 +63,13 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
         raise FourfoldError(f"{path} is a safetensors file but not a Fourfold scene: give the `scene.safetensors` of a run") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise FourfoldError(f"the scene {path} is damaged ({error}): copy it again or train it again") from error
+    if not isinstance(header, dict):
+        raise FourfoldError(f"the scene {path} is damaged (its header is no object): copy it again or train it again")
     if header.get("schema") != SCHEMA:
         raise FourfoldError(f"the scene {path} has schema {header.get('schema')}, this version reads {SCHEMA}: use the version that wrote it")
     try:
         layers = [_layer(index, entry, tensors, path) for index, entry in enumerate(header["layers"])]
+        _check_numbers(header, tensors, path)
         return Scene(
             layers,
             time_range=_tuple(header["time_range"]),
@@ -73,8 +78,21 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
             up=_tuple(header["up"]),
             near=float(header["near"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise FourfoldError(f"the scene {path} is damaged (its header lacks or misplaces {error}): copy it again or train it again") from error
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    return checksum((name, tensors[name].cpu().numpy()) for name in sorted(tensors))
+
+
+def _check_numbers(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
+    """FourfoldError if the tensors are not those that were written (a file without a checksum is taken as it is), or not finite."""
+    if header.get("checksum") not in (None, _checksum(tensors)):
+        raise FourfoldError(f"the scene {path} is damaged (its checksum is another): copy it again or train it again")
+    wild = [name.split(".", 2)[2] for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    if wild:
+        raise FourfoldError(f"the scene {path} holds numbers that are not finite (in {wild[0]}): train it again")
 
 
 def _layer(index: int, entry: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Layer:

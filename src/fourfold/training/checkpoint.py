@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fourfold.density.base import GrowthStatistics
-from fourfold.files import replacing
+from fourfold.files import checksum, replacing
 from fourfold.notices import fallback
 from fourfold.scene.motion import motion_kinds
 from fourfold.scene.scene import Layer, Scene
@@ -31,9 +31,10 @@ def save_checkpoint(directory: Path, state: TrainingState, key: str, keep: int =
     """
     path = directory / f"stage_{state.stage:02d}_step_{state.step:06d}.safetensors"
     tensors, header = _pack(state)
-    header |= {"schema": SCHEMA, "key": key}
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header |= {"schema": SCHEMA, "key": key, "checksum": _checksum(stored)}
     with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata={"state": json.dumps(header, allow_nan=False)})
+        save_file(stored, temporary, metadata={"state": json.dumps(header, allow_nan=False)})
     for old in _found(directory)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -45,15 +46,20 @@ def load_newest(directory: Path, key: str, device: torch.device) -> TrainingStat
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})["state"])
-                if header["schema"] != SCHEMA or header["key"] != key:
-                    fallback("training starts from the beginning: the checkpoints belong to other settings")
-                    continue
-                tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
-        except (OSError, KeyError, ValueError, SafetensorError):
-            fallback(f"the checkpoint {path.name} cannot be read, an older one is taken")
-            continue
-        return _unpack(tensors, header)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
+            if header["checksum"] != _checksum(tensors):
+                raise ValueError("its checksum is another")
+            if header["schema"] != SCHEMA or header["key"] != key:
+                fallback("training starts from the beginning: the checkpoints belong to other settings")
+                continue
+            return _unpack({name: value.to(device) for name, value in tensors.items()}, header)
+        except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError, SafetensorError):
+            fallback(f"the checkpoint {path.name} is damaged: training continues from what came before it")
     return None
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    return checksum((name, tensors[name].numpy()) for name in sorted(tensors))
 
 
 def clear_checkpoints(directory: Path) -> None:

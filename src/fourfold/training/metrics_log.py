@@ -40,11 +40,14 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     result: list[dict[str, Any]] = []
-    for text in path.read_text().splitlines():
+    for text in path.read_text(errors="replace").splitlines():
         try:
-            result.append(json.loads(text))
+            line = json.loads(text)
         except json.JSONDecodeError:
             break  # a line that a kill cut short; everything after it is redone
+        if not (isinstance(line, dict) and isinstance(line.get("stage"), int) and isinstance(line.get("step"), int)):
+            break  # damaged likewise
+        result.append(line)
     return result
 
 
