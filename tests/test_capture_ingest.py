@@ -15,7 +15,7 @@ import capture_files as files
 from fourfold.capture import Capture, CaptureOptions, capture_key, prepare_capture
 from fourfold.capture.discover import open_source
 from fourfold.capture.holdout import split
-from fourfold.capture.ingest import reduced_size, resized, split_alpha, with_border
+from fourfold.capture.ingest import grey_size, reduced_size, resized, split_alpha, with_border
 from fourfold.capture.source import CaptureOptions as Options
 from fourfold.capture.writer import FrameWriter
 from fourfold.errors import FourfoldError
@@ -55,6 +55,19 @@ def test_reducing_averages_areas(tmp_path: Path) -> None:
     even = prepare_capture([tmp_path / "clip"], tmp_path / "even", pixels=30 * 20)
     exact = np.stack(frames).reshape(3, 20, 2, 30, 2, 3).astype(float).mean((2, 4))
     assert np.abs(even.image(0, 1).astype(float) - exact[1]).max() <= 0.5 + 1e-9
+
+
+def test_finer_grey_images_are_kept_where_the_stored_ones_are_small(tmp_path: Path) -> None:
+    frames = files.noise(3, 60, 40)
+    files.write_images(tmp_path / "clip", frames)
+    capture = prepare_capture([tmp_path / "clip"], tmp_path / "small", pixels=30 * 20)
+    grey = capture.grey(0, 1)
+    assert grey is not None
+    # ITU-R BT.601 luminance of the images as filmed
+    assert np.abs(grey - frames[1] @ np.array([0.299, 0.587, 0.114])).max() < 0.51
+    assert prepare_capture([tmp_path / "clip"], tmp_path / "whole", pixels=60 * 40).grey(0, 1) is None
+    assert grey_size((1920, 1080), (320, 180)) == (640, 360)
+    assert grey_size((1080, 1920), (540, 960)) is None
 
 
 def test_start_end_and_stride_choose_moments(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ class Capture:
     Attributes:
         root: directory with `capture.json`, `cameras.safetensors` and per view v the memory-mapped arrays
             `frames_VVV.npy` (T, H, W, 3) uint8 and, where known, `alpha_VVV.npy` (T, H, W) uint8,
-            `masks_VVV.npy` (T, H, W) int8 (+1 object, -1 background, 0 ignore) and `depth_VVV.npy` (T, H, W) float32
-            (along the optical axis, 0 unknown).
+            `grey_VVV.npy` (T, H', W') uint8 (see `grey`), `masks_VVV.npy` (T, H, W) int8 (+1 object, -1 background, 0 ignore)
+            and `depth_VVV.npy` (T, H, W) float32 (along the optical axis, 0 unknown).
         K: (V, T, 3, 3) float64 intrinsics in pixels of the stored images, pixel centres at +0.5; NaN where unknown.
         world_to_camera: (V, T, 4, 4) float64, OpenCV axes; NaN where unknown.
         timestamps: (T,) float64 seconds, increasing, the first is 0.
@@ -85,6 +85,10 @@ class Capture:
         if array is None:
             raise FourfoldError(f"{self.root}/frames_{view:03d}.npy is missing: prepare the capture again")
         return array[index]
+
+    def grey(self, view: int, index: int) -> NDArray[np.uint8] | None:
+        """(H', W') luminance of the same image at a finer size, for tracking; None where the stored images are as fine as is of use."""
+        return self._maybe("grey", view, index)
 
     def alpha(self, view: int, index: int) -> NDArray[np.uint8] | None:
         """(H, W) opacity given with the image, or None."""

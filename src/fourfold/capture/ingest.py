@@ -24,7 +24,9 @@ from fourfold.errors import FourfoldError
 from fourfold.files import STAGE_FILE, key_of, run_stage
 
 OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
-VERSION = 2  # raise when the same input gives other frames or cameras than before
+VERSION = 3  # raise when the same input gives other frames or cameras than before
+GREY_LONG_SIDE = 640
+"""Longer side of the grey images kept for tracking where the stored images are smaller than they were filmed, pixels."""
 
 
 def prepare_capture(
@@ -92,6 +94,13 @@ def reduced_size(size: tuple[int, int], pixels: int) -> tuple[tuple[int, int], i
     while (width // n) * (height // n) > pixels:
         n += 1
     return (max(1, round(width / n)), max(1, round(height / n))), n
+
+
+def grey_size(filmed: tuple[int, int], stored: tuple[int, int]) -> tuple[int, int] | None:
+    """Width and height of the grey images kept for tracking; None where the stored images show as much."""
+    scale = min(1.0, GREY_LONG_SIDE / max(filmed))
+    size = max(1, round(filmed[0] * scale)), max(1, round(filmed[1] * scale))
+    return size if max(size) > max(stored) else None
 
 
 def write_capture(
@@ -168,6 +177,8 @@ class _Job:
         view = self.view
         with ExitStack() as stack:
             frames = stack.enter_context(self._writer("frames", "uint8", (3,)))
+            grey = grey_size(view.frames.size, self.size)
+            greys = None if grey is None else stack.enter_context(self._writer("grey", "uint8", size=grey))
             alphas: FrameWriter | None = None
             opaque: list[int] = []  # moments whose image had no opacity, before the first that had
             for moments, image in self._decoded(view.frames):
@@ -177,7 +188,10 @@ class _Job:
                     for moment in opaque:
                         alphas.write(moment, np.full(alphas.shape[1:], 255))
                 for moment in moments:
-                    frames.write(moment, self._bring(colour, moment, nearest=False))
+                    straight = self._straightened(colour, moment, nearest=False)
+                    frames.write(moment, resized(straight, self.size, nearest=False))
+                    if greys is not None and grey is not None:
+                        greys.write(moment, resized(cv2.cvtColor(straight, cv2.COLOR_RGB2GRAY), grey, nearest=False))
                     if alphas is not None:
                         solid = np.full(alphas.shape[1:], 255) if alpha is None else self._bring(alpha, moment, nearest=view.alpha == "valid")
                         alphas.write(moment, solid)
@@ -194,8 +208,8 @@ class _Job:
                     stored = self._bring(image, moment, nearest=True)
                     writer.write(moment, with_border(stored, self.mask_border) if kind == "masks" else stored)
 
-    def _writer(self, kind: str, dtype: str, channels: tuple[int, ...] = ()) -> FrameWriter:
-        width, height = self.size
+    def _writer(self, kind: str, dtype: str, channels: tuple[int, ...] = (), size: tuple[int, int] | None = None) -> FrameWriter:
+        width, height = size or self.size
         return FrameWriter(self.folder / f"{kind}_{self.number:03d}.npy", (len(self.view.frame_of_time), height, width, *channels), dtype)
 
     def _decoded(self, frames: FrameList) -> Iterator[tuple[list[int], NDArray[Any]]]:
@@ -209,13 +223,17 @@ class _Job:
 
     def _bring(self, image: NDArray[Any], moment: int, nearest: bool) -> NDArray[Any]:
         """Undistort and reduce one image to the stored size."""
+        return resized(self._straightened(image, moment, nearest), self.size, nearest)
+
+    def _straightened(self, image: NDArray[Any], moment: int, nearest: bool) -> NDArray[Any]:
+        """One image undistorted, at the size as filmed."""
         filmed = self.view.frames.size
         if (image.shape[1], image.shape[0]) != filmed:
             image = resized(image, filmed, nearest)
         lens, K = self.view.lens(moment), self.view.K[moment]
         if lens.bends and np.isfinite(K).all():
             image = self._undistorter(lens, K, self.straight[moment])(image, nearest)
-        return resized(image, self.size, nearest)
+        return image
 
     def _undistorter(self, lens: Lens, K: NDArray[np.float64], straight: NDArray[np.float64]) -> Callable[[NDArray[Any], bool], NDArray[Any]]:
         key = (lens, K.tobytes())

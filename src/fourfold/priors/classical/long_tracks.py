@@ -65,7 +65,7 @@ def long_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -
         times = np.flatnonzero(capture.present[view] & (not known))
         track, step, xy = follow(tracking_frames(capture, view, times, config.long_side), config)
         count = int(track.max()) + 1 if len(track) else 0
-        parts.append((track + first, times[step].astype(np.int32), _to_stored(xy, capture.sizes[view], config.long_side)))
+        parts.append((track + first, times[step].astype(np.int32), _to_stored(xy, capture, view, config.long_side)))
         views.append(np.full(count, view, np.int32))
         first += count
     track, time, xy = (np.concatenate([p[i] for p in parts]) for i in range(3))
@@ -75,23 +75,25 @@ def long_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -
 
 
 def tracking_frames(capture: Capture, view: int, times: NDArray[np.intp], long_side: int) -> Iterator[Grey]:
-    """The grey images of `view` at `times`, one after the other, with the longer side brought to `long_side` pixels."""
-    size = tracking_size(capture.sizes[view], long_side)
+    """The grey images of `view` at `times`, one after the other, brought to `tracking_size`: of the finest images that are kept."""
+    size = tracking_size(capture, view, long_side)
     for time in times:
-        image = np.ascontiguousarray(capture.image(view, int(time)))
-        way = cv2.INTER_AREA if size[0] <= image.shape[1] else cv2.INTER_CUBIC
-        yield cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=way).astype(np.uint8)
+        kept = capture.grey(view, int(time))
+        grey = np.array(kept) if kept is not None else cv2.cvtColor(np.array(capture.image(view, int(time))), cv2.COLOR_RGB2GRAY)
+        way = cv2.INTER_AREA if size[0] <= grey.shape[1] else cv2.INTER_CUBIC
+        yield cv2.resize(grey, size, interpolation=way).astype(np.uint8)
 
 
-def tracking_size(size: NDArray[np.int64], long_side: int) -> tuple[int, int]:
-    """Width and height of the images in which points are followed, of a view of `size` (2,)."""
+def tracking_size(capture: Capture, view: int, long_side: int) -> tuple[int, int]:
+    """Width and height, the longer `long_side`, of the images in which the points of `view` are followed."""
+    size = capture.sizes[view]
     width, height = (max(1, round(float(n) * long_side / float(size.max()))) for n in size)
     return width, height
 
 
-def _to_stored(xy: Points, size: NDArray[np.int64], long_side: int) -> Points:
+def _to_stored(xy: Points, capture: Capture, view: int, long_side: int) -> Points:
     """Pixels of the stored images, pixel centres at +0.5, of points in tracking images."""
-    return ((xy + 0.5) * (size / np.array(tracking_size(size, long_side)))).astype(np.float32)
+    return ((xy + 0.5) * (capture.sizes[view] / np.array(tracking_size(capture, view, long_side)))).astype(np.float32)
 
 
 def follow(frames: Iterator[Grey], config: LongTrackConfig) -> tuple[NDArray[np.int32], NDArray[np.int32], Points]:
