@@ -54,3 +54,39 @@ def test_masks_beside_a_folder_of_another_name_need_its_file_names(tmp_path: Pat
     assert inspect(tmp_path / "left")["masks"] == 0
     files.write_images(tmp_path / "masks", [np.zeros((48, 64), np.uint8)] * 3, "a{:02d}.png")
     assert inspect(tmp_path / "left")["masks"] == 1
+
+
+def test_what_is_done_to_a_films_pictures_is_told(tmp_path: Path) -> None:
+    path = files.write_video(tmp_path / "left.mp4", files.grey_ramp(4))
+    files.write_video(tmp_path / "right.mp4", files.grey_ramp(4))
+    files.turn_clockwise(path, 48)
+    assert inspect(path)["facts"]["notes"] == ["turned by 90 degrees clockwise"]
+    assert inspect(tmp_path)["facts"]["notes"] == ["left: turned by 90 degrees clockwise"]
+    assert "  note      turned by 90 degrees clockwise" in as_lines(inspect(path))
+
+
+def test_the_film_is_found_among_other_streams_of_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "cover_first.mkv"
+    _two_streams(path, (32, 24), 1)
+    found = inspect(path)
+    assert (found["times"], found["sizes"], found["facts"].get("notes")) == (6, [[64, 48]], None)
+    _two_streams(path, (32, 24), 9)
+    found = inspect(path)
+    assert (found["times"], found["sizes"]) == (6, [[64, 48]])
+    assert found["facts"]["notes"] == ["the film of 64x48 is taken, of others in the file (32x24) none"]
+
+
+def _two_streams(path: Path, size: tuple[int, int], count: int) -> None:
+    """A file whose first stream has `count` pictures of `size`, and whose second is a film of 6 pictures of 64 x 48."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("ffv1", rate=10) for _ in range(2)]
+        films = files.grey_ramp(count, *size), files.grey_ramp(6)
+        for stream, film in zip(streams, films, strict=True):
+            stream.height, stream.width = film[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+        for stream, film in zip(streams, films, strict=True):
+            for image in film:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))

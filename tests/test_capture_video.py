@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import capture_files as files
+from fourfold.capture.orientation import UPRIGHT
 from fourfold.capture.video import open_video
 
 
@@ -20,7 +21,7 @@ def _decode(path: Path) -> list[np.ndarray]:
 def test_frames_and_times_of_a_plain_video(tmp_path: Path) -> None:
     frames = files.grey_ramp(12)
     video = open_video(files.write_video(tmp_path / "a.mp4", frames, fps=10))
-    assert (len(video), video.size, video.quarter_turns, video.variable_rate) == (12, (64, 48), 0, False)
+    assert (len(video), video.size, video.orientation, video.variable_rate) == (12, (64, 48), UPRIGHT, False)
     np.testing.assert_allclose(video.times, np.arange(12) / 10, atol=1e-6)
     decoded = list(video.decode(range(12)))
     for got, true in zip(decoded, frames, strict=True):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fourfold.capture.focal import focal_hint
 from fourfold.capture.readers import readers
-from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, select
+from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, noted, select
+from fourfold.capture.video import VideoFile
 from fourfold.errors import FourfoldError
 
 
@@ -37,7 +38,16 @@ def open_source(paths: Sequence[Path], options: CaptureOptions) -> Source:
     if len(paths) > 1 and (not reader.several or any(r is not reader for r in found)):
         kinds = ", ".join(f"{p} ({r.layout})" for p, r in zip(paths, found, strict=True))
         raise FourfoldError(f"these inputs do not make one capture: {kinds}; give several videos, several image folders, or one dataset folder")
-    return _with_focal_hints(check_cameras(select(reader.read(paths, options), options)))
+    return _with_treatment(_with_focal_hints(check_cameras(select(reader.read(paths, options), options))))
+
+
+def _with_treatment(source: Source) -> Source:
+    """`source` with a note of what is done to the pictures of films on reading: once where it is the same for all views."""
+    done: dict[str, list[str]] = {}
+    for view in source.views:
+        for words in view.frames.treatment if isinstance(view.frames, VideoFile) else ():
+            done.setdefault(words, []).append(view.name)
+    return noted(source, *(words if len(names) == len(source.views) else f"{', '.join(names)}: {words}" for words, names in done.items()))
 
 
 def _with_focal_hints(source: Source) -> Source:

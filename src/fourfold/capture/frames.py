@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fourfold.capture.deep_images import DEEP_SUFFIXES, deep_image, grey_sixteen, white_of
+from fourfold.capture.orientation import UPRIGHT, Orientation
 from fourfold.errors import FourfoldError
 
+EXIF_ORIENTATION = 0x0112
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
@@ -104,7 +107,8 @@ def image_files(paths: Sequence[Path]) -> FrameFiles:
     """Colour images, all of the size of the first. FourfoldError if there is none or the first cannot be read."""
     if not paths:
         raise FourfoldError("an image list is empty: give at least one image")
-    return FrameFiles(tuple(paths), image_size(paths[0]), load_image)
+    white = white_of(paths)
+    return FrameFiles(tuple(paths), image_size(paths[0]), load_image if white is None else partial(load_image, white=white))
 
 
 def mask_files(paths: Sequence[Path | None], size: tuple[int, int]) -> FrameFiles:
@@ -124,23 +128,41 @@ def depth_files(paths: Sequence[Path | None], size: tuple[int, int], scale: floa
 
 def image_size(path: Path) -> tuple[int, int]:
     """Upright width and height of an image file, from its header."""
+    if path.suffix.lower() in DEEP_SUFFIXES and (deep := deep_image(path, None)) is not None:  # Pillow opens not all of them
+        return image_orientation(path).size((deep.shape[1], deep.shape[0]))
     with _opened(path) as image:
-        width, height = image.size
-        try:
-            turned = image.getexif().get(0x0112, 1) >= 5
-        except (OSError, SyntaxError, ValueError) as error:  # a PNG's flag may stand behind its pixels
-            raise FourfoldError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
-        return (height, width) if turned else (width, height)
+        return _orientation(image, path).size(image.size)
 
 
-def load_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 (H, W, 3) RGB, or (H, W, 4) straight RGBA where the file has opacity; turned upright by its EXIF flag."""
+def image_orientation(path: Path) -> Orientation:
+    """How the stored pixels of an image file are turned to stand upright; as they are where Pillow cannot open it."""
+    try:
+        with Image.open(path) as image:
+            return _orientation(image, path)
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
+        return UPRIGHT
+
+
+def _orientation(image: Image.Image, path: Path) -> Orientation:
+    try:
+        return Orientation.from_exif(image.getexif().get(EXIF_ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError) as error:  # a PNG's flag may stand behind its pixels
+        raise FourfoldError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
+
+
+def load_image(path: Path, white: float | None = None) -> NDArray[np.uint8]:
+    """An image file as uint8 (H, W, 3) RGB, or (H, W, 4) straight RGBA where the file has opacity; turned upright by its EXIF flag.
+
+    `white` is what number is white in floating-point images, None to see from the file.
+    """
+    deep = deep_image(path, white)
+    if deep is not None:
+        return image_orientation(path).apply(deep)
     with _opened(path) as opened:
         try:
             image = ImageOps.exif_transpose(opened)
             if image.mode in ("I;16", "I;16B", "I"):
-                grey = np.asarray(image, dtype=np.float64) / 257.0
-                return np.repeat(np.clip(np.round(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+                return grey_sixteen(image)
             has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
             return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
         except (OSError, SyntaxError, ValueError) as error:

@@ -87,5 +87,6 @@ def as_lines(found: Mapping[str, Any]) -> list[str]:
         f"  held out  {found['holdout']}: {found['heldout_images']} images, {found['train_images']} to train on",
         f"  estimated {', '.join(found['will_estimate'])}",
     ]
-    notes = {k: v for k, v in found["facts"].items() if v and k not in ("fps", "pixel_format", "layout", "source")}
+    lines += [f"  note      {sentence}" for sentence in found["facts"].get("notes", ())]
+    notes = {k: v for k, v in found["facts"].items() if v and k not in ("fps", "pixel_format", "layout", "source", "notes")}
     return lines + ([f"  notes     {', '.join(f'{k.replace(chr(95), chr(32))}: {v}' for k, v in notes.items())}"] if notes else [])

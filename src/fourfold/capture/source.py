@@ -145,6 +145,12 @@ class Reader:
     several: bool = False
 
 
+def noted(source: Source, *sentences: str) -> Source:
+    """`source` with sentences added to the fact `notes`: what was done to it or assumed of it, for `inspect` and the report."""
+    notes = list(dict.fromkeys([*source.facts.get("notes", ()), *sentences]))
+    return replace(source, facts=source.facts | {"notes": notes}) if notes else source
+
+
 def unknown_cameras(times: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """K (T, 3, 3) and world_to_camera (T, 4, 4) of NaN."""
     return np.full((times, 3, 3), np.nan), np.full((times, 4, 4), np.nan)

@@ -1,22 +1,25 @@
-"""Videos through PyAV: true timestamps, rotation flag, odd pixel formats, one sequential decode."""
+"""Videos through PyAV: true timestamps, upright pictures of standard colours, one sequential decode."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.colour import Colour, colour_of, to_rgb
+from fourfold.capture.orientation import Orientation
+from fourfold.capture.video_index import film_streams, open_container, shown_times
 from fourfold.errors import FourfoldError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".gif"})
 
-LIMITED, FULL = 1, 2  # FFmpeg's AVCOL_RANGE_MPEG and AVCOL_RANGE_JPEG
-INDEXED = ("mp4", "mov", "matroska", "webm")  # containers whose packets tell when each picture is shown
-FULL_RANGE_FORMATS = ("gray", "ya", "yuvj", "rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal", "mono")
+WIDEST_PIXEL = 4.0  # width over height; a file that tells more is damaged
+LOOKED_AT = 12  # pictures at the start of which one must be interlaced for a film to be
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,12 @@ class VideoFile:
     Attributes:
         path: the file.
         size: upright width and height, pixels.
-        quarter_turns: how often a decoded frame is turned counter-clockwise by 90 degrees to stand upright.
+        orientation: how a decoded frame is turned or mirrored to stand upright.
         stretch: width of a pixel over its height, before turning.
+        colour: what its numbers mean.
+        interlaced: whether two fields are woven into each frame, which are then taken apart.
+        stream: number of the stream within the file.
+        left_out: sizes of the other films in the file.
         times: (N,) float64 seconds of each frame, increasing, the first is 0.
         begins: seconds on the file's own clock of the first frame.
         has_audio: whether there is sound.
@@ -36,8 +43,12 @@ class VideoFile:
 
     path: Path
     size: tuple[int, int]
-    quarter_turns: int
+    orientation: Orientation
     stretch: float
+    colour: Colour
+    interlaced: bool
+    stream: int
+    left_out: tuple[str, ...]
     times: NDArray[np.float64]
     begins: float
     has_audio: bool
@@ -86,7 +97,7 @@ class VideoFile:
 
         parts: list[NDArray[np.float64]] = []
         start: float | None = None
-        with _open(self.path) as container:
+        with open_container(self.path) as container:
             resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
             try:
                 for frame in container.decode(container.streams.audio[0]):
@@ -98,15 +109,26 @@ class VideoFile:
         lead = round(((start or 0.0) - self.begins) * rate)
         return np.concatenate([np.zeros(lead), samples]) if lead > 0 else samples[-lead:]
 
+    @property
+    def treatment(self) -> tuple[str, ...]:
+        """What is done to the pictures on reading, beyond the usual, each in words."""
+        woven = "interlaced: each frame is made of its first field" if self.interlaced else ""
+        stretched = f"pixels of {self.stretch:.3g} times their height in width are made square" if abs(self.stretch - 1) > 1e-3 else ""
+        others = (
+            f"the film of {self.size[0]}x{self.size[1]} is taken, of others in the file ({', '.join(self.left_out)}) none" if self.left_out else ""
+        )
+        return tuple(w for w in (self.colour.words, woven, self.orientation.words, stretched, others) if w)
+
     def _raw(self) -> Iterator[Any]:
         import av.error
 
-        with _open(self.path) as container:
-            stream = container.streams.video[0]
+        with open_container(self.path) as container:
+            stream = container.streams[self.stream]
             stream.thread_type = "AUTO"
             read = 0
             try:
-                for frame in container.decode(stream):
+                decoded = container.decode(stream)
+                for frame in deinterlaced(decoded, stream) if self.interlaced else decoded:
                     yield frame
                     read += 1
             except av.error.FFmpegError as error:
@@ -115,100 +137,79 @@ class VideoFile:
                 ) from error
 
     def _upright(self, frame: Any) -> NDArray[np.uint8]:
-        width = round(frame.width * self.stretch)
-        # Without a range in the file, grey and RGB pictures use all levels and YUV ones 16 to 235, as FFmpeg itself assumes.
-        full = frame.color_range == FULL or (frame.color_range != LIMITED and frame.format.name.startswith(FULL_RANGE_FORMATS))
-        image = frame.to_ndarray(format="rgb24", width=width, height=frame.height, src_color_range=FULL if full else LIMITED, dst_color_range=FULL)
-        image = np.ascontiguousarray(np.rot90(image, self.quarter_turns))
+        image = self.orientation.apply(to_rgb(frame, self.colour, round(frame.width * self.stretch)))
         if (image.shape[1], image.shape[0]) != self.size:
             got = f"{image.shape[1]}x{image.shape[0]}"
             raise FourfoldError(f"{self.path} changes size from {self.size[0]}x{self.size[1]} to {got} on the way: cut it where it changes")
         return image
 
 
+def deinterlaced(frames: Iterable[Any], stream: Any) -> Iterator[Any]:
+    """Interlaced frames as whole pictures of the moment of their first field, as many as there are; the others as they are.
+
+    FFmpeg's `bwdif` (the BBC's w3fdif with yadif's motion checks) fills the missing lines from the neighbouring fields.
+    """
+    import av.filter
+
+    graph = av.filter.Graph()
+    source, weave, sink = graph.add_buffer(template=stream), graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+    source.link_to(weave)
+    weave.link_to(sink)
+    graph.configure()
+    for frame in chain(frames, (None,)):
+        source.push(frame)
+        while True:
+            try:
+                yield sink.pull()
+            except (BlockingIOError, EOFError):  # it waits for more, or has given all
+                break
+
+
 def open_video(path: Path) -> VideoFile:
-    """What a video file holds, from its index and its first frame; nothing else is decoded.
+    """What a video file holds, from its index and its first frames; nothing else is decoded.
 
     FourfoldError if it is not a video, or if it breaks off before the end that its header promises.
     """
     import av.error
 
-    with _open(path) as container:
-        stream = container.streams.video[0]
+    with open_container(path) as container:
+        films = film_streams(container)
+        others = [container.streams[n].codec_context for n in films[1:]]
+        left_out = tuple(f"{c.width}x{c.height}" for c in others)
+        has_audio = bool(container.streams.audio)
+    with open_container(path) as container:
+        stream = container.streams[films[0]]
+        looked_at, why = [], ""
         try:
-            first = next(container.decode(stream), None)
-        except av.error.FFmpegError as error:
-            raise FourfoldError(f"{path} has no frame that can be decoded ({error.strerror}): convert it to MP4 (H.264) first") from error
-        if first is None:
-            raise FourfoldError(f"{path} has no frame that can be decoded: convert it to MP4 (H.264) first")
-        turns = round(float(getattr(first, "rotation", 0)) / 90.0) % 4
-        aspect = stream.sample_aspect_ratio
-        stretch = float(aspect) if aspect else 1.0
-        width, height = round(first.width * stretch), first.height
-        pixel_format, has_audio = first.format.name, bool(container.streams.audio)
-    size = (height, width) if turns % 2 else (width, height)
-    times = _times(path)
-    return VideoFile(path, size, turns, stretch, times - times[0], float(times[0]), has_audio, pixel_format)
+            looked_at.extend(islice(container.decode(stream), LOOKED_AT))
+        except av.error.FFmpegError as error:  # one behind the first is told with its number when the film is read
+            why = f" ({error.strerror})"
+        if not looked_at:
+            raise FourfoldError(f"{path} has no frame that can be decoded{why}: convert it to MP4 (H.264) first")
+        first, aspect = looked_at[0], stream.sample_aspect_ratio
+        matrix = next((bytes(s) for s in first.side_data if s.type.name == "DISPLAYMATRIX"), b"")
+        orientation = Orientation.from_display_matrix(matrix)
+        stretch = float(aspect) if aspect and 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL else 1.0
+        size = orientation.size((round(first.width * stretch), first.height))
+        interlaced = any(frame.interlaced_frame for frame in looked_at)
+        colour, pixel_format = colour_of(first), first.format.name
+    times = shown_times(path, films[0])
+    return VideoFile(
+        path,
+        size,
+        orientation,
+        stretch,
+        colour,
+        interlaced,
+        films[0],
+        left_out,
+        times - times[0],
+        float(times[0]),
+        has_audio,
+        pixel_format,
+    )
 
 
 def is_video(path: Path) -> bool:
     """Whether the name is a video's."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _times(path: Path) -> NDArray[np.float64]:
-    """(N,) seconds, on the file's clock, of the frames that will be shown, from the packets alone where they say it, else by decoding once."""
-    import av.error
-
-    shown, whole = [], 0
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        known = any(name in INDEXED for name in container.format.name.split(","))
-        promised, base = stream.frames, float(stream.time_base or 1 / 90000)
-        try:
-            for packet in container.demux(stream):
-                if packet.size == 0:
-                    continue
-                whole += not packet.is_corrupt
-                if packet.is_discard or packet.is_corrupt:
-                    continue
-                # A file cut without re-encoding may begin with pictures that cannot be decoded.
-                known = known and packet.pts is not None and (bool(shown) or packet.is_keyframe)
-                shown.append(packet.pts)
-        except av.error.FFmpegError as error:
-            raise FourfoldError(f"{path} is damaged after {whole} frames ({error.strerror}): copy the file again or cut it to length") from error
-    if promised and whole < promised:
-        raise FourfoldError(f"{path} breaks off: {whole} of its {promised} frames can be read; copy the file again or cut it to length")
-    if not known or len(set(shown)) != len(shown):
-        shown = _decoded_pts(path)
-    return np.sort(np.array(shown, dtype=np.float64)) * base
-
-
-def _decoded_pts(path: Path) -> list[float]:
-    """Presentation times, in time base units, found by decoding; evenly spaced where the file has none."""
-    import av.error
-
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        try:
-            found = [frame.pts for frame in container.decode(stream)]
-        except av.error.FFmpegError as error:
-            raise FourfoldError(f"{path} is damaged ({error.strerror}): copy the file again or convert it to MP4 (H.264)") from error
-        step = 1.0 / float((stream.average_rate or 30) * (stream.time_base or 1))
-    if any(p is None for p in found) or np.any(np.diff(np.array(found, dtype=np.float64)) <= 0):
-        return [i * step for i in range(len(found))]
-    return [float(p) for p in found]
-
-
-def _open(path: Path) -> Any:
-    import av
-    import av.error
-
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, ValueError) as error:
-        raise FourfoldError(f"{path} is not a video that can be opened: it is damaged, incomplete or another kind of file") from error
-    if not container.streams.video:
-        container.close()
-        raise FourfoldError(f"{path} has no pictures in it, only other streams: give a video")
-    return container

@@ -40,6 +40,7 @@ def capture_facts(capture: Capture) -> dict[str, Any]:
         "seconds": float(capture.timestamps[-1]),
         "metric": capture.metric,
         **{k: v for k, v in capture.facts.items() if isinstance(v, str | int | float | bool)},
+        "notes": list(capture.facts.get("notes", ())),
     }
 
 

@@ -123,7 +123,8 @@ def duration(seconds: float) -> str:
 
 def _advice(report: Mapping[str, Any]) -> str:
     said = [f"<li>{html.escape(s)}</li>" for s in report["advice"]]
-    said += [f'<li class="soft">{html.escape(s)}</li>' for s in report["fallbacks"] if s not in report["advice"]]
+    also = [*report["capture"].get("notes", ()), *report["fallbacks"]]
+    said += [f'<li class="soft">{html.escape(s)}</li>' for s in dict.fromkeys(also) if s not in report["advice"]]
     return f"<ul>{''.join(said)}</ul>" if said else "<p>Nothing weak was noticed.</p>"
 
 

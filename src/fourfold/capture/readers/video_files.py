@@ -112,7 +112,7 @@ def video_facts(videos: Sequence[VideoFile]) -> dict[str, object]:
     return {
         "fps": round(first.fps, 4),
         "variable_frame_rate": any(v.variable_rate for v in videos),
-        "rotation_degrees": (-90 * first.quarter_turns) % 360,
+        "rotation_degrees": first.orientation.degrees,
         "pixel_format": first.pixel_format,
         "has_audio": all(v.has_audio for v in videos),
     }

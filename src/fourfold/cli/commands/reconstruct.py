@@ -79,7 +79,7 @@ def show_run(value: dict) -> None:
     for name, row in (("this scene", heldout), ("static 3D", static), ("nearest frame", nearest)):
         figures = "  ".join(f"{k} {row[k]:.2f}" for k in ("psnr", "psnr_dynamic", "psnr_static", "ssim") if row.get(k) is not None)
         print(f"  {name:<14} {figures or 'not measured'}")
-    for sentence in dict.fromkeys([*value["advice"], *value["fallbacks"]]):
+    for sentence in dict.fromkeys([*value["advice"], *value["capture"].get("notes", ()), *value["fallbacks"]]):
         print(f"  - {sentence}")
     root = value["run"]
     print(f"report  {root}/report.html\nplayer  {root}/player.html\nvideo   {value['video']}")
