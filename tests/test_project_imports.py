@@ -14,6 +14,7 @@ RANKS = {
     "errors": 0,
     "notices": 0,
     "files": 1,
+    "untrusted": 1,
     "geometry": 2,
     "kernels": 2,
     "capture": 3,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -17,9 +16,12 @@ from safetensors.numpy import load_file, save_file
 from fourfold.errors import FourfoldError
 from fourfold.files import check_undamaged, reseal, write_json
 from fourfold.geometry.camera import Camera
+from fourfold.untrusted.arrays import load_array
+from fourfold.untrusted.records import Record, load_record
 
 CameraSource = Literal["given", "estimated", "rotation", "fixed", "unknown"]
 SCHEMA = 1
+LARGEST_SIDE = 100_000  # pixels; a file that states a longer image is damaged
 
 
 @dataclass(frozen=True)
@@ -161,19 +163,16 @@ class Capture:
         root = Path(root)
         again = "run the same `fourfold prepare` or `fourfold reconstruct` again, which makes it anew"
         try:
-            header = json.loads((root / "capture.json").read_text())
+            if not (root / "capture.json").is_file():
+                raise FileNotFoundError(root)
+            header = load_record(root / "capture.json")
             check_undamaged(root, again)
-            if header["schema"] != SCHEMA:
-                raise FourfoldError(f"{root}/capture.json has schema {header['schema']}, this version reads {SCHEMA}: prepare the capture again")
-            arrays = load_file(root / "cameras.safetensors")
-            flags = {k: arrays[k].astype(bool) for k in ("present", "train", "heldout")}
-            numbers = {k: arrays[k] for k in ("K", "world_to_camera", "timestamps", "sizes")}
-            numbers["focal_hint"] = arrays.get("focal_hint", np.zeros(0))  # older captures have none
-            words = {k: header[k] for k in ("cameras", "metric", "name", "facts")}
-            return Capture(root=root, **numbers, **flags, **words, view_names=tuple(header["view_names"]))
+            if (schema := header.value.get("schema")) != SCHEMA:
+                raise FourfoldError(f"{root}/capture.json has schema {schema}, this version reads {SCHEMA}: prepare the capture again")
+            return _from_files(root, header, load_file(root / "cameras.safetensors"))
         except FileNotFoundError as error:
             raise FourfoldError(f"{root} holds no prepared capture: run `fourfold prepare` or `fourfold reconstruct` first") from error
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        except (ValueError, TypeError, OSError, SafetensorError) as error:
             raise FourfoldError(f"the prepared capture in {root} is damaged ({error}): {again}") from error
 
     def _array(self, kind: str, view: int) -> NDArray[Any] | None:
@@ -188,7 +187,39 @@ class Capture:
         return None if array is None else array[index]
 
 
+def _from_files(root: Path, header: Record, arrays: dict[str, NDArray[Any]]) -> Capture:
+    """The capture that header and arrays describe. FourfoldError if they do not agree with each other."""
+    names = header.listed("view_names")
+    views, times = len(names), len(arrays["timestamps"]) if arrays.get("timestamps", np.zeros(())).ndim else 0
+    shapes = {"K": (views, times, 3, 3), "world_to_camera": (views, times, 4, 4), "timestamps": (times,), "sizes": (views, 2)}
+    shapes |= dict.fromkeys(("present", "train", "heldout"), (views, times))
+    wrong = next((k for k, shape in shapes.items() if k not in arrays or arrays[k].shape != shape), None)
+    source = header.text("cameras")
+    if wrong or not (views and times) or not all(isinstance(n, str) for n in names) or source not in get_args(CameraSource):
+        told = f"its {wrong} is not of {views} views and {times} moments" if wrong else "it names views or cameras that cannot be"
+        raise FourfoldError(f"the prepared capture in {root} is damaged ({told}): delete it and prepare it again")
+    sizes, at = arrays["sizes"].astype(np.int64), arrays["timestamps"].astype(np.float64)
+    if not (np.isfinite(at).all() and (np.diff(at) > 0).all() and (sizes > 0).all() and (sizes <= LARGEST_SIDE).all()):
+        raise FourfoldError(f"the prepared capture in {root} is damaged (its times or sizes are not increasing or not above 0): prepare it again")
+    return Capture(
+        root=root,
+        K=arrays["K"],
+        world_to_camera=arrays["world_to_camera"],
+        timestamps=at,
+        sizes=sizes,
+        present=arrays["present"].astype(bool),
+        train=arrays["train"].astype(bool),
+        heldout=arrays["heldout"].astype(bool),
+        cameras=cast(CameraSource, source),
+        metric=bool(header.value.get("metric", False)),
+        name=header.text("name"),
+        view_names=tuple(names),
+        facts=header.record("facts").value,
+        focal_hint=arrays.get("focal_hint", np.zeros(0)),  # older captures have none
+    )
+
+
 @lru_cache(maxsize=1024)
 def _open_array(path: Path, inode: int, changed: int) -> NDArray[Any]:
     """The array in `path`; a file that took its place (another inode or time of change) is opened anew."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return load_array(path, mapped=True)

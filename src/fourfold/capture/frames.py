@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from fourfold.capture.deep_images import DEEP_SUFFIXES, deep_image, grey_sixteen, white_of
 from fourfold.capture.orientation import UPRIGHT, Orientation
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.arrays import archive_names, load_archive, load_array
+from fourfold.untrusted.images import opened_image
 
 EXIF_ORIENTATION = 0x0112
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -94,13 +96,15 @@ class ArrayFrames:
         """The frames `indices`, copied out of the file one after the other."""
         array = self._open()
         for index in indices:
+            if index >= len(array):
+                raise FourfoldError(f"{self.path} holds {len(array)} frames, frame {index} is asked for: prepare the capture again")
             yield np.array(array[index])
 
     def _open(self) -> NDArray[Any]:
-        try:
-            return np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise FourfoldError(f"{self.path} cannot be read as an array ({error}): prepare the capture again") from error
+        array = load_array(self.path, mapped=True)
+        if array.ndim not in (3, 4) or 0 in array.shape:
+            raise FourfoldError(f"{self.path} has the shape {array.shape}, expected frames of rows and columns: prepare the capture again")
+        return array
 
 
 def image_files(paths: Sequence[Path]) -> FrameFiles:
@@ -130,16 +134,16 @@ def image_size(path: Path) -> tuple[int, int]:
     """Upright width and height of an image file, from its header."""
     if path.suffix.lower() in DEEP_SUFFIXES and (deep := deep_image(path, None)) is not None:  # Pillow opens not all of them
         return image_orientation(path).size((deep.shape[1], deep.shape[0]))
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return _orientation(image, path).size(image.size)
 
 
 def image_orientation(path: Path) -> Orientation:
     """How the stored pixels of an image file are turned to stand upright; as they are where Pillow cannot open it."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             return _orientation(image, path)
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
+    except FourfoldError:
         return UPRIGHT
 
 
@@ -158,7 +162,7 @@ def load_image(path: Path, white: float | None = None) -> NDArray[np.uint8]:
     deep = deep_image(path, white)
     if deep is not None:
         return image_orientation(path).apply(deep)
-    with _opened(path) as opened:
+    with opened_image(path) as opened:
         try:
             image = ImageOps.exif_transpose(opened)
             if image.mode in ("I;16", "I;16B", "I"):
@@ -171,7 +175,7 @@ def load_image(path: Path, white: float | None = None) -> NDArray[np.uint8]:
 
 def load_mask(path: Path) -> NDArray[np.int8]:
     """An object mask file as int8 (H, W): +1 where any channel is above 0, else -1. Palette images use their index."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         try:
             values = np.asarray(image)
         except (OSError, SyntaxError, ValueError) as error:
@@ -189,18 +193,26 @@ def load_valid(path: Path) -> NDArray[np.uint8]:
 
 def load_depth(path: Path, scale: float) -> NDArray[np.float32]:
     """A depth file (`.npy`, `.npz` with one array, or a 16-bit image) times `scale` as float32 (H, W); non-finite and negative values become 0."""
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                values = archive[archive.files[0]]
-        else:
-            with _opened(path) as image:
-                values = np.asarray(image)
-    except (OSError, ValueError, IndexError) as error:
-        raise FourfoldError(f"{path} cannot be read as depth ({error}): replace or remove it") from error
-    depth = np.squeeze(values).astype(np.float32) * scale
+    if path.suffix == ".npy":
+        values = load_array(path)
+    elif path.suffix == ".npz":
+        names = archive_names(path)
+        if not names:
+            raise FourfoldError(f"{path} holds no array: replace or remove it")
+        values = load_archive(path, {names[0]: None})[names[0]]
+    else:
+        with opened_image(path, "depth") as image:
+            values = np.asarray(image)
+    return depth_map(values, scale, path)
+
+
+def depth_map(values: NDArray[Any], scale: float, what: object) -> NDArray[np.float32]:
+    """`values` times `scale` as float32 (H, W); non-finite and negative values become 0. FourfoldError if they are not rows and columns."""
+    image = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values[0] if values.ndim == 3 and values.shape[0] == 1 else values
+    if image.ndim != 2 or 0 in image.shape:
+        raise FourfoldError(f"{what} has the shape {values.shape}, expected one number per pixel: replace or remove it")
+    with np.errstate(over="ignore"):
+        depth = image.astype(np.float32) * np.float32(scale)
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
 
 
@@ -215,10 +227,3 @@ def images_in(folder: Path) -> list[Path]:
         return []
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and p.is_file()]
     return sorted(found, key=lambda p: natural(p.name))
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FourfoldError(f"{path} cannot be read as an image: replace or remove it") from error

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.capture import CameraSource
+from fourfold.capture.capture import LARGEST_SIDE, CameraSource
 from fourfold.capture.frames import FrameList
 from fourfold.capture.lens import STRAIGHT, Lens
 from fourfold.errors import FourfoldError
@@ -162,7 +162,12 @@ def intrinsics(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64
 
 
 def scale_intrinsics(K: NDArray[np.float64], old: tuple[float, float], new: tuple[float, float]) -> NDArray[np.float64]:
-    """(..., 3, 3) intrinsics after resizing from `old` to `new` (width, height); exact for pixel centres at +0.5."""
+    """(..., 3, 3) intrinsics after resizing from `old` to `new` (width, height); exact for pixel centres at +0.5.
+
+    FourfoldError if the `old` size, which a camera file states, is none.
+    """
+    if not (0 < old[0] <= LARGEST_SIDE and 0 < old[1] <= LARGEST_SIDE):
+        raise FourfoldError(f"a camera is for images of {old[0]:g}x{old[1]:g} pixels, the images have {new[0]:g}x{new[1]:g}: correct the camera file")
     return K * np.array([new[0] / old[0], new[1] / old[1], 1.0], dtype=np.float64)[:, None]
 
 
@@ -213,6 +218,18 @@ def _moments(view: ViewSource, keep: NDArray[np.int64]) -> ViewSource:
     )
 
 
+def nearest_rotation(matrix: NDArray[np.float64], where: str) -> NDArray[np.float64]:
+    """The (3, 3) rotation nearest to `matrix`. FourfoldError if it is not close to one, or mirrors."""
+    if np.abs(matrix).max() > 10.0:
+        raise FourfoldError(f"{where} has a rotation that is not one (its entries reach {np.abs(matrix).max():.3g}): correct the camera file")
+    left, singular, right = np.linalg.svd(matrix)
+    if np.abs(singular - 1).max() > 0.02:
+        raise FourfoldError(f"{where} has a rotation that is not one (singular values {np.round(singular, 3).tolist()}): correct the camera file")
+    if np.linalg.det(matrix) < 0:
+        raise FourfoldError(f"{where} has mirrored axes (determinant -1, a left-handed frame): turn one axis round when the cameras are exported")
+    return left @ right
+
+
 def check_cameras(source: Source) -> Source:
     """`source` with its rotations made exactly orthonormal.
 
@@ -234,8 +251,5 @@ def _check_view(view: ViewSource, source: Source) -> ViewSource:
             raise FourfoldError(f"{where} holds a number that is not finite: correct the camera file or remove it to have cameras estimated")
         if not (K[0, 0] > 0 and K[1, 1] > 0):
             raise FourfoldError(f"{where} has a focal length of {K[0, 0]:.4g}, {K[1, 1]:.4g} pixels: expected positive numbers")
-        left, singular, right = np.linalg.svd(pose[:3, :3])
-        if np.abs(singular - 1).max() > 0.02 or np.linalg.det(pose[:3, :3]) < 0:
-            raise FourfoldError(f"{where} has a rotation that is not one (singular values {np.round(singular, 3).tolist()}): correct the camera file")
-        poses[index, :3, :3] = left @ right
+        poses[index, :3, :3] = nearest_rotation(pose[:3, :3], where)
     return replace(view, world_to_camera=poses)

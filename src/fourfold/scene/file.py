@@ -61,7 +61,7 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
         raise FourfoldError(f"there is no scene at {path}: run `fourfold reconstruct` or `fourfold train` first") from error
     except KeyError as error:
         raise FourfoldError(f"{path} is a safetensors file but not a Fourfold scene: give the `scene.safetensors` of a run") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise FourfoldError(f"the scene {path} is damaged ({error}): copy it again or train it again") from error
     if not isinstance(header, dict):
         raise FourfoldError(f"the scene {path} is damaged (its header is no object): copy it again or train it again")
@@ -78,7 +78,7 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
             up=_tuple(header["up"]),
             near=float(header["near"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise FourfoldError(f"the scene {path} is damaged (its header lacks or misplaces {error}): copy it again or train it again") from error
 
 

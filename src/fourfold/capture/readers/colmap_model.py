@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.capture import LARGEST_SIDE
 from fourfold.capture.lens import STRAIGHT, Lens, fisheye, pinhole
 from fourfold.capture.source import intrinsics, world_to_camera_of
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.files import read_bytes, read_text
 
+MOST_BINARY = 1 << 30  # bytes; a model lists every point of every image
 _Meaning = Callable[[Sequence[float]], tuple[tuple[float, float, float, float], Lens]]
 
 # By COLMAP's model number: name, number of parameters, and (fx, fy, cx, cy) with the lens they mean.
@@ -69,13 +72,16 @@ def load_images(folder: Path) -> list[ModelImage]:
         path = folder / f"images{suffix}"
         rows = _images_binary(path) if suffix == ".bin" else _images_text(path)
         return [ModelImage(name, cameras[camera], world_to_camera_of(rotation_of(q), np.array(t))) for name, camera, q, t in rows]
-    except (struct.error, ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
+    except (struct.error, ValueError, IndexError, KeyError, OverflowError) as error:
         raise FourfoldError(f"{path} cannot be read as a COLMAP model ({type(error).__name__}: {error}): export it again") from error
 
 
 def rotation_of(quat_wxyz: Sequence[float]) -> NDArray[np.float64]:
-    """(3, 3) rotation of a quaternion of any length above 0."""
-    w, x, y, z = np.asarray(quat_wxyz, dtype=np.float64) / np.linalg.norm(quat_wxyz)
+    """(3, 3) rotation of a quaternion of any length. ValueError if it has none."""
+    length = float(np.linalg.norm(quat_wxyz))
+    if not 1e-9 < length < 1e9:
+        raise ValueError(f"a rotation of length {length:g}")
+    w, x, y, z = np.asarray(quat_wxyz, dtype=np.float64) / length
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -91,14 +97,18 @@ _Row = tuple[str, int, Sequence[float], Sequence[float]]
 def _camera(model: int, size: tuple[int, int], parameters: Sequence[float], path: Path) -> ModelCamera:
     if model not in MODELS:
         raise FourfoldError(f"{path} has a camera of model number {model}: undistort the images with COLMAP first")
+    if len(parameters) != MODELS[model][1] or not np.isfinite(parameters).all():
+        raise FourfoldError(f"{path} has a {MODELS[model][0]} camera with the parameters {list(parameters)}: expected {MODELS[model][1]} numbers")
+    if not (0 < size[0] <= LARGEST_SIDE and 0 < size[1] <= LARGEST_SIDE):
+        raise FourfoldError(f"{path} has a camera of {size[0]}x{size[1]} pixels: export the model again")
     focal_center, lens = MODELS[model][2](parameters)
     return ModelCamera(size, intrinsics(*focal_center), lens)
 
 
 def _cameras_binary(path: Path) -> dict[int, ModelCamera]:
-    data, cameras = path.read_bytes(), {}
+    data, cameras = read_bytes(path, MOST_BINARY), {}
     (count,), at = struct.unpack_from("<Q", data), 8
-    for _ in range(count):
+    for _ in range(_possible(count, data, 32)):
         number, model, width, height = struct.unpack_from("<iiQQ", data, at)
         at += 24
         parameters = struct.unpack_from(f"<{MODELS[model][1] if model in MODELS else 0}d", data, at)
@@ -108,20 +118,29 @@ def _cameras_binary(path: Path) -> dict[int, ModelCamera]:
 
 
 def _images_binary(path: Path) -> list[_Row]:
-    data, rows = path.read_bytes(), []
+    data, rows = read_bytes(path, MOST_BINARY), []
     (count,), at = struct.unpack_from("<Q", data), 8
-    for _ in range(count):
+    for _ in range(_possible(count, data, 73)):
         _, *pose, camera = struct.unpack_from("<i7di", data, at)
         end = data.index(b"\0", at + 64)
         rows.append((data[at + 64 : end].decode(), camera, pose[:4], pose[4:]))
         (points,) = struct.unpack_from("<Q", data, end + 1)
         at = end + 9 + 24 * points
+        if at > len(data):
+            raise ValueError(f"cut short: an image states {points} points and the file ends before")
     return rows
+
+
+def _possible(count: int, data: bytes, least: int) -> int:
+    """`count` entries of `least` bytes or more. ValueError if the file cannot hold as many."""
+    if count * least > len(data):
+        raise ValueError(f"cut short: it states {count} entries and has {len(data)} bytes")
+    return count
 
 
 def _cameras_text(path: Path) -> dict[int, ModelCamera]:
     numbers, cameras = {name: number for number, (name, _, _) in MODELS.items()}, {}
-    for words in (line.split() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")):
+    for words in (line.split() for line in read_text(path, MOST_BINARY).splitlines() if line.strip() and not line.startswith("#")):
         if words[1] not in numbers:
             raise FourfoldError(f"{path} has a camera of model {words[1]}: undistort the images with COLMAP first")
         cameras[int(words[0])] = _camera(numbers[words[1]], (int(words[2]), int(words[3])), [float(w) for w in words[4:]], path)
@@ -129,7 +148,7 @@ def _cameras_text(path: Path) -> dict[int, ModelCamera]:
 
 
 def _images_text(path: Path) -> list[_Row]:
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in read_text(path, MOST_BINARY).splitlines() if not line.startswith("#")]
     while lines and not lines[0].strip():
         lines.pop(0)
     rows = []

@@ -19,6 +19,7 @@ from fourfold.capture.readers.video_files import common_times, start_offsets, vi
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, world_to_camera_of
 from fourfold.capture.video import VideoFile, open_video
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.files import read_text
 
 CALIBRATION = "trajectory/gopro_calibs.csv"
 VIDEOS = "frame_aligned_videos"
@@ -53,9 +54,8 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
 def _rows(path: Path) -> dict[str, dict[str, str]]:
     """Lines of the calibration file by camera name."""
     try:
-        with path.open(newline="") as file:
-            rows = {row["cam_uid"]: row for row in csv.DictReader(file)}
-    except (KeyError, csv.Error, UnicodeDecodeError) as error:
+        rows = {row["cam_uid"]: row for row in csv.DictReader(read_text(path).splitlines())}
+    except (KeyError, csv.Error) as error:
         raise FourfoldError(f"{path} cannot be read as a calibration ({type(error).__name__}: {error}): download it again") from error
     if not rows:
         raise FourfoldError(f"{path} holds no camera: download it again")
@@ -66,8 +66,8 @@ def _first_frame(root: Path) -> int:
     path = next((root / name for name in FIRST_FRAME if (root / name).is_file()), None)
     if path is None:
         return 0
-    words = path.read_text().split()
-    if not words or not words[0].isdigit():
+    words = read_text(path).split()
+    if not words or not words[0].isascii() or not words[0].isdigit() or len(words[0]) > 9:
         raise FourfoldError(f"{path} does not begin with the number of the first frame: correct or remove it")
     return int(words[0])
 
@@ -79,7 +79,7 @@ def _view(name: str, row: dict[str, str], video: VideoFile, which: np.ndarray, r
         quat_xyzw = [float(row[f"q{axis}_world_cam"]) for axis in "xyzw"]
         centre = np.array([float(row[f"t{axis}_world_cam"]) for axis in "xyz"])
         rotation = Rotation.from_quat(quat_xyzw).as_matrix().T
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FourfoldError(f"{root / CALIBRATION}: camera {name} has no usable calibration ({type(error).__name__}: {error})") from error
     K = scale_intrinsics(intrinsics(fx, fy, cx + 0.5, cy + 0.5), size, video.size)
     pose = world_to_camera_of(rotation, -rotation @ centre)

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.capture import LARGEST_SIDE
 from fourfold.capture.frames import image_files, images_in
 from fourfold.capture.readers.image_folder import DEFAULT_FPS, IMAGE_FOLDERS, folders_in, matched_masks
 from fourfold.capture.readers.video_files import common_times, start_offsets, video_facts, videos_in
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics
 from fourfold.capture.video import open_video
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.arrays import load_array
 
 Array = NDArray[np.float64]
 HELDOUT_NAME = re.compile(r"v(\d+)_t(\d+)")
@@ -39,20 +41,21 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
 
 def load_poses(path: Path) -> tuple[Array, Array, tuple[int, int]]:
     """K (N, 3, 3), world_to_camera (N, 4, 4) and the image size they are for. FourfoldError if the file is not an (N, 17) array of finite numbers."""
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FourfoldError(f"{path} cannot be read as an array ({error}): give LLFF's (N, 17) poses") from error
-    if rows.ndim != 2 or rows.shape[1] not in (15, 17):
+    rows = load_array(path).astype(np.float64)
+    if rows.ndim != 2 or rows.shape[1] not in (15, 17) or not len(rows):
         raise FourfoldError(f"{path} has shape {rows.shape}: expected (N, 17), a 3x5 matrix and two bounds per camera")
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise FourfoldError(f"{path} holds a number that is not finite in row {bad}: correct it, or remove the file to have cameras estimated")
-    matrices = rows[:, :15].reshape(-1, 3, 5).astype(np.float64)
+    matrices = rows[:, :15].reshape(-1, 3, 5)
+    if bad := [i for i, m in enumerate(matrices) if not 1e-6 < abs(np.linalg.det(m[:, :3])) < 1e6]:
+        raise FourfoldError(f"{path}: row {bad[0]} holds no rotation: correct it, or remove the file to have cameras estimated")
     to_world = np.tile(np.eye(4), (len(rows), 1, 1))
     to_world[:, :3, 0], to_world[:, :3, 1], to_world[:, :3, 2] = matrices[:, :, 1], matrices[:, :, 0], -matrices[:, :, 2]
     to_world[:, :3, 3] = matrices[:, :, 3]
     height, width = matrices[0, :2, 4]
+    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+        raise FourfoldError(f"{path} is for images of {width:g}x{height:g} pixels: correct the fifth column of its first row")
     K = np.stack([intrinsics(m[2, 4], m[2, 4], m[1, 4] / 2, m[0, 4] / 2) for m in matrices])
     return K, np.linalg.inv(to_world).astype(np.float64), (round(float(width)), round(float(height)))
 

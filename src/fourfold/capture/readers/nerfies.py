@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from fourfold.capture.frames import depth_files, image_files, images_in, load_depth, mask_files
 from fourfold.capture.lens import Lens, pinhole
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
-from fourfold.capture.readers.json_file import entry, load, numbers
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, unknown_cameras, world_to_camera_of
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.files import is_file
+from fourfold.untrusted.records import Record, as_record, load_record
 
 MASK_FOLDER = "flow3d_preprocessed/track_anything"  # Shape of Motion's additions
 MILLIMETRES_ABOVE = 50.0  # a median depth beyond 50 is not metres in a hand-held capture
@@ -54,8 +55,8 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     if not listed:
         raise FourfoldError(f"{root / 'rgb' / scale} holds none of the images that the splits name: complete the download")
     times = np.array(sorted({found.moments[i][1] for i in listed}))
-    extra = load(root / "extra.json") if (root / "extra.json").is_file() else {}
-    fps = options.fps or float(extra.get("fps", DEFAULT_FPS))
+    extra = load_record(root / "extra.json") if (root / "extra.json").is_file() else Record({}, str(root))
+    fps = options.fps or extra.positive("fps", DEFAULT_FPS)
     cameras = sorted({found.moments[i][0] for i in listed})
     views = [_view(found, camera, [i for i in listed if found.moments[i][0] == camera], times) for camera in cameras]
     protocol = "the validation split" if any(v.heldout.any() for v in views) else None
@@ -77,23 +78,30 @@ def _images(root: Path) -> tuple[str, dict[str, Path]]:
 
 def _moments(root: Path) -> dict[str, tuple[int, int]]:
     """Id -> (camera number, number of the moment), from `metadata.json`."""
-    metadata = load(root / "metadata.json")
-    return {
-        i: (int(m.get("camera_id", 0)), int(entry(m, "warp_id" if "warp_id" in m else "time_id", root / "metadata.json")))
-        for i, m in metadata.items()
-    }
+    metadata, moments = load_record(root / "metadata.json"), {}
+    for name, value in metadata.value.items():
+        record = as_record(value, f"{metadata.where}: {name}")
+        moments[name] = record.whole("camera_id", 0), record.whole("warp_id" if record.has("warp_id") else "time_id")
+    return moments
 
 
 def _splits(root: Path) -> tuple[list[str], list[str]]:
     """Ids to train on and ids to hold out."""
     if (root / "splits" / "train.json").is_file():
-        train = list(entry(load(root / "splits" / "train.json"), "frame_names", root / "splits" / "train.json"))
+        train = _ids(load_record(root / "splits" / "train.json"), "frame_names")
         val = root / "splits" / "val.json"
-        return train, list(entry(load(val), "frame_names", val)) if val.is_file() else []
-    dataset = load(root / "dataset.json")
-    train = list(dataset.get("train_ids") or entry(dataset, "ids", root / "dataset.json"))
-    held = [i for i in dataset.get("val_ids", []) if i not in set(train)]
+        return train, _ids(load_record(val), "frame_names") if val.is_file() else []
+    dataset = load_record(root / "dataset.json")
+    train = _ids(dataset, "train_ids" if dataset.value.get("train_ids") else "ids")
+    held = [i for i in (_ids(dataset, "val_ids") if dataset.has("val_ids") else []) if i not in set(train)]
     return train, held
+
+
+def _ids(record: Record, key: str) -> list[str]:
+    listed = record.listed(key)
+    if any(not isinstance(i, str) for i in listed):
+        raise FourfoldError(f"{record.where}: {key} holds something that is not the name of an image: correct it")
+    return listed
 
 
 def _view(found: _Found, camera: int, ids: list[str], times: NDArray[np.int64]) -> ViewSource:
@@ -124,16 +132,14 @@ def _view(found: _Found, camera: int, ids: list[str], times: NDArray[np.int64]) 
 
 def load_camera(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64], Lens]:
     """K (3, 3) for an image of `size`, world_to_camera (4, 4) and the lens of one camera file."""
-    record = load(path)
-    rotation = numbers(entry(record, "orientation", path), (3, 3), f"{path}: orientation")
-    position = numbers(entry(record, "position", path), (3,), f"{path}: position")
-    focal = float(entry(record, "focal_length", path))
-    center = numbers(entry(record, "principal_point", path), (2,), f"{path}: principal_point")
-    full = numbers(entry(record, "image_size", path), (2,), f"{path}: image_size")
-    focal_y = focal * float(record.get("pixel_aspect_ratio", 1.0))
+    record = load_record(path)
+    rotation, position = record.array("orientation", (3, 3)), record.array("position", (3,))
+    focal, center, full = record.number("focal_length"), record.array("principal_point", (2,)), record.array("image_size", (2,))
+    focal_y = focal * record.number("pixel_aspect_ratio", 1.0)
     K = scale_intrinsics(intrinsics(focal, focal_y, center[0], center[1]), (float(full[0]), float(full[1])), size)
-    k1, k2, k3 = (*map(float, record.get("radial_distortion", ())), 0.0, 0.0, 0.0)[:3]
-    p1, p2 = (*map(float, record.get("tangential_distortion", record.get("tangential", ()))), 0.0, 0.0)[:2]
+    k1, k2, k3 = (*record.values("radial_distortion"), 0.0, 0.0, 0.0)[:3]
+    tangential = record.first("tangential_distortion", "tangential")
+    p1, p2 = (*(record.values(tangential) if tangential else ()), 0.0, 0.0)[:2]
     return K, world_to_camera_of(rotation, -rotation @ position), pinhole(k1, k2, p1, p2, k3)
 
 
@@ -145,7 +151,7 @@ def depth_unit(paths: Sequence[Path]) -> float:
 
 
 def _beside(stem: Path, suffixes: Sequence[str]) -> Path | None:
-    return next((p for s in suffixes if (p := stem.with_name(stem.name + s)).is_file()), None)
+    return next((p for s in suffixes if is_file(p := stem.with_name(stem.name + s))), None)
 
 
 READER = Reader("DyCheck / Nerfies", 10, recognises, read)

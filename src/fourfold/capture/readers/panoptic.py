@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from fourfold.capture.frames import image_files, mask_files, natural
-from fourfold.capture.readers.json_file import entry, load, numbers
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, scale_intrinsics, unknown_cameras
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.files import below, is_file
+from fourfold.untrusted.records import as_list, load_record, numbers, whole
 
 FPS = 30.0
 
@@ -52,22 +53,25 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
 
 def _collect(root: Path, name: str, heldout: bool, cameras: dict[str, _Camera]) -> tuple[tuple[int, int], int]:
     path = root / name
-    meta = load(path)
-    files, K, poses, numbers_of = (entry(meta, key, path) for key in ("fn", "k", "w2c", "cam_id"))
+    meta = load_record(path)
+    files, K, poses, numbers_of = (meta.listed(key) for key in ("fn", "k", "w2c", "cam_id"))
     if not len(files) == len(K) == len(poses) == len(numbers_of):
         raise FourfoldError(f"{path}: fn, k, w2c and cam_id list {len(files)}, {len(K)}, {len(poses)} and {len(numbers_of)} moments: they must agree")
-    for moment, (row, ks, ws, ids) in enumerate(zip(files, K, poses, numbers_of, strict=True)):
+    for moment, rows in enumerate(zip(files, K, poses, numbers_of, strict=True)):
+        row, ks, ws, ids = (as_list(r, f"{path}: {key} at moment {moment}") for key, r in zip(("fn", "k", "w2c", "cam_id"), rows, strict=True))
         if not len(row) == len(ks) == len(ws) == len(ids):
             raise FourfoldError(f"{path}: moment {moment} lists {len(row)} images for {len(ks)} intrinsics and {len(ws)} poses: they must agree")
         for file, k, w, number in zip(row, ks, ws, ids, strict=True):
-            camera = cameras.setdefault(str(number), _Camera(heldout, {}, {}, {}))
-            camera.images[moment] = root / "ims" / file
+            if not isinstance(file, str):
+                raise FourfoldError(f"{path}: moment {moment} lists {file!r}, expected the name of an image: correct it")
+            camera = cameras.setdefault(str(whole(number, f"{path}: cam_id at moment {moment}")), _Camera(heldout, {}, {}, {}))
+            camera.images[moment] = below(root / "ims", file)
             camera.K[moment], camera.world_to_camera[moment] = k, w
-    return (int(entry(meta, "w", path)), int(entry(meta, "h", path))), len(files)
+    return (meta.whole("w"), meta.whole("h")), len(files)
 
 
 def _view(root: Path, name: str, camera: _Camera, size: tuple[int, int], times: int) -> ViewSource:
-    moments = [m for m in sorted(camera.images) if camera.images[m].is_file()]
+    moments = [m for m in sorted(camera.images) if is_file(camera.images[m])]
     if not moments:
         raise FourfoldError(f"{root / 'ims' / name} holds none of the images that the meta files name: complete the download")
     K, world_to_camera = unknown_cameras(times)
@@ -78,8 +82,9 @@ def _view(root: Path, name: str, camera: _Camera, size: tuple[int, int], times: 
     frames = image_files(paths)
     which = np.full(times, -1, np.int64)
     which[moments] = np.arange(len(moments))
-    segments = [(root / "seg" / p.relative_to(root / "ims")).with_suffix(".png") for p in paths]
-    masks = [s if s.is_file() else None for s in segments]
+    inside = [p.is_relative_to(root / "ims") for p in paths]
+    segments = [(root / "seg" / p.relative_to(root / "ims")).with_suffix(".png") if i else p for p, i in zip(paths, inside, strict=True)]
+    masks = [s if i and is_file(s) else None for s, i in zip(segments, inside, strict=True)]
     return ViewSource(
         name,
         frames,

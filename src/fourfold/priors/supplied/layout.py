@@ -17,6 +17,7 @@ from fourfold.notices import fallback
 from fourfold.priors.contracts import Prior, Priors
 from fourfold.priors.providers import Provider
 from fourfold.priors.supplied.places import filmed, folders, given_folder, lone_view
+from fourfold.untrusted.arrays import archive_names, load_archive, load_array
 
 GIVEN_RANK, BESIDE_RANK = 2000, 500  # what the user named beats the capture's own, what merely lies beside it beats what is estimated
 ASPECT = 0.02  # relative difference of the side ratios above which images are of something else
@@ -80,14 +81,12 @@ def archives(capture: Capture, given: bool, keys: tuple[str, ...], names: tuple[
             if not given and folder.resolve() == Path(own).resolve().parent and not path.name.startswith(Path(own).stem):
                 continue
             try:
-                with np.load(path, allow_pickle=False) as archive:
-                    if set(keys) <= set(archive.files):
-                        return [path]
-            except (OSError, ValueError, EOFError, _bad_zip()) as error:
-                sentence = f"{path} cannot be read as .npz ({error}): write it again or remove it"
+                if set(keys) <= set(archive_names(path)):
+                    return [path]
+            except FourfoldError as error:
                 if given:
-                    raise FourfoldError(sentence) from error
-                fallback(sentence)
+                    raise
+                fallback(str(error))
     return []
 
 
@@ -99,36 +98,12 @@ def _own(capture: Capture) -> list[Path]:
 
 def arrays_of(path: Path, **shapes: tuple[int | None, ...]) -> dict[str, NDArray[Any]]:
     """Arrays of a `.npz` file. FourfoldError if one is missing, damaged, of another shape (None is any size), or holds Python objects."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in shapes}
-    except KeyError as error:
-        raise FourfoldError(f"{path} has no array {error.args[0]}: write it again") from error
-    except (OSError, ValueError, EOFError, _bad_zip()) as error:
-        raise FourfoldError(f"{path} cannot be read ({error}): write it again or remove it") from error
-    for name, shape in shapes.items():
-        check_shape(found[name], shape, f"{path}: {name}")
-    return found
+    return load_archive(path, shapes)
 
 
 def array_of(path: Path, shape: tuple[int | None, ...] | None = None) -> NDArray[Any]:
     """The array of a `.npy` file; errors as for `arrays_of`."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FourfoldError(f"{path} cannot be read as an array ({error}): write it again or remove it") from error
-    if shape is not None:
-        check_shape(array, shape, str(path))
-    return array
-
-
-def check_shape(array: NDArray[Any], shape: tuple[int | None, ...], what: str) -> None:
-    """FourfoldError unless `array` is numeric, finite where floating, and of `shape`, where None is any size."""
-    wanted = f"({', '.join('any' if n is None else str(n) for n in shape)})"
-    if array.ndim != len(shape) or any(n is not None and n != got for n, got in zip(shape, array.shape, strict=True)):
-        raise FourfoldError(f"{what} has the shape {array.shape}, expected {wanted}: it belongs to another capture or layout")
-    if array.dtype.kind not in "fiub":
-        raise FourfoldError(f"{what} holds {array.dtype}, expected numbers: write it again")
+    return load_array(path, shape)
 
 
 def finite(array: NDArray[Any], what: str) -> NDArray[Any]:
@@ -142,16 +117,10 @@ def stored_map(image: NDArray[Any], capture: Capture, view: int, what: object) -
     """A map (H, W) of labels or depth at the stored size, picked at pixel centres. FourfoldError if its sides have another ratio."""
     width, height = (int(n) for n in capture.sizes[view])
     wide, high = filmed(capture).sizes[view]
-    if image.ndim != 2 or abs(image.shape[1] * high / (image.shape[0] * wide) - 1) > ASPECT:
+    if image.ndim != 2 or 0 in image.shape or abs(image.shape[1] * high / (image.shape[0] * wide) - 1) > ASPECT:
         got = "x".join(str(n) for n in image.shape[1::-1])
         raise FourfoldError(f"{what} is {got}, the images are {wide}x{high}: it belongs to other images")
     return resized(image, (width, height), nearest=True)
-
-
-def _bad_zip() -> type[Exception]:
-    from zipfile import BadZipFile
-
-    return BadZipFile
 
 
 def recognised(capture: Capture) -> list[str]:

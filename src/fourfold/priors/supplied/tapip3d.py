@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.lift import point_spacing
 from fourfold.priors.contracts import Cameras, Depth, Provenance, Tracks3D
-from fourfold.priors.supplied.layout import Layout, archives, arrays_of, check_shape, finite
+from fourfold.priors.supplied.layout import Layout, archives, arrays_of, finite
 from fourfold.priors.supplied.megasam import depth_of
 from fourfold.priors.supplied.places import intrinsics_to_stored, lone_view
 from fourfold.priors.supplied.tapir import sigmoid
 from fourfold.priors.supplied.worlds import cameras_from, need_world, rigid
+from fourfold.untrusted.arrays import check_shape
 
 SCENE = ("depths", "intrinsics", "extrinsics")
 TRACKS = ("coords", "visibs", "extrinsics")
@@ -59,7 +60,7 @@ def read_tracks(capture: Capture, files: list[Path]) -> Tracks3D:
     path, view = files[0], lone_view(capture) or 0
     moments = np.flatnonzero(capture.present[view])
     found = arrays_of(path, coords=(len(moments), None, 3), visibs=(len(moments), None), extrinsics=(len(moments), 4, 4))
-    check_shape(found["visibs"], found["coords"].shape[:2], f"{path}: visibs")
+    check_shape(found["visibs"].shape, found["coords"].shape[:2], f"{path}: visibs")
     world = need_world(rigid(found["extrinsics"], f"{path}: extrinsics"), capture, view, path)
     count = found["coords"].shape[1]
     points = world.moved(finite(found["coords"], f"{path}: coords")).transpose(1, 0, 2)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.priors.contracts import Provenance, Tracks2D
-from fourfold.priors.supplied.layout import Layout, archives, arrays_of, check_shape, finite
+from fourfold.priors.supplied.layout import Layout, archives, finite
 from fourfold.priors.supplied.places import filmed, lone_view, to_stored
+from fourfold.untrusted.arrays import archive_names, array_shape, check_shape, load_archive
 
 NAMES = (("tracks", "visibility"), ("pred_tracks", "pred_visibility"), ("tracks", "visibilities"), ("tracks", "vis"))
 FOLDERS = ("", "cotracker", "tracks", "2d_tracks")
@@ -34,14 +35,13 @@ def find(capture: Capture, given: bool) -> list[Path]:
 def read(capture: Capture, files: list[Path]) -> Tracks2D:
     """The tracks, one per column; `query_time` is that of `queries`, else the first moment at which the point is visible."""
     path, view = files[0], lone_view(capture) or 0
-    with np.load(path, allow_pickle=False) as archive:
-        present = set(archive.files)
+    present = set(archive_names(path))
     keys = next(k for k in NAMES if set(k) <= present)
     tracks, visibility = (_unbatched(a) for a in _load(path, *keys))
     moments = np.flatnonzero(capture.present[view])
     if tracks.ndim != 3 or tracks.shape[2] not in (2, 3) or tracks.shape[0] != len(moments):
         raise FourfoldError(f"{path}: {keys[0]} has the shape {tracks.shape}, expected ({len(moments)}, points, 2): it belongs to another capture")
-    check_shape(visibility, tracks.shape[:2], f"{path}: {keys[1]}")
+    check_shape(visibility.shape, tracks.shape[:2], f"{path}: {keys[1]}")
     count = tracks.shape[1]
     seen = np.zeros((count, capture.times))
     seen[:, moments] = np.clip(finite(np.asarray(visibility, np.float64), f"{path}: {keys[1]}"), 0, 1).T
@@ -53,7 +53,7 @@ def read(capture: Capture, files: list[Path]) -> Tracks2D:
     if "queries" in present:
         rows = finite(_load(path, "queries")[0], f"{path}: queries")
         rows = rows[0] if rows.ndim == 3 else rows
-        check_shape(rows, (count, 3), f"{path}: queries")
+        check_shape(rows.shape, (count, 3), f"{path}: queries")
         asked = rows[:, 0].astype(int)
         if count and (asked.min() < 0 or asked.max() >= len(moments)):
             raise FourfoldError(f"{path}: queries name frame {asked.max()} of {len(moments)}: it belongs to another capture")
@@ -70,17 +70,8 @@ def read(capture: Capture, files: list[Path]) -> Tracks2D:
 
 
 def _load(path: Path, *names: str) -> list[NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as archive:
-        ranks = {name: (None,) * _rank(archive, name, path) for name in names}
-    arrays = arrays_of(path, **ranks)
+    arrays = load_archive(path, dict.fromkeys(names))
     return [arrays[name] for name in names]
-
-
-def _rank(archive: Any, name: str, path: Path) -> int:
-    try:
-        return archive[name].ndim
-    except (ValueError, OSError, EOFError) as error:
-        raise FourfoldError(f"{path}: {name} cannot be read ({error}): write it again or remove it") from error
 
 
 def _unbatched(array: NDArray[Any]) -> NDArray[Any]:
@@ -93,11 +84,11 @@ def _size(path: Path, capture: Capture, view: int, present: set[str]) -> tuple[i
     """Width and height of the images that the positions are pixels of."""
     if "video" not in present:
         return filmed(capture).sizes[view]
-    video = _load(path, "video")[0]
-    video = video[0] if video.ndim == 5 else video
-    if video.ndim != 4:
+    shape = array_shape(path, "video")
+    shape = shape[1:] if len(shape) == 5 else shape
+    if len(shape) != 4 or 0 in shape:
         return filmed(capture).sizes[view]
-    return (video.shape[3], video.shape[2]) if video.shape[1] == 3 else (video.shape[2], video.shape[1])
+    return (shape[3], shape[2]) if shape[1] == 3 else (shape[2], shape[1])
 
 
 PROVIDERS = Layout("tracks-archive", "tracks2d", find, read).providers()

@@ -1,0 +1,38 @@
+"""Image files of unknown origin through Pillow: sizes are checked before pixels are decoded, and damage gets a sentence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from fourfold.errors import FourfoldError
+from fourfold.untrusted.files import BoundedReader
+
+MOST_PIXELS = 100_000_000  # of one image: three times 8K; more is not a frame of a film
+
+
+@contextmanager
+def opened_image(path: Path, what: str = "an image") -> Iterator[Image.Image]:
+    """The image in `path`, not decoded yet. Whatever goes wrong with it while it is open is a FourfoldError.
+
+    Raises:
+        FourfoldError: it is missing, damaged, of an unknown kind, or of more than `MOST_PIXELS` pixels.
+    """
+    try:
+        with BoundedReader(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged metadata, and of sizes that are checked here
+            with Image.open(file) as image:
+                width, height = image.size
+                if width * height > MOST_PIXELS:
+                    raise FourfoldError(f"{path} is {width}x{height}, at most {MOST_PIXELS // 10**6} million pixels are read: reduce it first")
+                yield image
+    except FourfoldError:
+        raise
+    except FileNotFoundError as error:
+        raise FourfoldError(f"{path} is missing: replace it") from error
+    except Exception as error:  # Pillow's decoders raise whatever their parsers meet in a damaged file
+        raise FourfoldError(f"{path} cannot be read as {what}: replace or remove it") from error
