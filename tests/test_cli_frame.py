@@ -64,7 +64,7 @@ def run(monkeypatch, capfd):
         ("mistake", 2, "fourfold: error: clip.mp4 is not there: name a video that is\n"),
         ("missing", 2, "fourfold: error: no/such/file: No such file or directory\n"),
         ("fault", 1, "fourfold: internal error: ZeroDivisionError: by nought\n"),
-        ("stop", 1, "fourfold: interrupted: the same command again continues where it can\n"),
+        ("stop", 130, "fourfold: interrupted: the same command again continues where it can\n"),
     ],
 )
 def test_exit_codes_and_sentences(run, does, code, sentence):

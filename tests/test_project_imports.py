@@ -15,6 +15,8 @@ RANKS = {
     "notices": 0,
     "files": 1,
     "untrusted": 1,
+    "interruption": 1,
+    "owner": 2,
     "geometry": 2,
     "kernels": 2,
     "capture": 3,

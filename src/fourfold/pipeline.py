@@ -15,7 +15,9 @@ from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
 from fourfold.files import read_object, write_json
+from fourfold.interruption import sweep
 from fourfold.options import Clock, Options, Report, command_line, follow, silent
+from fourfold.owner import OWNER_FILE, owned
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.priors.supplied.layout import recognised
 from fourfold.recipes import all_recipes, find_recipe
@@ -73,6 +75,12 @@ def reconstruct(
     check_options(chosen)
     sources = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     root, clock = Path(out), Clock()
+    with owned(root):
+        _all_stages(sources, root, chosen, report, clock)
+    return Run(root)
+
+
+def _all_stages(sources: Sequence[Path], root: Path, chosen: Options, report: Report, clock: Clock) -> None:
     capture = prepare(sources, root, chosen, report, clock)
     posed = estimate(capture, (), root, report, clock).capture
     recipe, because = pick_recipe(posed, chosen)
@@ -80,7 +88,6 @@ def reconstruct(
     preparation = estimate(capture, recipe.priors, root, report, clock)
     scene = optimise(preparation, recipe, root, chosen, report, clock)
     conclude(Job(root, command_line(sources, root, chosen), preparation, recipe, because, chosen, clock), scene, report)
-    return Run(root)
 
 
 def check_options(options: Options) -> None:
@@ -104,7 +111,7 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     key = capture_key(sources, pixels=pixels, holdout=options.holdout, options=clocks, priors_folder=supplied)
     before = claim(root, key)
     report("reading the images", 0, None)
-    new = not root.exists()
+    new = not root.exists() or all(_of_owner(p) for p in root.iterdir())
     try:
         capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout, options=clocks, priors_folder=supplied)
         if supplied is not None and not recognised(capture):
@@ -124,11 +131,24 @@ def claim(root: Path, key: str) -> dict[str, Any]:
     config = read_config(root)
     if config.get("capture_key", key) != key:
         raise FourfoldError(f"{root} holds a run of {', '.join(config['sources'])} with other settings: choose another output folder or delete it")
-    if not config and root.exists() and not (root.is_dir() and all(p.name == "capture" or p.name.startswith(".capture.") for p in root.iterdir())):
+    if not config and root.exists() and not (root.is_dir() and all(_may_be_there(p) for p in root.iterdir())):
         raise FourfoldError(f"{root} exists and is not a run of fourfold: choose another output folder")
-    for unfinished in root.glob(".*.part"):  # of a run that was killed
-        shutil.rmtree(unfinished, ignore_errors=True)
+    sweep()
+    for unfinished in [*root.glob("**/.*.part"), *root.glob(".capture.*")]:  # of a run that was killed
+        if unfinished.is_dir() and not unfinished.name.endswith(".frames.part"):  # finished frames of a prior serve again
+            shutil.rmtree(unfinished, ignore_errors=True)
+        elif unfinished.is_file():
+            unfinished.unlink(missing_ok=True)
     return config
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether a folder without `config.json` that holds `path` may still become a run: what a killed beginning leaves."""
+    return path.name == "capture" or path.name.startswith(".capture.") or _of_owner(path)
+
+
+def _of_owner(path: Path) -> bool:
+    return path.name.startswith(OWNER_FILE)
 
 
 def read_config(root: Path) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """Runs one command: parses, runs, prints, and turns every outcome into an exit code.
 
-Exit codes: 0 good, 1 a bad result or a fault of ours, 2 a mistake in the input or the command line.
+Exit codes: 0 good, 1 a bad result or a fault of ours, 2 a mistake in the input or the command line, 130 and 143 stopped by SIGINT and SIGTERM.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,8 +19,13 @@ from fourfold.cli.finder import command_class, found, overview, resolve
 from fourfold.cli.frame import Command, dump
 from fourfold.errors import FourfoldError
 from fourfold.files import disk_is_full
+from fourfold.interruption import Interrupted, stop_on_signals
 
 GOOD, BAD, MISTAKE = 0, 1, 2
+# What a path can be wrong by: not there, of another kind, already there, not allowed, too long, a loop of links, read only.
+_MISTAKES = frozenset(
+    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
+)
 
 
 def entry() -> None:
@@ -42,20 +49,31 @@ def main(argv: list[str] | None = None) -> int:
     as_json = "--json" in arguments
     try:
         command = _parse(words, rest)
-        return command if isinstance(command, int) else _run(command)
+        if isinstance(command, int):
+            return command
+        with stop_on_signals():
+            return _run(command)
     except FourfoldError as error:
         return _fail(f"error: {error}", MISTAKE, as_json)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        return _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", MISTAKE, as_json)
-    except KeyboardInterrupt:
-        return _fail("interrupted: the same command again continues where it can", BAD, as_json)
-    except BrokenPipeError:
-        raise
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        if error.errno in _MISTAKES:
+            name = str(error.filename or "a file")
+            return _fail(f"error: {name if len(name) < 200 else name[:200] + '...'}: {error.strerror or error}", MISTAKE, as_json)
+        return _unexpected(error, as_json)
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        return _fail("interrupted: the same command again continues where it can", 128 + number, as_json)
     except Exception as error:
-        if disk_is_full(error):
-            return _fail("error: no space left on the disk: free some space and run the same command again", MISTAKE, as_json)
-        traceback.print_exc()
-        return _fail(f"internal error: {type(error).__name__}: {error}", BAD, as_json)
+        return _unexpected(error, as_json)
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
+    if disk_is_full(error):
+        return _fail("error: no space left on the disk: free some space and run the same command again", MISTAKE, as_json)
+    traceback.print_exc()
+    return _fail(f"internal error: {type(error).__name__}: {error}", BAD, as_json)
 
 
 def _parse(words: tuple[str, ...], rest: list[str]) -> Command | int:

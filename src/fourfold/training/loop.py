@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fourfold.density.base import GrowthStatistics, Moment
+from fourfold.interruption import unbroken
 from fourfold.losses.base import Sample, Step
 from fourfold.recipes.recipe import Stage, Term
 from fourfold.render.api import Render, rasterize
@@ -53,24 +54,29 @@ def train_stage(
         after_step: told after every step, when `state` is consistent and may be saved.
     """
     while state.step < state.steps:
-        started = perf_counter()
-        scene = drawn(state.scene, stage.layers)
-        watch(state.scene, stage.rates)
-        step = render_step(scene, next(batches), stage.terms, state)
-        total, losses = weigh(stage.terms, step)
-        skipped = not _descend(total, scene)
-        if skipped:
-            state.skipped += 1
-        else:
-            update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
-            keep_sane(scene, stage.rates, state.step, state.extent, frames)
-            gather_growth(state, stage, step)
-        change_density(state, stage, scene, frames, seed)
-        state.step += 1
-        elapsed = perf_counter() - started
-        state.seconds += elapsed
-        counts = {layer.name: len(layer) for layer in state.scene.layers}
-        after_step(StepReport(stage.name, state.stage, state.step - 1, state.steps, losses, counts, elapsed * 1e3, skipped))
+        with unbroken():  # a signal waits for the end of the step, when `state` is consistent
+            after_step(_one_step(state, stage, next(batches), frames, seed))
+
+
+def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: int, seed: int) -> StepReport:
+    started = perf_counter()
+    scene = drawn(state.scene, stage.layers)
+    watch(state.scene, stage.rates)
+    step = render_step(scene, batch, stage.terms, state)
+    total, losses = weigh(stage.terms, step)
+    skipped = not _descend(total, scene)
+    if skipped:
+        state.skipped += 1
+    else:
+        update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
+        keep_sane(scene, stage.rates, state.step, state.extent, frames)
+        gather_growth(state, stage, step)
+    change_density(state, stage, scene, frames, seed)
+    state.step += 1
+    elapsed = perf_counter() - started
+    state.seconds += elapsed
+    counts = {layer.name: len(layer) for layer in state.scene.layers}
+    return StepReport(stage.name, state.stage, state.step - 1, state.steps, losses, counts, elapsed * 1e3, skipped)
 
 
 def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], state: TrainingState) -> Step:

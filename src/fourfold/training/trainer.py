@@ -15,6 +15,7 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import backdrop, opacity_given
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of
+from fourfold.interruption import Interrupted, unbroken
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Prior, Priors, Provenance
 from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
@@ -111,8 +112,13 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
         with _one_torch_thread(device):
             while state.stage < len(recipe.stages):
                 _run_stage(run, recipe.stages[state.stage], state, store, log)
-                state.next_stage()
-                save_checkpoint(run.checkpoints, state, key)
+                with unbroken():
+                    state.next_stage()
+                    save_checkpoint(run.checkpoints, state, key)
+    except Interrupted:
+        if state.steps:  # within a stage: the step that was under way is finished
+            save_checkpoint(run.checkpoints, state, key)
+        raise
     finally:
         log.close()
     return scene_to(state.scene, device)

@@ -47,6 +47,7 @@ class Prepare(Command):
         from fourfold import pipeline
         from fourfold.cli.progress import progress
         from fourfold.options import Clock, Options
+        from fourfold.owner import owned
         from fourfold.priors.describe import describe_prior
         from fourfold.priors.providers import CONTRACTS, prepare_priors, prior_names
         from fourfold.priors.supplied.layout import recognised
@@ -55,7 +56,7 @@ class Prepare(Command):
         clock = Clock()
         options = Options(self.recipe, self.quality, holdout=self.holdout, priors=folder, synchronise=self.synchronise, offsets=self.offsets)
         asked = () if self.only is None else prior_names(self.only)
-        with progress() as report:
+        with progress() as report, owned(self.out):
             capture = pipeline.prepare(list(self.paths), self.out, options, report, clock)
             if self.only is not None:
                 names = asked

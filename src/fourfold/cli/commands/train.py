@@ -39,10 +39,11 @@ class Train(Command):
         from fourfold.capture.capture import Capture
         from fourfold.cli.progress import progress
         from fourfold.options import Clock, Options
+        from fourfold.owner import owned
 
         budget = None if self.time_budget is None else seconds(self.time_budget)
         options, clock = Options(self.recipe, self.quality, budget, None, self.seed, self.device), Clock()
-        with progress() as report:
+        with progress() as report, owned(self.run_folder):
             capture = Capture.load(self.run_folder / "capture")
             posed = pipeline.estimate(capture, (), self.run_folder, report, clock).capture
             recipe, because = pipeline.pick_recipe(posed, options)

@@ -1,0 +1,171 @@
+"""Stopping on SIGINT and SIGTERM without losing work: what must not be cut is finished, children and temporary folders go.
+
+A signal becomes `Interrupted` in the main thread, where it stands or at the end of what is `unbroken`, and so every `finally` runs. Code
+that stays in a native call does not see it; after a grace period a second thread ends the children, removes the temporary folders and
+the process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+GRACE_SECONDS = 1.5  # between a signal and the end of the process whatever it is doing
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FOLDER = re.compile(r"fourfold-(\d+)-")
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked this process to stop by the signal `number`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@dataclass
+class _Process:
+    """What a signal has to know of this process: signals belong to the whole of it."""
+
+    unbroken: int = 0
+    pending: int | None = None
+    children: set[subprocess.Popen[str]] = field(default_factory=set)
+    folders: set[Path] = field(default_factory=set)
+
+
+_process = _Process()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM raise `Interrupted`, and end the process by force if that does not within the grace period.
+
+    Outside the main thread, which alone may handle signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = {number: signal.signal(number, _on_signal) for number in _SIGNALS}
+    woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(reader, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        over.set()
+        os.close(writer)  # ends the watching thread
+
+
+def _on_signal(number: int, _: FrameType | None) -> None:
+    if _process.unbroken:
+        _process.pending = number
+    else:
+        raise Interrupted(number)
+
+
+def _watch(reader: int, over: threading.Event) -> None:
+    """Waits for a signal's number in the pipe, which the interpreter writes at once whatever the main thread is doing."""
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        while number := pipe.read(1):
+            if number[0] in _SIGNALS and not over.wait(GRACE_SECONDS):
+                _end_by_force(number[0])
+
+
+def _end_by_force(number: int) -> None:
+    for child in list(_process.children):
+        with suppress(OSError):
+            child.kill()
+    for folder in list(_process.folders):
+        shutil.rmtree(folder, ignore_errors=True)
+    print("fourfold: interrupted: the same command again continues where it can", file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """A signal that comes inside waits for the end of the block."""
+    _process.unbroken += 1
+    try:
+        yield
+    finally:
+        _process.unbroken -= 1
+    if not _process.unbroken and _process.pending is not None:
+        number, _process.pending = _process.pending, None
+        raise Interrupted(number)
+
+
+@contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """A folder for the time of the block, in the system's place for such; its name holds this process, see `sweep`."""
+    folder = Path(tempfile.mkdtemp(prefix=f"fourfold-{os.getpid()}-{purpose}-"))
+    _process.folders.add(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _process.folders.discard(folder)
+
+
+def sweep() -> None:
+    """Remove the temporary folders of processes of ours that are no more: of those that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("fourfold-*-*"):
+        match = _FOLDER.match(folder.name)
+        if match and not alive(int(match[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OSError):
+        return True
+    return True
+
+
+def run_child(command: Sequence[str], environment: Mapping[str, str], seconds: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `command` to its end and return its output; it ends with this process, however that ends.
+
+    The child calls `end_with_parent` first. Raises subprocess.TimeoutExpired after `seconds`.
+    """
+    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        _process.children.add(child)
+        try:
+            out, err = child.communicate(timeout=seconds)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            _process.children.discard(child)
+        return subprocess.CompletedProcess(command, child.returncode, out, err)
+
+
+def end_with_parent() -> None:
+    """Called by a child: it ends once its parent is gone, also if that was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        pause = threading.Event()
+        while os.getppid() == parent:
+            pause.wait(0.25)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
