@@ -50,6 +50,15 @@ def object_layer(
     capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: ObjectNumbers = ObjectNumbers(), name: str = "object"
 ) -> Layer | None:
     """The moving objects as Gaussians on shared SE(3) bases with a knot at every time that has a training image; None without usable tracks."""
+    motion = object_motion(capture, priors, random, numbers)
+    if motion is None:
+        return None
+    splats = _gaussians(capture, priors, motion, max(100, round(numbers.count * quality.gaussians)), random, numbers)
+    return Layer(name, DYNAMIC, SE3Bases(), splats, *motion.tensors())
+
+
+def object_motion(capture: Capture, priors: Priors, random: np.random.Generator, numbers: ObjectNumbers) -> ObjectMotion | None:
+    """Bases fitted to the prior's 3D tracks, with a knot at every time that has a training image; None without usable tracks."""
     if priors.tracks3d is None or len(priors.tracks3d.xyz) == 0:
         return None
     indices = np.flatnonzero(capture.train.any(0))
@@ -59,11 +68,7 @@ def object_layer(
     some = tracks if len(tracks) <= numbers.fitted_tracks else tracks.rows(np.sort(random.choice(len(tracks), numbers.fitted_tracks, replace=False)))
     bases = bases_from_tracks(some, numbers.clusters, random)
     fitted = fit_bases(some, bases, camera_centers(capture, indices), numbers.fit)
-    motion = _Motion(some, fitted, bases.size)
-    splats = _gaussians(capture, priors, tracks, motion, max(100, round(numbers.count * quality.gaussians)), random, numbers)
-    fixed = {"knots": torch.from_numpy(tracks.knots).float(), "pivot": fitted.pivot.detach()}
-    shared = {"rotation6d": fitted.rotation6d.detach(), "translation": fitted.translation.detach()}
-    return Layer(name, DYNAMIC, SE3Bases(), splats, shared, fixed)
+    return ObjectMotion(tracks, some, fitted, bases.size)
 
 
 def camera_centers(capture: Capture, indices: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -77,12 +82,18 @@ def camera_centers(capture: Capture, indices: NDArray[np.int64]) -> NDArray[np.f
 
 
 @dataclass(frozen=True)
-class _Motion:
-    """The tracks that bases were fitted to, the fit, and the object's size in scene units."""
+class ObjectMotion:
+    """All cleaned tracks, the `some` of them that bases were fitted to, the fit, and the object's size in scene units."""
 
     tracks: CleanTracks
+    some: CleanTracks
     fitted: FittedBases
     size: float
+
+    def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What a layer on these bases shares, and what it holds fixed."""
+        shared = {"rotation6d": self.fitted.rotation6d.detach(), "translation": self.fitted.translation.detach()}
+        return shared, {"knots": torch.from_numpy(self.tracks.knots).float(), "pivot": self.fitted.pivot.detach()}
 
 
 @dataclass(frozen=True)
@@ -96,11 +107,11 @@ class _Seeds:
 
 
 def _gaussians(
-    capture: Capture, priors: Priors, tracks: CleanTracks, motion: _Motion, count: int, random: np.random.Generator, numbers: ObjectNumbers
+    capture: Capture, priors: Priors, motion: ObjectMotion, count: int, random: np.random.Generator, numbers: ObjectNumbers
 ) -> dict[str, Tensor]:
-    parts = [_from_tracks(tracks, motion, count, random)]
+    parts = [_from_tracks(motion, count, random)]
     missing = count - len(parts[0].points)
-    frames = _frames_with_movers(capture, priors, tracks, numbers.frames)
+    frames = _frames_with_movers(capture, priors, motion.tracks, numbers.frames)
     for view, index in frames if missing > 0 else []:
         parts.append(_from_pixels(read_frame(capture, priors, view, index), motion, -(-missing // len(frames)), random, numbers))
     seeds = _Seeds(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("points", "color", "logits", "footprint")))
@@ -113,9 +124,9 @@ def _gaussians(
     return make_splats(seeds.points, seeds.color, scale, numbers.opacity) | {"motion_logits": torch.from_numpy(seeds.logits).float()}
 
 
-def _from_tracks(tracks: CleanTracks, motion: _Motion, count: int, random: np.random.Generator) -> _Seeds:
+def _from_tracks(motion: ObjectMotion, count: int, random: np.random.Generator) -> _Seeds:
     """One point per track, up to `count`; tracks that were not fitted take the coefficients of their nearest fitted neighbours."""
-    some, fitted = motion.tracks, motion.fitted
+    tracks, some, fitted = motion.tracks, motion.some, motion.fitted
     if len(tracks) <= len(some):
         points, logits, color = fitted.means.numpy().astype(np.float64), fitted.logits.numpy(), some.color
     else:
@@ -144,7 +155,7 @@ def _frames_with_movers(capture: Capture, priors: Priors, tracks: CleanTracks, m
     return [(view, int(index)) for index in indices for view in range(capture.views) if capture.train[view, index]]
 
 
-def _from_pixels(frame: Frame, motion: _Motion, count: int, random: np.random.Generator, numbers: ObjectNumbers) -> _Seeds:
+def _from_pixels(frame: Frame, motion: ObjectMotion, count: int, random: np.random.Generator, numbers: ObjectNumbers) -> _Seeds:
     """Moving pixels of one image with their prior depth, brought back to the canonical time by the motion of the tracks around them."""
     fitted = motion.fitted
     row, column = np.nonzero(frame.moving & (frame.depth > 0) & (frame.confidence >= numbers.confident))

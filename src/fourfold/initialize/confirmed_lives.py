@@ -1,0 +1,157 @@
+"""How long a seed lives, told by evidence: whether the images of other moments show it where its motion brings it.
+
+A seed seen in one image is carried by the motion bases to all other training images. There it is confirmed (inside the mask, of its own colour),
+contradicted (outside the mask, or of another colour although it faces the camera), or neither: outside the picture, or turned away by so much
+that something else may hide it. Its life is the stretch around its own moment with the most confirmations over contradictions; moments that say
+neither belong to it, so that a body stays whole while the camera is on its other side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fourfold.capture.capture import Capture
+from fourfold.geometry.rotations import rotation6d_to_matrix
+from fourfold.initialize.fit_bases import FittedBases
+from fourfold.initialize.frames import Frame, read_frame
+from fourfold.initialize.object_layer import ObjectMotion
+from fourfold.initialize.sheet_seeds import SheetSeeds
+from fourfold.priors.contracts import Priors
+
+
+REMAPPED = 16_384
+"""OpenCV's `remap` takes fewer than 32 768 columns at once."""
+
+
+@dataclass(frozen=True)
+class LifeNumbers:
+    """What counts as evidence.
+
+    Attributes:
+        color: mean absolute difference over RGB (0 to 1) up to which a colour is the seed's own, both images blurred by `blur` pixels.
+        outside: pixels beyond the mask from which a seed is outside.
+        turned: degrees between the directions from which a surface is seen; beyond it a wrong colour contradicts nothing.
+        contradicted: weight of a contradiction; a confirmation weighs 1.
+    """
+
+    color: float = 0.1
+    blur: float = 1.0
+    outside: float = 1.5
+    turned: float = 50.0
+    contradicted: float = 2.0
+
+
+@dataclass(frozen=True)
+class Lives:
+    """Per seed: `first` and `last` (P,) row of the knots in its life, and in how many images of it it was `confirmed` (P,), its own included."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    confirmed: NDArray[np.int64]
+
+
+def confirmed_lives(capture: Capture, priors: Priors, motion: ObjectMotion, seeds: SheetSeeds, numbers: LifeNumbers = LifeNumbers()) -> Lives:
+    """The lives of `seeds`; knots are the moments with a training image, `motion.tracks.indices`."""
+    frames = capture.train_frames()
+    knots = np.searchsorted(motion.tracks.indices, [index for _, index in frames])
+    own = knots[seeds.frame]
+    facing, color = _own_views(capture, priors, motion, seeds, numbers)
+    score = np.zeros((len(seeds), len(motion.tracks.indices)))
+    seen = np.zeros(score.shape, np.int64)
+    for number, (view, index) in enumerate(frames):
+        evidence = _evidence(read_frame(capture, priors, view, index), _carried(motion.fitted, seeds, int(knots[number])), facing, color, numbers)
+        evidence[seeds.frame == number] = 1
+        score[:, knots[number]] += np.where(evidence < 0, numbers.contradicted * evidence, evidence)
+        seen[:, knots[number]] += evidence > 0
+    first, last = best_stretch(score, own)
+    span = np.arange(score.shape[1])
+    inside = (span >= first[:, None]) & (span <= last[:, None])
+    return Lives(first, last, np.maximum(1, (seen * inside).sum(1)))
+
+
+def best_stretch(score: NDArray[np.float64], own: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last column (P,) of the stretch around column `own` (P,) with the largest sum of `score` (P, K), the longest of equal ones."""
+    columns = np.arange(score.shape[1])
+    after = np.cumsum(np.where(columns > own[:, None], score, 0.0), axis=1)
+    before = np.cumsum(np.where(columns < own[:, None], score, 0.0)[:, ::-1], axis=1)[:, ::-1]
+    after[columns < own[:, None]] = -np.inf
+    before[columns > own[:, None]] = -np.inf
+    last = score.shape[1] - 1 - after[:, ::-1].argmax(1)
+    first = before.argmax(1)
+    return first, last
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """Seeds at one knot: places (P, 3) and rotations from the canonical time (P, 3, 3)."""
+
+    points: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+
+
+def _carried(fitted: FittedBases, seeds: SheetSeeds, knot: int) -> _Carried:
+    weights = torch.softmax(torch.from_numpy(seeds.logits), dim=1)
+    rotation = rotation6d_to_matrix(weights @ fitted.rotation6d[:, knot].detach()).double()
+    shift = (weights @ fitted.translation[:, knot].detach()).double()
+    pivot = fitted.pivot.detach().double()
+    points = (rotation @ (torch.from_numpy(seeds.means) - pivot)[..., None]).squeeze(-1) + pivot + shift
+    return _Carried(points.numpy(), rotation.numpy())
+
+
+def _toward_camera(carried: _Carried, frame: Frame) -> NDArray[np.float64]:
+    """(P, 3) unit directions from the seeds to the camera, in the bodies' canonical axes."""
+    center = -frame.world_to_camera[:3, :3].T @ frame.world_to_camera[:3, 3]
+    direction = np.einsum("pji,pj->pi", carried.rotation, center - carried.points)
+    return direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+
+
+def _own_views(
+    capture: Capture, priors: Priors, motion: ObjectMotion, seeds: SheetSeeds, numbers: LifeNumbers
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """From where each seed was seen, canonical unit directions (P, 3), and its blurred colour there (P, 3)."""
+    facing, color = np.zeros((len(seeds), 3)), np.zeros((len(seeds), 3), np.float32)
+    frames = capture.train_frames()
+    for number in np.unique(seeds.frame):
+        mine = np.flatnonzero(seeds.frame == number)
+        view, index = frames[int(number)]
+        frame = read_frame(capture, priors, view, index)
+        carried = _carried(motion.fitted, seeds.rows(mine), int(np.searchsorted(motion.tracks.indices, index)))
+        facing[mine] = _toward_camera(carried, frame)
+        color[mine] = _sampled(cv2.GaussianBlur(frame.color, (0, 0), numbers.blur), _pixels(frame, carried.points)[0])
+    return facing, color
+
+
+def _evidence(frame: Frame, carried: _Carried, facing: NDArray[np.float64], color: NDArray[np.float32], numbers: LifeNumbers) -> NDArray[np.int64]:
+    """(P,) 1 confirmed, -1 contradicted, 0 neither."""
+    xy, depth = _pixels(frame, carried.points)
+    height, width = frame.moving.shape
+    pictured = (depth > 0) & (xy >= 0).all(1) & (xy[:, 0] < width) & (xy[:, 1] < height)
+    away = cv2.distanceTransform((~frame.moving).astype(np.uint8), cv2.DIST_L2, 5) if frame.moving.any() else np.full((height, width), 1e3)
+    column, row = (np.clip(xy[:, axis], 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
+    distance = away[row, column]
+    other = np.abs(_sampled(cv2.GaussianBlur(frame.color, (0, 0), numbers.blur), xy) - color).mean(1)
+    faces = (facing * _toward_camera(carried, frame)).sum(1) > np.cos(np.radians(numbers.turned))
+    evidence = np.where((other <= numbers.color) & (distance == 0) & faces, 1, 0)
+    evidence = np.where((other > numbers.color) & faces, -1, evidence)
+    evidence = np.where(distance > numbers.outside, -1, evidence)
+    return np.where(pictured, evidence, 0)
+
+
+def _pixels(frame: Frame, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixels (P, 2) and depths (P,) of world points."""
+    local = points @ frame.world_to_camera[:3, :3].T + frame.world_to_camera[:3, 3]
+    image = local @ frame.K.T
+    return image[:, :2] / np.maximum(image[:, 2:], 1e-6), local[:, 2]
+
+
+def _sampled(image: NDArray[np.float32], xy: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(P, 3) bilinear colours at pixels `xy` (P, 2), the border repeated."""
+    at = (xy - 0.5).astype(np.float32)
+    parts = [at[start : start + REMAPPED] for start in range(0, len(at), REMAPPED)]
+    found = [cv2.remap(image, part[None, :, 0], part[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for part in parts]
+    return np.concatenate(found)

@@ -1,0 +1,62 @@
+"""One camera, nothing learned: movers as Gaussians that live on shared motion bases only as long as other moments confirm them.
+
+Our own, from parts of Shape of Motion (bases; "SoM n" is section n of spec shape_of_motion.md) and SharpTimeGS (flat-top lives; "Sharp n" of
+spec sharptimegs_freetimegs.md); "cal. X" is part X of spec calibration.md. There is no loss on depth and none on tracks: both are evidence at
+the start, where they can be weighed, and images decide afterwards. See docs/recipes/lived_bases.md.
+"""
+
+from fourfold.initialize.background import BackgroundNumbers
+from fourfold.initialize.fill_holes import FillHoles
+from fourfold.initialize.lived_bases import BackgroundAndLives, LivedNumbers
+from fourfold.losses.masks import ForegroundMask, OpaqueEverywhere
+from fourfold.losses.photometric import Photometric
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
+from fourfold.recipes.shape_of_motion import STATIC_RATES
+from fourfold.training.samplers import Epochs
+
+LIVED_RATES = {
+    "object.means": Rate(8e-5, final=0.03, per_extent=True),  # half the background's: cal. A
+    "object.log_scale": Rate(5e-3),  # SoM 9
+    "object.quat_wxyz": Rate(1e-3),  # SoM 9
+    "object.opacity_logit": Rate(3e-2),  # cal. E
+    "object.color_logit": Rate(2e-2),  # cal. A
+    "object.time_center": Rate(3e-4),  # cal. E; seconds
+    "object.log_duration": Rate(5e-3),  # Sharp B5
+    "object.log_radius": Rate(5e-3),  # Sharp B5
+    "object.motion_logits": Rate(1e-2),  # SoM 9
+    "object.rotation6d": Rate(4e-3, final=0.1),  # cal. A
+    "object.translation": Rate(7e-4, final=0.1, per_extent=True),  # cal. A
+}
+
+RECIPE = Recipe(
+    name="lived_bases",
+    summary="one camera: static background, movers on shared rigid motion bases, each Gaussian alive as long as it is confirmed",
+    source="ours: SE(3) bases of Wang et al. 2024, lifespans of SharpTimeGS 2026; docs/recipes/lived_bases.md",
+    priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
+    initialize=BackgroundAndLives(BackgroundNumbers(count=55_000), LivedNumbers()),
+    background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen
+    stages=(
+        Stage(
+            name="static",
+            steps=900,  # cal. E
+            layers=("static",),
+            terms=(Term("rgb", Photometric(ssim=0.2, where="background"), 1.0),),
+            rates=STATIC_RATES,
+            sampler=Epochs(batch=1),
+            resolution=((0.0, 2), (0.15, 1)),
+        ),
+        Stage(
+            name="joint",
+            steps=2400,
+            enter=(FillHoles(),),
+            terms=(
+                Term("rgb", Photometric(ssim=0.2), 1.0),
+                Term("rgb_movers", Photometric(ssim=0.0, where="foreground"), 1.0),  # movers fill few pixels
+                Term("mask", ForegroundMask(quantile=0.98), 0.3),
+                Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
+            ),
+            rates=STATIC_RATES | LIVED_RATES,
+            sampler=Epochs(batch=1),
+        ),
+    ),
+)
