@@ -23,7 +23,6 @@ from fourfold.initialize.object_layer import ObjectMotion
 from fourfold.initialize.sheet_seeds import SheetSeeds
 from fourfold.priors.contracts import Priors
 
-
 REMAPPED = 16_384
 """OpenCV's `remap` takes fewer than 32 768 columns at once."""
 

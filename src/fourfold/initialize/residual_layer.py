@@ -1,6 +1,7 @@
-"""A layer of short-lived, straight-moving Gaussians where the scene so far fails: small movers, shadows, reflections.
+"""A layer of short-lived, straight-moving Gaussians where the scene so far fails and tracks say that something moves: small movers, shadows.
 
-Spec calibration.md E: worth 2.1 dB there, general, and it degrades gracefully.
+Spec calibration.md E: worth 2.1 dB there on the filmed path. Where only the image fails, such Gaussians paint at a wrong depth what the path sees
+and cost the still part 0.8 to 1.4 dB from the side (spec front_end.md 4); so a failing pixel must also be suspected by the long tracks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.drawing import Picture, picture
 from fourfold.initialize.frames import Frame, read_frame, reference_frames, unproject_pixels
 from fourfold.initialize.splats import make_splats
-from fourfold.priors.contracts import Priors
+from fourfold.priors.classical.track_evidence import track_evidence
+from fourfold.priors.contracts import Cameras, Priors, Provenance
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
@@ -35,6 +37,8 @@ class ResidualLayer:
         closer: depth of a seed as a share of the rendered depth: what hides the background is before it.
         spread: standard deviation in pixels; opacity: at the start.
         fastest: largest speed, in rendered depths per frame.
+        suspected: suspicion of motion (0 to 1, `classical/track_evidence.py`) from which a failing pixel is seeded; without the prior `longtracks`
+            every failing pixel is.
         inside_movers: also seed inside the masks of moving objects; for scenes without an object layer it is always done.
         fewest: with fewer seeds than this no layer is added.
     """
@@ -50,6 +54,7 @@ class ResidualLayer:
     spread: float = 1.1
     opacity: float = 0.5
     fastest: float = 0.05
+    suspected: float = 0.5
     inside_movers: bool = False
     fewest: int = 20
 
@@ -58,9 +63,13 @@ class ResidualLayer:
         chosen = reference_frames(capture, self.frames)
         has_object = any(layer.role == DYNAMIC for layer in scene.layers)
         looked: list[tuple[Frame, Picture, NDArray[np.float32]]] = []
+        evidence = _evidence(capture, priors)
         for view, index in chosen:
             frame, seen = read_frame(capture, priors, view, index, margin=1), picture(scene, capture, view, index)
             failed = self._failure(frame, seen)
+            if evidence is not None:
+                shape = (failed.shape[1], failed.shape[0])
+                failed *= cv2.resize(evidence[view][index].astype(np.float32), shape, interpolation=cv2.INTER_LINEAR) >= self.suspected
             looked.append((frame, seen, failed if self.inside_movers or not has_object else failed * frame.still))
         total = sum(float(failed.sum()) for *_, failed in looked)
         share = float(np.mean([(failed > 0).mean() for *_, failed in looked])) if looked else 0.0
@@ -124,6 +133,15 @@ class ResidualLayer:
         velocity = (moved - points) / (capture.timestamps[other] - capture.timestamps[frame.index])
         limit = (self.fastest * depth / _spacing(capture))[:, None]
         return np.clip(velocity, -limit, limit)
+
+
+def _evidence(capture: Capture, priors: Priors) -> tuple[NDArray[np.float16], ...] | None:
+    """Per view, suspicion of motion (T, h, w) by the long tracks; None without them."""
+    if priors.longtracks is None:
+        return None
+    none = np.zeros(0, np.float32)
+    known = Cameras(Provenance("capture"), capture.K, capture.world_to_camera, none.reshape(0, 3), none, none.astype(np.int32))
+    return track_evidence(capture, priors.longtracks, known)
 
 
 def _spacing(capture: Capture) -> float:

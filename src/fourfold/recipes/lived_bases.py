@@ -32,7 +32,7 @@ RECIPE = Recipe(
     name="lived_bases",
     summary="one camera: static background, movers on shared rigid motion bases, each Gaussian alive as long as it is confirmed",
     source="ours: SE(3) bases of Wang et al. 2024, lifespans of SharpTimeGS 2026; docs/recipes/lived_bases.md",
-    priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
+    priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
     initialize=BackgroundAndLives(BackgroundNumbers(count=55_000), LivedNumbers()),
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen
     stages=(
