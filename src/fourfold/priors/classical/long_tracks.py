@@ -1,18 +1,20 @@
 """Long image tracks before anything is known: corners in every empty cell of every frame, followed from frame to frame and checked backwards.
 
-Pyramidal Lucas-Kanade (Bouguet 2001) on images of one size whatever the quality; source: spec front_end.md 1.
+Pyramidal Lucas-Kanade (Bouguet 2001) on images of one size whatever the quality finds a point in the next frame, the patch where its track
+began (`track_anchor`) says where exactly; source: spec front_end.md 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.priors.classical.track_anchor import AnchorConfig, anchor, settle, smooth
 from fourfold.priors.contracts import LongTracks, Priors, Provenance
 from fourfold.priors.providers import Provider
 
@@ -36,6 +38,7 @@ class LongTrackConfig:
         flattest: smaller eigenvalue of a window, per pixel, below which it is not followed.
         back_error: forward-backward error beyond which a track ends, pixels.
         border: pixels along the edge of the image where no track starts; one that comes within half of it ends.
+        anchor: comparing with the patch where a track began.
     """
 
     long_side: int = 640
@@ -49,13 +52,13 @@ class LongTrackConfig:
     flattest: float = 1e-4
     back_error: float = 0.7
     border: int = 6
+    anchor: AnchorConfig = field(default_factory=AnchorConfig)
 
 
 def long_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -> LongTracks:
     """Follow whatever can be followed through the present frames of every view; a held-out view whose cameras are known is left alone.
 
-    A corner that could not be followed into the next frame is a track of one observation. Positions are those of the frame before, moved:
-    they drift by some hundredths of a pixel a frame.
+    A corner that could not be followed into the next frame is a track of one observation.
     """
     parts: list[tuple[NDArray[np.int32], NDArray[np.int32], Points]] = []
     views: list[NDArray[np.int32]] = []
@@ -104,12 +107,16 @@ def follow(frames: Iterator[Grey], config: LongTrackConfig) -> tuple[NDArray[np.
     """
     live, xy, count = np.zeros(0, np.int32), np.zeros((0, 2), np.float32), 0
     before: Grey | None = None
+    anchors = anchor(np.zeros((1, 1), np.float32), xy, config.anchor)
     tracks, steps, places = [live], [live], [xy]
     for step, frame in enumerate(frames):
+        image = smooth(frame, config.anchor)
         if before is not None:
             xy, good = _moved(before, frame, xy, config)
-            live, xy = live[good], xy[good]
+            live = live[good]
+            xy, anchors = settle(image, xy[good], anchors.rows(good), config.anchor)
         new = _corners(frame, xy, config)
+        anchors = anchors.joined(anchor(image, new, config.anchor))
         live = np.concatenate([live, np.arange(count, count + len(new), dtype=np.int32)])
         xy, count, before = np.concatenate([xy, new]), count + len(new), frame
         tracks.append(live)
@@ -165,4 +172,4 @@ def _make(capture: Capture, _: Priors) -> list[LongTracks]:
     return [long_tracks(capture)]
 
 
-PROVIDERS = (Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make),)
+PROVIDERS = (Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make, version=2),)

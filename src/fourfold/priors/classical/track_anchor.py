@@ -1,0 +1,160 @@
+"""Patches found again under an affine change: every point of a long track is compared with the patch where the track began.
+
+Following a point from frame to frame adds up errors, above all because a window that turns or grows has another centre of gravity (.02 px a
+frame for .01 radian). Inverse compositional alignment (Baker and Matthews 2004, section 3.2) with six parameters and the linear
+illumination model removes both; only a patch that changed too much is taken anew, and only then drift begins again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float32]
+"""(N, 2) pixels, pixel centres at whole numbers as OpenCV has them."""
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Numbers of the anchored patches.
+
+    Attributes:
+        side: samples along each side of a patch, one pixel apart, odd.
+        width: deviation of the samples' bell-shaped weight, share of `side`.
+        blur: deviation of the smoothing of images before sampling, pixels.
+        steps: Gauss-Newton steps, from the point's place and shape in the frame before.
+        noise: grey levels by which patch and image differ at best; with `change` it damps shapes that texture cannot tell.
+        change: change of shape in one step that is usual.
+        longest: longest single step, pixels.
+        alike: correlation below which the patch is taken anew where the point is now.
+        least: correlation below which the alignment has failed: the point stays and the patch is taken anew.
+        away: pixels beyond which an alignment that left the point it started at has failed.
+        stretch: factor by which a patch may grow or shrink along any direction.
+    """
+
+    side: int = 15
+    width: float = 0.4
+    blur: float = 0.7
+    steps: int = 3
+    noise: float = 2.0
+    change: float = 0.05
+    longest: float = 1.5
+    alike: float = 0.9
+    least: float = 0.8
+    away: float = 1.5
+    stretch: float = 3.0
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Patches of N points with k samples each, and how each is seen now.
+
+    value (N, k) grey levels less their weighted mean; deviation (N,) their weighted standard deviation; slope (N, k, 6) derivatives by
+    shift and shape, less what a change of light explains; inverse (N, 6, 6) damped inverse of their products; shape (N, 2, 2) affine
+    change from the anchor's frame to the frame last seen.
+    """
+
+    value: Rows
+    deviation: NDArray[np.float32]
+    slope: NDArray[np.float32]
+    inverse: NDArray[np.float32]
+    shape: NDArray[np.float32]
+
+    def rows(self, which: NDArray[np.generic]) -> Anchors:
+        """The anchors of some points."""
+        return Anchors(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def joined(self, more: Anchors) -> Anchors:
+        """These and more points."""
+        return Anchors(*(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)))
+
+
+def smooth(grey: NDArray[np.uint8], config: AnchorConfig) -> NDArray[np.float32]:
+    """The image (H, W) from which patches are sampled."""
+    return cv2.GaussianBlur(grey.astype(np.float32), (0, 0), config.blur).astype(np.float32)
+
+
+def anchor(image: NDArray[np.float32], points: Points, config: AnchorConfig) -> Anchors:
+    """The patches of (N, 2) points of a smoothed image (H, W)."""
+    offset, weight = _offsets(config)
+    u, v = points[:, :1] + offset[:, 0], points[:, 1:] + offset[:, 1]
+    value = _centred(sample(image, u, v), weight)
+    deviation = np.sqrt((weight * value * value).sum(axis=1))
+    down, along = (cv2.Sobel(image, cv2.CV_32F, 1 - d, d, ksize=3, scale=0.125) for d in (1, 0))
+    gx, gy = sample(along, u, v), sample(down, u, v)
+    slope = np.stack([g * o for o in (np.float32(1), offset[:, 0], offset[:, 1]) for g in (gx, gy)], axis=2)
+    slope -= np.einsum("nkj,k->nj", slope, weight)[:, None]
+    unit = value / np.maximum(deviation, 1e-3)[:, None]
+    slope -= unit[:, :, None] * np.einsum("nk,nkj,k->nj", unit, slope, weight)[:, None]
+    damping = np.diag([1e-3] * 2 + [1 / config.change**2] * 4) * config.noise**2 / len(weight)
+    inverse = np.linalg.inv(np.einsum("nki,nkj,k->nij", slope, slope, weight) + damping)
+    shape = np.tile(np.eye(2, dtype=np.float32), (len(points), 1, 1))
+    return Anchors(value, deviation, slope, inverse.astype(np.float32), shape)
+
+
+def settle(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors]:
+    """Correct (N, 2) points of a smoothed image by their anchors; anchors that do not fit any more are taken anew where the points are."""
+    found, seen, correlation = align(image, points, anchors, config)
+    grown = np.linalg.svd(seen.shape, compute_uv=False)
+    height, width = image.shape
+    fine = (correlation > config.least) & (np.linalg.norm(found - points, axis=1) < config.away)
+    fine &= (grown[:, 0] < config.stretch) & (grown[:, 1] > 1 / config.stretch)
+    fine &= (found >= 0).all(axis=1) & (found[:, 0] <= width - 1) & (found[:, 1] <= height - 1)
+    points = np.where(fine[:, None], found, points)
+    anew = np.flatnonzero(~fine | (correlation < config.alike))
+    for name, value in vars(anchor(image, points[anew], config)).items():
+        getattr(seen, name)[anew] = value
+    return points, seen
+
+
+def align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
+    """Where the patches are in a smoothed image near (N, 2) points, the anchors with their new shapes, and (N,) correlations there."""
+    offset, weight = _offsets(config)
+    xy, shape = points.astype(np.float32), anchors.shape
+    for _ in range(config.steps):
+        value, deviation = _seen(image, xy, shape, offset, weight)
+        gain = np.clip(anchors.deviation / np.maximum(deviation, 1e-3), 1 / 3, 3)
+        error = (value * gain[:, None] - anchors.value) * weight
+        step = np.einsum("nij,nj->ni", anchors.inverse, np.einsum("nkj,nk->nj", anchors.slope, error))
+        turned = np.eye(2, dtype=np.float32) + np.clip(np.stack([step[:, [2, 4]], step[:, [3, 5]]], axis=1), -0.3, 0.3)
+        shape = np.einsum("nij,njk->nik", shape, np.linalg.inv(turned)).astype(np.float32)
+        shift = step[:, :2] * np.minimum(1, config.longest / np.maximum(np.linalg.norm(step[:, :2], axis=1, keepdims=True), 1e-6))
+        xy = (xy - np.einsum("nij,nj->ni", shape, shift)).astype(np.float32)
+    value, deviation = _seen(image, xy, shape, offset, weight)
+    product = (weight * value * anchors.value).sum(axis=1)
+    seen = Anchors(anchors.value, anchors.deviation, anchors.slope, anchors.inverse, shape)
+    return xy, seen, product / np.maximum(deviation * anchors.deviation, 1e-6)
+
+
+def _seen(
+    image: NDArray[np.float32], points: Points, shape: NDArray[np.float32], offset: Points, weight: NDArray[np.float32]
+) -> tuple[Rows, NDArray[np.float32]]:
+    """(N, k) grey levels less their mean of the patches of `shape` (N, 2, 2) around `points`, and (N,) their deviation."""
+    u, v = (points[:, i : i + 1] + shape[:, i, :1] * offset[:, 0] + shape[:, i, 1:] * offset[:, 1] for i in (0, 1))
+    value = _centred(sample(image, u, v), weight)
+    return value, np.sqrt((weight * value * value).sum(axis=1))
+
+
+def sample(image: NDArray[np.float32], u: Rows, v: Rows) -> Rows:
+    """(N, k) bilinear samples at columns u and rows v; the border repeats. OpenCV takes at most 32767 rows at once."""
+    blocks = [
+        cv2.remap(image, u[i : i + 30000], v[i : i + 30000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for i in range(0, len(u), 30000)
+    ]
+    return np.concatenate(blocks).astype(np.float32) if blocks else np.zeros(u.shape, np.float32)
+
+
+def _centred(value: Rows, weight: NDArray[np.float32]) -> Rows:
+    return value - (weight * value).sum(axis=1, keepdims=True)
+
+
+def _offsets(config: AnchorConfig) -> tuple[Points, NDArray[np.float32]]:
+    """(k, 2) sample positions around a point and their weights, sum 1."""
+    along = np.arange(config.side, dtype=np.float32) - config.side // 2
+    x, y = np.meshgrid(along, along)
+    offset = np.stack([x.ravel(), y.ravel()], axis=1)
+    weight = np.exp(-0.5 * (offset**2).sum(axis=1) / (config.width * config.side) ** 2)
+    return offset, (weight / weight.sum()).astype(np.float32)
