@@ -61,6 +61,13 @@ def test_the_environment_decides(built, monkeypatch):
         library.chosen_isa()
 
 
+def test_a_set_that_the_cpu_lacks_is_refused(built, monkeypatch):
+    built("v4", "v3")
+    monkeypatch.setenv("FOURFOLD_ISA", "v4")
+    with pytest.raises(FourfoldError, match=r"^FOURFOLD_ISA asks for v4, which this CPU cannot run \(it can v3, v2\): unset it$"):
+        library.chosen_isa()
+
+
 def test_a_damaged_library_is_named(built, monkeypatch):
     built("v3")
     monkeypatch.setattr(library, "_open", library._open.__wrapped__)

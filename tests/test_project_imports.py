@@ -16,6 +16,7 @@ RANKS = {
     "files": 1,
     "untrusted": 1,
     "interruption": 1,
+    "pages": 1,
     "owner": 2,
     "geometry": 2,
     "kernels": 2,

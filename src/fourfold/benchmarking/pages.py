@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fourfold.files import replacing, write_json
+from fourfold.pages import with_policy
 
 Result = dict[str, Any]
 DECIMALS = {"ssim": 4, "ms_ssim": 4, "lpips": 4, "flip": 4, "flicker": 5, "mask_iou": 3, "epe_3d": 4, "clip_i": 4, "clip_t": 4}
@@ -130,7 +131,8 @@ def page(result: Result) -> str:
     items = "".join(f"<li>{html.escape(s)}</li>" for s in remarks(result))
     title = html.escape(result["title"])
     parts = [f"<h1>{title}</h1>", "<table>", *body, "</table>", *pictures, f"<ul><small>{items}</small></ul>"]
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>' + "\n".join(parts) + "</html>\n"
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return with_policy(head + "\n".join(parts) + "</html>\n")
 
 
 def _picture(folder: Path) -> str | None:

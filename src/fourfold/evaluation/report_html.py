@@ -17,6 +17,7 @@ from PIL import Image
 from fourfold.capture.capture import Capture
 from fourfold.evaluation.plots import camera_path_svg, line_plot_svg
 from fourfold.files import replacing
+from fourfold.pages import with_policy
 
 HELDOUT = "heldout"
 MOST_VIDEO_BYTES = 12_000_000  # a larger video is linked, not put into the page
@@ -54,7 +55,7 @@ def write_html(path: Path, report: Mapping[str, Any], capture: Capture, pictures
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title><style>{style}</style>'
     page = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(part for part in body if part)}</body></html>\n'
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(with_policy(page), encoding="utf-8")
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:

@@ -14,6 +14,7 @@ from fourfold.export.formats import frame_rate
 from fourfold.export.prior_films import Film, films_of, fitted, renamed
 from fourfold.export.video import write_mp4, write_png
 from fourfold.files import replacing
+from fourfold.pages import with_policy
 from fourfold.priors.contracts import Cameras, Prior
 from fourfold.priors.describe import describe_prior
 from fourfold.priors.pictures import Picture, sheet
@@ -60,7 +61,7 @@ def write_prior_page(capture: Capture, priors: list[tuple[str, Prior]], out: Pat
         title = f"Priors of {html.escape(capture.name)}"
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style>'
         page = f'<!doctype html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{"".join(parts)}</body></html>\n'
-        (folder / "index.html").write_text(page, encoding="utf-8")
+        (folder / "index.html").write_text(with_policy(page), encoding="utf-8")
     return out / "index.html"
 
 

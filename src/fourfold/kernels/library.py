@@ -58,7 +58,7 @@ def chosen_isa() -> str | None:
     The environment variable FOURFOLD_ISA forces one of v4, v3, v2, neon, or `reference` for none.
 
     Raises:
-        FourfoldError: FOURFOLD_ISA names no known set, or one that was not built.
+        FourfoldError: FOURFOLD_ISA names no known set, one that was not built, or one that this CPU cannot run.
     """
     forced = os.environ.get("FOURFOLD_ISA", "").strip()
     if forced == REFERENCE:
@@ -68,6 +68,9 @@ def chosen_isa() -> str | None:
             raise FourfoldError(f"FOURFOLD_ISA is {forced!r}, which is not an instruction set: take one of {', '.join(ISA_NAMES)} or {REFERENCE}")
         if not library_path(forced).exists():
             raise FourfoldError(f"FOURFOLD_ISA asks for {forced}, but {library_path(forced)} was not built: unset it or install fourfold again")
+        able = isas_of_cpu(platform.machine(), cpu_flags())
+        if forced not in able:
+            raise FourfoldError(f"FOURFOLD_ISA asks for {forced}, which this CPU cannot run (it can {', '.join(able) or 'none of them'}): unset it")
         return forced
     return next((isa for isa in isas_of_cpu(platform.machine(), cpu_flags()) if library_path(isa).exists()), None)
 

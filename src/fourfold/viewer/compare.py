@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +15,7 @@ import numpy as np
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.files import replacing
+from fourfold.pages import as_json, with_policy
 from fourfold.scene.scene import Scene
 from fourfold.viewer.player import player_page
 
@@ -48,6 +48,7 @@ def write_comparison(path: Path, runs: Sequence[Compared]) -> list[str]:
     notes = _differences(runs)
     names, shown = _common_frames(runs)
     width, height = (int(n) for n in runs[0].capture.sizes[0])
+    players = [player_page(run.scene, run.capture) for run in runs]
     page = resources.files("fourfold.viewer").joinpath("compare.html").read_text(encoding="utf-8")
     parts = {
         "__TITLE__": html.escape(f"{runs[0].capture.name}: " + " and ".join(run.name for run in runs)),
@@ -58,8 +59,9 @@ def write_comparison(path: Path, runs: Sequence[Compared]) -> list[str]:
         ),
         "__TABLE__": _table(runs) + "".join(f'<p class="quiet">{html.escape(note)}</p>' for note in notes),
         "__FRAMES__": _frames(runs, shown) if names else "<p>The runs kept no held-out frames in common.</p>",
-        "__PAGES__": json.dumps([player_page(run.scene, run.capture) for run in runs]).replace("</", "<\\/"),
+        "__PAGES__": as_json(players),
     }
+    page = with_policy(page, *players)
     for mark, text in parts.items():
         page = page.replace(mark, text)
     with replacing(path) as temporary:

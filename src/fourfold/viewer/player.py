@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.files import replacing
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.pages import as_json, with_policy
 from fourfold.scene.scene import STATIC, Layer, Scene
 
 _FAINT = 1 / 255
@@ -43,7 +43,7 @@ def player_page(scene: Scene, capture: Capture, options: PlayerOptions = PlayerO
     """The text of that page."""
     header, blob = pack(scene, capture, options)
     template = resources.files("fourfold.viewer").joinpath("player.html").read_text(encoding="utf-8")
-    page = template.replace("__HEADER__", json.dumps(header).replace("</", "<\\/"))
+    page = with_policy(template).replace("__HEADER__", as_json(header))
     return page.replace("__DATA__", base64.b64encode(gzip.compress(blob, 6, mtime=0)).decode())
 
 
