@@ -171,7 +171,7 @@ def test_a_view_that_is_not_there_and_a_time_that_is_not(tmp_path: Path) -> None
     assert "has no view 'left'" in _refused([tmp_path / "clip"], tmp_path, CaptureOptions(views=("left",)))
     assert "has no frame between 9.0 s" in _refused([tmp_path / "clip"], tmp_path, CaptureOptions(start=9.0))
     with pytest.raises(FourfoldError, match="expected 0 <= start < end"):
-        CaptureOptions(stride=0)
+        CaptureOptions(every=0)
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,9 +70,9 @@ def test_finer_grey_images_are_kept_where_the_stored_ones_are_small(tmp_path: Pa
     assert grey_size((1080, 1920), (540, 960)) is None
 
 
-def test_start_end_and_stride_choose_moments(tmp_path: Path) -> None:
+def test_start_end_and_every_choose_moments(tmp_path: Path) -> None:
     path = files.write_video(tmp_path / "clip.mp4", files.grey_ramp(30), fps=10)
-    capture = prepare_capture([path], tmp_path / "out", pixels=10_000, holdout="none", options=CaptureOptions(start=0.5, end=2.0, stride=3))
+    capture = prepare_capture([path], tmp_path / "out", pixels=10_000, holdout="none", options=CaptureOptions(start=0.5, end=2.0, every=3))
     np.testing.assert_allclose(capture.timestamps, [0, 0.3, 0.6, 0.9, 1.2], atol=1e-6)
     true = [files.grey_ramp(30)[5 + 3 * i].mean() for i in range(5)]
     np.testing.assert_allclose([capture.image(0, i).mean() for i in range(5)], true, atol=3)

@@ -88,7 +88,7 @@ def test_basketball_by_four_cameras(tmp_path: Path) -> None:
 
 
 def test_mutant(tmp_path: Path) -> None:
-    capture = prepare_capture([files.real("dnerf_mutant_400")], tmp_path / "out", pixels=400 * 400, options=CaptureOptions(stride=10))
+    capture = prepare_capture([files.real("dnerf_mutant_400")], tmp_path / "out", pixels=400 * 400, options=CaptureOptions(every=10))
     assert capture.view_names[0] == "train" and capture.view_names[-1] == "test"
     assert capture.sizes.tolist() == [[400, 400]] * capture.views
     assert capture.K[0, 0, 0, 0] == pytest.approx(200 / np.tan(0.6911112070083618 / 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from fourfold.capture.source import CaptureOptions, Synchronise
@@ -48,6 +48,11 @@ class Options:
         priors: folder with supplied priors in a public layout, or None.
         synchronise: how to find when several videos began: "auto", "audio", "motion", or "none" if they began together.
         offsets: seconds by which each of several videos began after the first one, separated by commas, or None.
+        start: seconds after the first moment from which frames are taken.
+        end: seconds after the first moment before which frames are taken, None for all.
+        every: every how many frames one is taken.
+        fps: frames per second: the rate of a folder of images, and how many of a film's are taken; None for the own rate.
+        max_frames: at most so many frames of each camera are taken, evenly.
     """
 
     recipe: str = "auto"
@@ -60,17 +65,23 @@ class Options:
     priors: str | None = None
     synchronise: Synchronise = "auto"
     offsets: str | None = None
+    start: float = 0.0
+    end: float | None = None
+    every: int = 1
+    fps: float | None = None
+    max_frames: int | None = None
 
-    def capture_options(self, sources: Sequence[Path]) -> CaptureOptions | None:
-        """What to do about the clocks of several videos, None for one source of images. FourfoldError if the offsets are no numbers."""
+    def capture_options(self, sources: Sequence[Path]) -> CaptureOptions:
+        """Which part of the sources to take, and what to do about the clocks of several videos. FourfoldError if a number is none or out of range."""
         several = len(sources) > 1 or any(source.is_dir() and any(is_video(p) for p in source.iterdir()) for source in sources)
+        part = CaptureOptions(fps=self.fps, start=self.start, end=self.end, every=self.every, max_frames=self.max_frames)
         if not several:
-            return None
+            return part
         try:
             seconds = tuple(float(word) for word in (self.offsets or "").split(",") if word.strip())
         except ValueError as error:
             raise FourfoldError(f"--offsets got {self.offsets!r}: expected seconds separated by commas, for example 0,0.35") from error
-        return CaptureOptions(offsets=seconds, synchronise=self.synchronise)
+        return replace(part, offsets=seconds, synchronise=self.synchronise)
 
 
 def command_line(sources: Sequence[Path], out: Path, options: Options) -> str:
@@ -80,7 +91,7 @@ def command_line(sources: Sequence[Path], out: Path, options: Options) -> str:
         value, flag = getattr(options, item.name), "--" + item.name.replace("_", "-")
         if value == item.default:
             continue
-        words += ["--no-" + flag[2:]] if value is False else [flag, f"{value:g}s" if isinstance(value, float) else str(value)]
+        words += ["--no-" + flag[2:]] if value is False else [flag, f"{value:g}s" if item.name == "time_budget" else str(value)]
     return shlex.join(words)
 
 

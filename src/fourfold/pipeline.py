@@ -107,13 +107,13 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     check_options(options)
     pixels = QUALITIES[options.quality].pixels
     supplied = None if options.priors is None else Path(options.priors)
-    clocks = options.capture_options(sources)
-    key = capture_key(sources, pixels=pixels, holdout=options.holdout, options=clocks, priors_folder=supplied)
+    part = options.capture_options(sources)
+    key = capture_key(sources, pixels=pixels, holdout=options.holdout, options=part, priors_folder=supplied)
     before = claim(root, key)
     report("reading the images", 0, None)
     new = not root.exists() or all(_of_owner(p) for p in root.iterdir())
     try:
-        capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout, options=clocks, priors_folder=supplied)
+        capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout, options=part, priors_folder=supplied)
         if supplied is not None and not recognised(capture):
             raise FourfoldError(f"{supplied} holds no priors of this capture in a known layout: see docs/priors_files.md for the layouts")
     except BaseException:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fourfold.capture.focal import focal_hint
+from fourfold.capture.part import select
 from fourfold.capture.readers import readers
-from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, noted, select
+from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, noted
 from fourfold.capture.video import VideoFile
 from fourfold.errors import FourfoldError
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.discover import open_source
-from fourfold.capture.frames import FrameList
+from fourfold.capture.frames import FrameFiles, FrameList
 from fourfold.capture.holdout import split
 from fourfold.capture.lens import Lens, straightened, undistorter
 from fourfold.capture.source import CaptureOptions, Source, ViewSource, scale_intrinsics
@@ -151,6 +151,8 @@ def _facts(source: Source, rule: str, factors: dict[str, int], folder: Path) -> 
         "source": str(source.path),
         "holdout": rule,
         "size_as_filmed": [list(s) for s in filmed],
+        "sizes_as_filmed": [list(v.frames.size) for v in source.views],
+        "frame_names": [frame_names(v) for v in source.views],
         "reduced_by": max(factors.values()),
         "undistorted": any(lens.bends for v in source.views for lens in v.lenses),
     }
@@ -158,6 +160,13 @@ def _facts(source: Source, rule: str, factors: dict[str, int], folder: Path) -> 
         return facts
     meaning = next((v.alpha for v in source.views if v.alpha != "none"), "valid")
     return facts | {"alpha_means": source.facts.get("alpha_means", meaning)}
+
+
+def frame_names(view: ViewSource) -> list[str]:
+    """(T,) file names without suffix of a view's images, their five-digit numbers where they come from a film, "" where there is none."""
+    paths = view.frames.paths if isinstance(view.frames, FrameFiles) else None
+    names = [f"{n:05d}" for n in range(len(view.frames))] if paths is None else ["" if p is None else p.stem for p in paths]
+    return [names[n] if n >= 0 else "" for n in view.frame_of_time]
 
 
 @dataclass

@@ -24,10 +24,12 @@ class CaptureOptions:
     """What part of the input to take, and what the files themselves do not say.
 
     Attributes:
-        fps: frames per second of images that carry no times; None takes the dataset's own rate, or 30.
+        fps: frames per second: the rate of images that carry no times, and how many of a film's are taken; None takes the own rate of the film
+            or data set, the times that images carry, or 30.
         start: seconds after the first moment from which frames are taken.
         end: seconds after the first moment before which frames are taken; None for all.
-        stride: every how many moments one is taken.
+        every: every how many moments one is taken.
+        max_frames: at most so many moments are taken, evenly, by taking every n-th.
         views: names of the views to take, in this order; empty for all.
         offsets: seconds by which each of several videos began after the first one; empty for zero.
         synchronise: estimate the offsets of several videos from their "motion" or "audio", or with "auto" from whichever is sure.
@@ -37,15 +39,18 @@ class CaptureOptions:
     fps: float | None = None
     start: float = 0.0
     end: float | None = None
-    stride: int = 1
+    every: int = 1
+    max_frames: int | None = None
     views: tuple[str, ...] = ()
     offsets: tuple[float, ...] = ()
     synchronise: Synchronise = "none"
     mask_border: int = 0
 
     def __post_init__(self) -> None:
-        if self.stride < 1 or self.start < 0 or (self.end is not None and self.end <= self.start):
-            raise FourfoldError(f"got start {self.start}, end {self.end}, stride {self.stride}: expected 0 <= start < end and stride >= 1")
+        if self.every < 1 or not 0 <= self.start < np.inf or (self.end is not None and not self.end > self.start):
+            raise FourfoldError(f"got start {self.start}, end {self.end}, every {self.every}: expected 0 <= start < end and every >= 1")
+        if self.max_frames is not None and self.max_frames < 2:
+            raise FourfoldError(f"got at most {self.max_frames} frames: a moving scene needs two or more")
         if self.fps is not None and not (np.isfinite(self.fps) and self.fps > 0):
             raise FourfoldError(f"got a frame rate of {self.fps}: expected frames per second above 0")
 
@@ -181,41 +186,6 @@ def world_to_camera_of(rotation: NDArray[np.float64], translation: NDArray[np.fl
 def from_opengl(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
     """(4, 4) world_to_camera in OpenCV axes from camera-to-world in OpenGL axes (x right, y up, z backward)."""
     return np.linalg.inv(camera_to_world @ np.diag([1.0, -1.0, -1.0, 1.0])).astype(np.float64)
-
-
-def select(source: Source, options: CaptureOptions) -> Source:
-    """The part of `source` that `options` asks for: views by name, moments by start, end and stride.
-
-    FourfoldError if a view does not exist or nothing is left.
-    """
-    views = source.views
-    if options.views:
-        named = {v.name: v for v in views}
-        missing = [name for name in options.views if name not in named]
-        if missing:
-            raise FourfoldError(f"{source.path} has no view {missing[0]!r}: it has {', '.join(named)}")
-        views = tuple(named[name] for name in options.views)
-    elapsed = source.timestamps - source.timestamps[0]
-    inside = (elapsed >= options.start - 1e-9) & (elapsed < (np.inf if options.end is None else options.end - 1e-9))
-    seen = np.any([v.present for v in views], axis=0)
-    keep = np.flatnonzero(inside & seen)[:: options.stride]
-    if not len(keep):
-        raise FourfoldError(f"{source.path} has no frame between {options.start} s and {options.end} s: it lasts {elapsed[-1]:.2f} s")
-    kept = tuple(_moments(v, keep) for v in views)
-    return replace(source, views=tuple(v for v in kept if v.present.any()), timestamps=source.timestamps[keep])
-
-
-def _moments(view: ViewSource, keep: NDArray[np.int64]) -> ViewSource:
-    lenses = tuple(view.lenses[i] for i in keep) if len(view.lenses) > 1 else view.lenses
-    return replace(
-        view,
-        frame_of_time=view.frame_of_time[keep],
-        K=view.K[keep],
-        world_to_camera=view.world_to_camera[keep],
-        heldout=view.heldout[keep],
-        unused=view.unused[keep],
-        lenses=lenses,
-    )
 
 
 def nearest_rotation(matrix: NDArray[np.float64], where: str) -> NDArray[np.float64]:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourfold.capture.frames import FrameFiles, image_files, images_in, mask_files, natural
-from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, unknown_cameras
+from fourfold.capture.image_times import DEFAULT_FPS, ImageTimes, image_times
+from fourfold.capture.readers.video_files import common_moments, nearest
+from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, noted, unknown_cameras
 from fourfold.errors import FourfoldError
 
-DEFAULT_FPS = 30.0
+SAME_TIME = 1e-6  # seconds between moments that differ by rounding only
 IMAGE_FOLDERS = ("images", "ims", "rgb", "frames", "color", "input")
 MASK_FOLDERS = ("masks", "mask", "seg", "segmentation")
 
@@ -82,27 +85,56 @@ def matched_masks(images: Sequence[Path], masks: Sequence[Path], size: tuple[int
 
 
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
-    """One view per folder of images; frame i of every view is moment i. Cameras are unknown."""
+    """One view per folder of images, joined by their times or, where these are only counted, by their numbers. Cameras are unknown."""
     folders = [folder for path in paths for folder in folders_in(path)]
-    counts = [len(f.images) for f in folders]
-    times = max(counts)
-    fps = options.fps or DEFAULT_FPS
-    views = tuple(_view(folder, times) for folder in folders)
+    times = [image_times(folder.images, options.fps) for folder in folders]
+    moments, which = joined(times, folders[0].images[0].parent)
+    views = tuple(_view(folder, frames) for folder, frames in zip(folders, which, strict=True))
     first = Path(paths[0])
-    facts: dict[str, object] = {"fps": fps, "fps_from": "given" if options.fps else "assumed"}
-    if min(counts) != times:
+    facts: dict[str, object] = {}
+    if not any(t.clocked for t in times):
+        facts |= {"fps": options.fps or DEFAULT_FPS, "fps_from": "given" if options.fps else "assumed"}
+    counts = [len(f.images) for f in folders]
+    if min(counts) != max(counts):
         facts["images_per_view"] = {f.name: len(f.images) for f in folders}
     layout = "images" if len(folders) == 1 else "images per camera"
     name = first.resolve().parent.name if first.name in IMAGE_FOLDERS else first.resolve().name
-    return Source(layout, first, name, views, np.arange(times) / fps, facts=facts)
+    source = Source(layout, first, name, views, moments - moments[0], facts=facts)
+    return noted(source, *dict.fromkeys(t.words for t in times if t.words))
 
 
-def _view(folder: Folder, times: int) -> ViewSource:
+def joined(times: Sequence[ImageTimes], first: Path) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """Moments (T,) of several lists of images, and for each list the number of its image at each moment, -1 where it has none.
+
+    Clocks are joined by nearest times; numbers, where all lists are numbered, by equal number; else the lists are taken to begin together.
+    """
+    if len({t.source for t in times}) == 1 and times[0].clocked:
+        return common_moments([t.seconds for t in times], first)
+    ticks = [t.seconds for t in times]
+    if len({t.source for t in times}) > 1:
+        gap = float(np.median(np.diff(ticks[0]))) if len(ticks[0]) > 1 else 1.0
+        ticks = [np.arange(len(t)) * gap for t in ticks]
+    moments, which = _merged(ticks)
+    shared = np.all([frames >= 0 for frames in which], axis=0).sum()
+    return (
+        (moments, which) if shared * 2 >= min(map(len, ticks)) else _merged([t - t[0] for t in ticks])
+    )  # each camera counts from a number of its own
+
+
+def _merged(ticks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """All moments of several lists, those closer than `SAME_TIME` as one, and the number of each list's entry at each of them, -1 without one."""
+    every = np.sort(np.concatenate(ticks))
+    moments = every[np.concatenate([[True], np.diff(every) > SAME_TIME])]
+    which = [np.full(len(moments), -1, np.int64) for _ in ticks]
+    for frames, seconds in zip(which, ticks, strict=True):
+        frames[nearest(moments, seconds)] = np.arange(len(seconds))
+    return moments, which
+
+
+def _view(folder: Folder, which: NDArray[np.int64]) -> ViewSource:
     frames = image_files(folder.images)
-    number = np.arange(times)
-    which = np.where(number < len(folder.images), number, -1).astype(np.int64)
     return ViewSource(
-        folder.name, frames, which, *unknown_cameras(times), alpha="valid", masks=matched_masks(folder.images, folder.masks, frames.size)
+        folder.name, frames, which, *unknown_cameras(len(which)), alpha="valid", masks=matched_masks(folder.images, folder.masks, frames.size)
     )
 
 

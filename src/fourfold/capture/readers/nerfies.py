@@ -56,12 +56,14 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         raise FourfoldError(f"{root / 'rgb' / scale} holds none of the images that the splits name: complete the download")
     times = np.array(sorted({found.moments[i][1] for i in listed}))
     extra = load_record(root / "extra.json") if (root / "extra.json").is_file() else Record({}, str(root))
-    fps = options.fps or extra.positive("fps", DEFAULT_FPS)
+    fps = extra.positive("fps", options.fps or DEFAULT_FPS)
     cameras = sorted({found.moments[i][0] for i in listed})
     views = [_view(found, camera, [i for i in listed if found.moments[i][0] == camera], times) for camera in cameras]
     protocol = "the validation split" if any(v.heldout.any() for v in views) else None
     missing = [i for i in (*train, *held) if i not in images]
     facts: dict[str, Any] = {"fps": fps, "rgb_folder": scale, "frames_without_image": len(missing)}
+    if not extra.has("fps"):
+        facts["fps_from"] = "given" if options.fps else "assumed"
     if (root / "covisible" / scale / "val").is_dir():
         facts["covisible_folder"] = str(root / "covisible" / scale / "val")
     return Source("DyCheck" if metric else "Nerfies", root, root.resolve().name, tuple(views), times / fps, "given", metric, protocol, facts)

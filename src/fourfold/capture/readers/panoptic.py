@@ -47,7 +47,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     views = tuple(_view(root, name, cameras[name], size, times) for name in sorted(cameras, key=natural))
     held = [v.name for v in views if v.heldout.any()]
     protocol = f"cameras {', '.join(held)} at every moment" if held else None
-    fps = options.fps or FPS
+    fps = FPS
     return Source("Panoptic", root, root.resolve().name, views, np.arange(times) / fps, "given", True, protocol, {"fps": fps})
 
 

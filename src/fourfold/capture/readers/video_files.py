@@ -82,13 +82,18 @@ def common_times(videos: Sequence[VideoFile], offsets: Sequence[float]) -> tuple
 
     The moments are the frames of the video with the lowest rate, so that no frame is used twice. FourfoldError if the videos do not overlap.
     """
-    clocks = [video.times + offset for video, offset in zip(videos, offsets, strict=True)]
+    return common_moments([video.times + offset for video, offset in zip(videos, offsets, strict=True)], videos[0].path)
+
+
+def common_moments(clocks: Sequence[NDArray[np.float64]], first: Path) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """The same for increasing times (N,) of each camera's frames on one clock; `first` is named where they do not overlap."""
     slowest = min(range(len(clocks)), key=lambda i: (len(clocks[i]) - 1) / max(float(np.ptp(clocks[i])), 1e-9))
     half = float(np.median(np.diff(clocks[slowest]))) / 2 if len(clocks[slowest]) > 1 else 0.5
     begin, end = max(c[0] for c in clocks) - half, min(c[-1] for c in clocks) + half
     moments = clocks[slowest][(clocks[slowest] >= begin) & (clocks[slowest] <= end)]
     if not len(moments):
-        raise FourfoldError(f"{videos[0].path} and the other videos do not overlap in time: check the offsets {[round(o, 3) for o in offsets]}")
+        begun = [round(float(clock[0] - clocks[0][0]), 3) for clock in clocks]
+        raise FourfoldError(f"{first} and the other cameras do not overlap in time: they begin {begun} s after it, check the offsets")
     return moments - moments[0], [nearest(clock, moments) for clock in clocks]
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from fourfold.cli.frame import Command, Result
+from fourfold.cli.frame import Result
+from fourfold.cli.reading import ReadingCommand
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspect(Command):
+class Inspect(ReadingCommand):
     """Say what a capture holds and what would have to be estimated, without changing anything; or draw the priors of a run."""
 
     paths: Positional[tuple[Path, ...]]
@@ -27,8 +28,9 @@ class Inspect(Command):
         if self.priors:
             return Result(draw_priors(self.paths))
         from fourfold.capture.inspect import inspect
+        from fourfold.capture.source import CaptureOptions
 
-        return Result(inspect(self.paths, holdout=self.holdout))
+        return Result(inspect(self.paths, CaptureOptions(**self.part()), self.holdout))
 
     def show(self, result: Result) -> None:
         if not self.priors:

@@ -9,11 +9,12 @@ from typing import Literal
 from tyro.conf import Positional
 
 from fourfold.cli.arguments import Out
-from fourfold.cli.frame import Command, Result
+from fourfold.cli.frame import Result
+from fourfold.cli.reading import ReadingCommand
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(Command):
+class Prepare(ReadingCommand):
     """Read a capture and estimate cameras, masks, depth and tracks; `reconstruct` or `train` with the same folder continues from there."""
 
     paths: Positional[tuple[Path, ...]]
@@ -54,7 +55,9 @@ class Prepare(Command):
 
         folder = None if self.priors is None else str(self.priors)
         clock = Clock()
-        options = Options(self.recipe, self.quality, holdout=self.holdout, priors=folder, synchronise=self.synchronise, offsets=self.offsets)
+        options = Options(
+            self.recipe, self.quality, holdout=self.holdout, priors=folder, synchronise=self.synchronise, offsets=self.offsets, **self.part()
+        )
         asked = () if self.only is None else prior_names(self.only)
         with progress() as report, owned(self.out):
             capture = pipeline.prepare(list(self.paths), self.out, options, report, clock)

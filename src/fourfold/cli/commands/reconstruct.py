@@ -9,11 +9,12 @@ from typing import Literal
 from tyro.conf import Positional
 
 from fourfold.cli.arguments import Out, seconds
-from fourfold.cli.frame import Command, Result
+from fourfold.cli.frame import Result
+from fourfold.cli.reading import ReadingCommand
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruct(Command):
+class Reconstruct(ReadingCommand):
     """Turn one clip, several synchronised videos, an image folder or a dataset into a moving 3D scene, with a report and a player.
 
     The same command again continues where it was.
@@ -63,7 +64,7 @@ class Reconstruct(Command):
         budget = None if self.time_budget is None else seconds(self.time_budget)
         supplied = None if self.priors is None else str(self.priors)
         common = (self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines)
-        options = Options(*common, priors=supplied, synchronise=self.synchronise, offsets=self.offsets)
+        options = Options(*common, priors=supplied, synchronise=self.synchronise, offsets=self.offsets, **self.part())
         with progress() as report:
             run = reconstruct(self.paths, self.out, options=options, report=report)
         return Result({"run": self.out, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report})

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.discover import open_source
-from fourfold.capture.frames import FrameFiles, natural
+from fourfold.capture.frames import natural
 from fourfold.capture.readers.image_folder import IMAGE_FOLDERS
-from fourfold.capture.source import CaptureOptions
 from fourfold.errors import FourfoldError
 
 FOLDER_FACT = "priors_folder"  # of a capture: the folder that the user gave
@@ -78,30 +75,13 @@ def _sequences(capture: Capture) -> list[str]:
 
 
 def filmed(capture: Capture) -> Filmed:
-    """Names and sizes of the capture's frames as filmed. Frames without file names (of a video) are called 00000, 00001, ..."""
-    source, straightened = source_path(capture), bool(capture.facts.get("undistorted", False))
-    numbers = tuple(f"{t:05d}" for t in range(capture.times))
-    first = capture.facts.get("size_as_filmed")
-    sizes = tuple((int(first[0][0]), int(first[0][1])) if first and len(first) == 1 else (int(w), int(h)) for w, h in capture.sizes)
-    known = _of_source(str(source)) if source is not None else None
-    if known is None or len(known[0]) != capture.views or any(len(n) != capture.times for n in known[0]):
-        return Filmed((numbers,) * capture.views, sizes, straightened)
-    names = tuple(n if any(n) else numbers for n in known[0])
-    return Filmed(names, known[1], straightened)
-
-
-@lru_cache(maxsize=16)
-def _of_source(path: str) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, int], ...]] | None:
-    try:
-        source = open_source([Path(path)], CaptureOptions())
-    except FourfoldError:  # what was read when the capture was prepared is gone or changed: then the frames have no names
-        return None
-    names = []
-    for view in source.views:
-        paths = view.frames.paths if isinstance(view.frames, FrameFiles) else ()
-        stems = [p.stem if p is not None else "" for p in paths]
-        names.append(tuple(stems[i] if 0 <= i < len(stems) else "" for i in view.frame_of_time))
-    return tuple(names), tuple(v.frames.size for v in source.views)
+    """Names and sizes of the capture's frames as filmed. Frames without file names (of a film) are called by their numbers, 00000, 00001, ..."""
+    straightened = bool(capture.facts.get("undistorted", False))
+    names, sizes = capture.facts.get("frame_names"), capture.facts.get("sizes_as_filmed")
+    if names is None or sizes is None:
+        numbers = tuple(f"{t:05d}" for t in range(capture.times))
+        return Filmed((numbers,) * capture.views, tuple((int(w), int(h)) for w, h in capture.sizes), straightened)
+    return Filmed(tuple(map(tuple, names)), tuple((int(w), int(h)) for w, h in sizes), straightened)
 
 
 def lone_view(capture: Capture) -> int | None:
