@@ -103,7 +103,7 @@ def test_the_page_names_every_file_beside_it(capture, tmp_path):
     depth = Depth(BY, tuple(depth.depth), tuple(depth.confidence))
     page = write_prior_page(capture, [("mine", depth), ("given", given_cameras(capture))], tmp_path / "exports" / "priors")
     text = page.read_text()
-    assert "test &lt;b&gt;" in text and "http" not in text
+    assert "test &lt;b&gt;" in text and "://" not in text
     assert {p.name for p in page.parent.iterdir()} == {
         "index.html", "depth_mine_view0.png", "depth_mine_view0.mp4", "cameras_given_above.png", "cameras_given_above.mp4"
     }  # fmt: skip
