@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 import tyro
 
+from fourfold.kernels.adam import adam_step, adam_step_reference
 from fourfold.kernels.library import load
-from fourfold.training.adam import adam_step, adam_step_reference
 from timing import milliseconds
 
 SHAPES = ((100_000, 3), (100_000, 48), (1_000_000, 3))

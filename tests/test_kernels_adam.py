@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fourfold.errors import FourfoldError
+from fourfold.kernels.adam import AdamNumbers, adam_step, adam_step_reference
 from fourfold.kernels.library import load
-from fourfold.training.adam import AdamNumbers, adam_step, adam_step_reference
 
 
 def _problem(shape, seed=0, dtype=torch.float32):

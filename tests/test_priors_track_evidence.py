@@ -87,10 +87,9 @@ def test_what_would_be_behind_the_camera_is_judged_as_infinitely_far() -> None:
 def test_the_error_of_the_inverse_distance_is_that_of_repeated_noise() -> None:
     poses, point = _poses(0.1), _still(1, (5, 6))
     points = np.repeat(point, 400, 0)
-    unit = WIDTH / 640
-    seen = _seen(points, poses, noise=0.2 * unit)
+    seen = _seen(points, poses, noise=0.1)
     found = static_points(_view(poses), seen, np.ones(len(seen.time), bool))
-    assert found.rho.std() == pytest.approx(0.2 * np.median(found.rho_error), rel=0.2)
+    assert found.rho.std() == pytest.approx(0.1 * np.median(found.rho_error), rel=0.2)
 
 
 def test_percentiles_are_numpys() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fourfold.kernels.adam import AdamNumbers, adam_step
 from fourfold.recipes.recipe import Rate
 from fourfold.scene.scene import Scene
-from fourfold.training.adam import AdamNumbers, adam_step
 from fourfold.training.schedule import rate_at, rate_of
 from fourfold.training.state import Moments, parameters
 

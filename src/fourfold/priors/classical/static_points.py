@@ -57,7 +57,7 @@ class StaticPoints:
     """What P tracks would be if they stood still.
 
     origin (P, 3) centre of the track's middle camera; direction (P, 3) of length about 1 and rho (P,) inverse distance along it, 0 for
-    infinitely far; rho_error (P,) its standard error for an image error of one pixel at 640, very large without parallax; error (M,) pixels
+    infinitely far; rho_error (P,) its standard error for an image error of one pixel, very large without parallax; error (M,) pixels
     between each observation and the point, NaN where no camera is known. Tracks without two known observations have NaN everywhere.
     """
 
@@ -104,7 +104,7 @@ def static_points(view: View, seen: Observations, used: NDArray[np.bool_], numbe
     error[rows] = np.where(point[linear.rows], near_error, far_error)
     direction = np.einsum("kp,kpi->pi", np.stack([np.ones(seen.count), solved[:, 0], solved[:, 1]]), axes)
     with np.errstate(divide="ignore"):
-        rho_error = view.side / 640 / linear.focal / np.sqrt(curvature) / travel
+        rho_error = 1 / linear.focal / np.sqrt(curvature) / travel
     return StaticPoints(origin, direction, solved[:, 2] / travel, rho_error, error)
 
 

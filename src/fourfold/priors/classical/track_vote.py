@@ -31,7 +31,18 @@ def vote(
 ) -> NDArray[np.float32]:
     """(h, w) weighted mean of `suspicion` (N,) of the tracks at `xy` (N, 2) pixels of `image` (h, w, 3) RGB, with weights `say` (N,).
 
-    A track is heard up to two deviations away, in its own cell and those around it. The sums run in one order: no thread changes them.
+    A track is heard up to two deviations away, in its own cell and those around it.
+    """
+    moving, all_of = gathered(image, xy, np.stack([say * suspicion, say]), numbers)
+    return moving / (all_of + np.float32(numbers.doubt))
+
+
+def gathered(
+    image: NDArray[np.uint8], xy: NDArray[np.float64], amounts: NDArray[np.float64], numbers: VoteNumbers = VoteNumbers()
+) -> NDArray[np.float32]:
+    """(C, h, w) what reaches each pixel of `image` (h, w, 3) RGB of the `amounts` (C, N) at `xy` (N, 2), by likeness of place and colour.
+
+    The sums run in one order: no thread changes them.
     """
     height, width = image.shape[:2]
     reach = numbers.reach * max(height, width) / 320
@@ -42,8 +53,8 @@ def vote(
     pixels = np.concatenate([np.stack([x, y], -1) / reach, lab / numbers.colour], -1).astype(np.float32)
     column, row = np.clip(xy.astype(np.int64), 0, [width - 1, height - 1]).T
     voters = np.concatenate([xy / reach, lab[row, column] / numbers.colour], 1).astype(np.float32)
-    result = np.zeros((height, width), np.float32)
-    strength = np.stack([say * suspicion, say]).astype(np.float32)
+    strength = amounts.astype(np.float32)
+    result = np.zeros((len(strength), height, width), np.float32)
     home_row, home_column = row // cell, column // cell
     for i in range(rows):
         in_row = np.flatnonzero(np.abs(home_row - i) <= 1)
@@ -51,17 +62,16 @@ def vote(
             heard = in_row[np.abs(home_column[in_row] - j) <= 1]
             if len(heard):
                 block = (slice(i * cell, (i + 1) * cell), slice(j * cell, (j + 1) * cell))
-                result[block] = _block(pixels[block], voters[heard], strength[:, heard], numbers.doubt)
+                result[:, block[0], block[1]] = _block(pixels[block], voters[heard], strength[:, heard])
     return result
 
 
-def _block(pixels: NDArray[np.float32], voters: NDArray[np.float32], strength: NDArray[np.float32], doubt: float) -> NDArray[np.float32]:
-    """(a, b) the vote of `voters` (N, 5) for `pixels` (a, b, 5)."""
+def _block(pixels: NDArray[np.float32], voters: NDArray[np.float32], strength: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(C, a, b) what `voters` (N, 5) with `strength` (C, N) give to `pixels` (a, b, 5)."""
     flat = pixels.reshape(-1, 5)
     distance = np.zeros((len(voters), len(flat)), np.float32)
     for axis in range(5):
         step = voters[:, axis, None] - flat[None, :, axis]
         distance += step * step
     weight = np.exp(-0.5 * distance)
-    moving, all_of = ((s[:, None] * weight).sum(0) for s in strength)
-    return (moving / (all_of + doubt)).reshape(pixels.shape[:2])
+    return np.stack([(s[:, None] * weight).sum(0) for s in strength]).reshape(-1, *pixels.shape[:2])
