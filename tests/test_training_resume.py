@@ -161,6 +161,48 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_never_written(tmp_path
     json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[5], parse_constant=lambda text: pytest.fail(f"{text} in the metrics"))
 
 
+@dataclass(frozen=True)
+class Fence:
+    """Pushes the first layer away, and is not finite once a position is more than `reach` from where it was."""
+
+    start: Tensor
+    reach: float
+
+    def channels(self, step: Step, item: int) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        means = step.scene.layers[0].splats["means"]
+        return means.sum() * (1.0 if bool(((means - self.start).abs() <= self.reach).all()) else float("nan"))
+
+
+def _fenced(root: Path, reach: float) -> tuple[Recipe, Scene]:
+    """A stage of nine steps of 0.02 in one direction."""
+    start = TwoLayers()(make_capture(root / "capture"), Priors(), Quality(1, 1, 1), np.random.default_rng(0))
+    fence = Term("fence", Fence(start.layers[0].splats["means"].clone(), reach), 1.0)
+    stage = replace(make_recipe().stages[0], steps=9, terms=(fence,), rates={"static.means": Rate(0.02)}, density={})
+    return replace(make_recipe(), stages=(stage,)), start
+
+
+def test_training_that_does_not_recover_goes_back_and_makes_smaller_steps(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    recipe, start = _fenced(tmp_path, 0.11)
+    after = train(recipe, start, make_capture(tmp_path / "capture"), Priors(), tmp_path, TrainConfig(device="cpu", patience=2))
+    name = recipe.stages[0].name
+    said = (
+        f"note: stage {name}, step 8: 2 steps in a row were not finite in the loss fence; training went back to stage 1, step 0, and continues at 0.5"
+    )
+    assert capfd.readouterr().err.startswith(said)
+    moved = (after.layers[0].splats["means"] - start.layers[0].splats["means"]).abs().max()
+    assert float(moved) == pytest.approx(9 * 0.01, rel=1e-3), "nine steps of half the rate"
+
+
+def test_a_loss_that_is_never_finite_ends_in_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    recipe, start = _fenced(tmp_path, -1.0)
+    with pytest.raises(FourfoldError, match=r"cannot go on \(stage .*: 5 steps in a row were not finite in the loss fence\)"):
+        train(recipe, start, make_capture(tmp_path / "capture"), Priors(), tmp_path, TrainConfig(device="cpu", patience=5))
+    assert capfd.readouterr().err.count("went back") == 3
+
+
 def test_a_time_budget_shortens_the_stages_and_is_recorded(tmp_path: Path) -> None:
     recipe = replace(make_recipe(), stages=tuple(replace(stage, steps=100_000) for stage in make_recipe().stages))
     train(recipe, None, make_capture(tmp_path / "capture"), Priors(), tmp_path, TrainConfig(device="cpu", time_budget=1.0))

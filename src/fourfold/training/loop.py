@@ -18,7 +18,7 @@ from fourfold.render.api import Render, rasterize
 from fourfold.scene.scene import Scene
 from fourfold.training.columns import join_columns, split_columns
 from fourfold.training.edits import apply_edit
-from fourfold.training.optimizer import gradients_finite, update, watch
+from fourfold.training.optimizer import gradients_finite, not_finite, update, watch
 from fourfold.training.safety import keep_sane
 from fourfold.training.samplers import generator
 from fourfold.training.state import TrainingState, drawn
@@ -26,7 +26,7 @@ from fourfold.training.state import TrainingState, drawn
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did: weighted losses by name, Gaussians by layer, its time, and whether it was skipped as not finite."""
+    """What one step did: weighted losses by name, Gaussians by layer, its time, and where it was not finite if it was skipped for that."""
 
     stage: str
     number: int
@@ -35,7 +35,7 @@ class StepReport:
     losses: dict[str, float]
     counts: dict[str, int]
     milliseconds: float
-    skipped: bool
+    not_finite: str
 
 
 def train_stage(
@@ -64,11 +64,12 @@ def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: i
     watch(state.scene, stage.rates)
     step = render_step(scene, batch, stage.terms, state)
     total, losses = weigh(stage.terms, step)
-    skipped = not _descend(total, scene)
-    if skipped:
-        state.skipped += 1
+    where = "" if _descend(total, scene) else not_finite(losses, scene)
+    if where:
+        state.skipped, state.bad = state.skipped + 1, state.bad + 1
     else:
-        update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
+        state.bad = 0
+        update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent, state.caution)
         keep_sane(scene, stage.rates, state.step, state.extent, frames)
         gather_growth(state, stage, step)
     change_density(state, stage, scene, frames, seed)
@@ -76,7 +77,7 @@ def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: i
     elapsed = perf_counter() - started
     state.seconds += elapsed
     counts = {layer.name: len(layer) for layer in state.scene.layers}
-    return StepReport(stage.name, state.stage, state.step - 1, state.steps, losses, counts, elapsed * 1e3, skipped)
+    return StepReport(stage.name, state.stage, state.step - 1, state.steps, losses, counts, elapsed * 1e3, where)
 
 
 def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], state: TrainingState) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -34,6 +35,19 @@ def gradients_finite(scene: Scene) -> bool:
     return not sums or bool(torch.isfinite(torch.stack(sums)).all())
 
 
+def not_finite(losses: Mapping[str, float], scene: Scene) -> str:
+    """Where a step went wrong: the losses that are not finite, or else the tensors whose gradients are not."""
+    wild = [name for name, value in losses.items() if not math.isfinite(value)]
+    if wild:
+        return f"in the loss {' and '.join(wild)}"
+    keys = [key for layer in scene.layers for key, group, name in parameters(layer) if _wild(group[name].grad)]
+    return f"in the gradient of {' and '.join(keys) or 'the sum of all'}"
+
+
+def _wild(gradient: Tensor | None) -> bool:
+    return gradient is not None and not bool(torch.isfinite(gradient).all())
+
+
 @torch.no_grad()
 def update(
     scene: Scene,
@@ -42,13 +56,14 @@ def update(
     rows: Mapping[str, Tensor],
     progress: float,
     extent: float,
+    caution: float = 1.0,
     numbers: AdamNumbers = AdamNumbers(),
 ) -> None:
     """One Adam step on every tensor that has a gradient, in place.
 
     Args:
         rows: layer name -> (N,) bool, the Gaussians that an image of the batch showed; the others keep value and moments.
-        progress: 0..1 through the stage; extent: of the scene, scene units.
+        progress: 0..1 through the stage; extent: of the scene, scene units; caution: factor on all rates.
     """
     for layer in scene.layers:
         seen = rows.get(layer.name)
@@ -66,7 +81,7 @@ def update(
                 memory.first,
                 memory.second,
                 memory.steps,
-                rate_at(rate, progress, extent),
+                caution * rate_at(rate, progress, extent),
                 numbers,
                 seen if group is layer.splats else None,
             )

@@ -32,7 +32,8 @@ class TrainingState:
         stage: number of the stage; step: steps done in it; steps: steps planned for it, 0 until the stage was entered.
         extent: size of the scene when the stage was entered, scene units.
         seconds: time spent in training so far, over all runs.
-        skipped: steps left out because a loss or a gradient was not finite.
+        skipped: steps left out because a loss or a gradient was not finite; bad: how many of them in a row until now.
+        caution: factor on all rates, halved whenever training went back because too many steps in a row were not finite.
         moments: "layer.parameter" -> Adam's moments, of the current stage.
         growth: layer name -> growth statistics, of the current stage.
         planned: stage name -> steps, as scheduled (a time budget shortens them).
@@ -45,6 +46,8 @@ class TrainingState:
     extent: float = 1.0
     seconds: float = 0.0
     skipped: int = 0
+    bad: int = 0
+    caution: float = 1.0
     moments: dict[str, Moments] = field(default_factory=dict)
     growth: dict[str, GrowthStatistics] = field(default_factory=dict)
     planned: dict[str, int] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from fourfold.training.samplers import generator
 from fourfold.training.schedule import planned_steps, steps_within
 from fourfold.training.state import TrainingState, drawn, scene_extent, scene_to
 
+MOST_CAUTION = 1 / 8  # of the rates: with less, training is given up
 CODE_VERSION = 1
 """Raised when a change makes older checkpoints meaningless."""
 
@@ -47,6 +48,7 @@ class TrainConfig:
         time_budget: seconds that training may take, or None; stages are shortened to fit, never lengthened.
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
         checkpoint_every: steps between checkpoints; one is also written at the beginning of every stage.
+        patience: steps in a row that may be left out as not finite; then training goes back to its last good state with half the rates.
         progress: told after every step.
     """
 
@@ -55,6 +57,7 @@ class TrainConfig:
     time_budget: float | None = None
     device: str = "auto"
     checkpoint_every: int = 250
+    patience: int = 20
     progress: Callable[[StepReport], None] = _silent
 
 
@@ -106,22 +109,51 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     key = key_of(*asked, capture.name, capture.K, capture.world_to_camera, capture.train, made_by(priors))
     run = _Run(recipe, capture, priors, out, config, device, key)
     state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
-    store = SampleStore(Source(capture, priors, device, recipe.background, state.scene.near, opacity_given(capture)))
-    log = MetricsLog(out / "metrics.jsonl", state.stage, state.step)
+    while True:
+        try:
+            _all_stages(run, state)
+            return scene_to(state.scene, device)
+        except _Stuck as stuck:
+            state = _step_back(run, state, scene, stuck.where)
+
+
+class _Stuck(Exception):
+    """Too many steps in a row were not finite; `where` says in what."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
+
+
+def _all_stages(run: _Run, state: TrainingState) -> None:
+    store = SampleStore(Source(run.capture, run.priors, run.device, run.recipe.background, state.scene.near, opacity_given(run.capture)))
+    log = MetricsLog(run.out / "metrics.jsonl", state.stage, state.step)
     try:
-        with _one_torch_thread(device):
-            while state.stage < len(recipe.stages):
-                _run_stage(run, recipe.stages[state.stage], state, store, log)
+        with _one_torch_thread(run.device):
+            while state.stage < len(run.recipe.stages):
+                _run_stage(run, run.recipe.stages[state.stage], state, store, log)
                 with unbroken():
                     state.next_stage()
-                    save_checkpoint(run.checkpoints, state, key)
+                    save_checkpoint(run.checkpoints, state, run.key)
     except Interrupted:
-        if state.steps:  # within a stage: the step that was under way is finished
-            save_checkpoint(run.checkpoints, state, key)
+        if state.steps and not state.bad:  # within a stage: the step that was under way is finished
+            save_checkpoint(run.checkpoints, state, run.key)
         raise
     finally:
         log.close()
-    return scene_to(state.scene, device)
+
+
+def _step_back(run: _Run, state: TrainingState, scene: Scene | None, where: str) -> TrainingState:
+    """The last good state with half the rates. FourfoldError if that was tried often enough."""
+    place = f"stage {run.recipe.stages[state.stage].name}, step {state.step}: {run.config.patience} steps in a row were not finite {where}"
+    if state.caution <= MOST_CAUTION:
+        raise FourfoldError(f"training in {run.out} cannot go on ({place}): try another --seed, or leave out the prior that this loss reads")
+    good = load_newest(run.checkpoints, run.key, run.device) or _begin(run, scene)
+    good.caution = state.caution / 2
+    fallback(f"{place}; training went back to stage {good.stage + 1}, step {good.step}, and continues at {good.caution:g} of its rates")
+    if good.steps:
+        save_checkpoint(run.checkpoints, good, run.key)
+    return good
 
 
 @contextmanager
@@ -183,10 +215,12 @@ def _run_stage(run: _Run, stage: Stage, state: TrainingState, store: SampleStore
                 "losses": report.losses,
                 "gaussians": report.counts,
                 "ms": round(report.milliseconds, 2),
-                "skipped": report.skipped,
+                "skipped": bool(report.not_finite),
             }
         )
-        if state.step % run.config.checkpoint_every == 0 and state.step < state.steps:
+        if state.bad >= run.config.patience:
+            raise _Stuck(report.not_finite)
+        if state.step % run.config.checkpoint_every == 0 and state.step < state.steps and not state.bad:
             save_checkpoint(run.checkpoints, state, run.key)
         run.config.progress(report)
 
