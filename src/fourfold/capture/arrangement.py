@@ -21,7 +21,7 @@ from fourfold.capture.frames import natural
 CAMERA_WORDS = ("cam", "camera", "view", "sensor", "device", "dev", "gopro", "kinect", "azure", "rig", "webcam", "viewpoint", "angle", "imgcam")
 MOMENT_WORDS = ("frame", "time", "t", "img", "image", "moment", "colmap", "timestep", "step", "f", "rgb", "frames", "ts")
 SIDE_WORDS = ("left", "right", "centre", "center", "front", "back", "top", "middle", "side")
-LEAST_FILLED = 0.5  # share of the pairs of a camera and a moment that must have an image
+LEAST_FILLED = 0.5  # share of the pairs of a camera and a moment that must have an image, at least
 STANDS = 0.02  # of the extent of all camera centres: a camera whose centre stays within it stands still
 TURNS = 0.02  # largest difference of entries of two rotations of a camera that stands still
 EQUAL = 1e-6  # of the extent: poses that a rig's calibration repeats word for word
@@ -79,22 +79,24 @@ def arrange(names: Sequence[str], poses: NDArray[np.float64] | None = None) -> A
 
     Args:
         names: (N,) all different.
-        poses: (N, 4, 4) world_to_camera, or None where they are not known.
+        poses: (N, 4, 4) world_to_camera, NaN for images without one, or None where no pose is known.
     """
     if len(names) < 4:
         return None
     columns = _columns(names)
-    standing = _standing(columns, poses) if poses is not None else None
+    standing = _standing(columns, poses, names) if poses is not None else None
     if standing is not None:
         return standing
     told = _by_words(columns, poses)
-    if told is not None or poses is None:
+    if told is not None or poses is None or not np.isfinite(poses).all():
         return told
     groups = pose_groups(poses)
     counts = np.bincount(groups)
     if len(counts) < 2 or counts.min() < 2 or counts.max() > 2 * counts.min():
         return None
-    return _in_order(names, groups)
+    digits = len(str(int(groups.max())))
+    called = {int(g): f"camera {int(g):0{digits}d}" for g in groups}
+    return _in_order(names, groups, called, "poses that repeat")
 
 
 def pose_groups(poses: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -112,23 +114,38 @@ def pose_groups(poses: NDArray[np.float64]) -> NDArray[np.int64]:
     return groups
 
 
-def _standing(columns: list[_Column], poses: NDArray[np.float64]) -> Arrangement | None:
-    """The arrangement under which every camera stands still and not all at one place."""
-    centres = _centres(poses)
-    extent = float(np.linalg.norm(np.ptp(centres, axis=0)))
-    if extent <= 0:
+def _standing(columns: list[_Column], poses: NDArray[np.float64], names: Sequence[str]) -> Arrangement | None:
+    """The arrangement under which every camera stands still and not all at one place; where each counts its own images on, by their order."""
+    known = np.isfinite(poses).all(axis=(1, 2))
+    if known.sum() < 4 or not np.ptp(_centres(poses[known]), axis=0).max() > 0:
         return None
     for cameras, moments in _choices(columns):
-        if not _fits(cameras, moments):
-            continue
-        still = True
-        for group in _members(cameras):
-            apart = np.linalg.norm(centres[group] - np.median(centres[group], axis=0), axis=1).max()
-            turned = np.abs(poses[group, :3, :3] - poses[group[0], :3, :3]).max()
-            still = still and bool(apart <= STANDS * extent and turned <= TURNS)
-        if still:
+        if _fits(cameras, moments) and _still(cameras, poses, known):
             return _result(cameras, moments, "names, and poses that stay the same")
+    for column in columns:
+        members = _members([column])
+        if (
+            len(members) > 1
+            and min(map(len, members)) >= 2
+            and max(map(len, members)) <= 2 * min(map(len, members))
+            and _still([column], poses, known)
+        ):
+            number = {value: i for i, value in enumerate(dict.fromkeys(column.values))}
+            called = {number[v]: c for v, c in zip(column.values, column.names, strict=True)}
+            return _in_order(names, np.array([number[v] for v in column.values]), called, "names, and poses that stay the same")
     return None
+
+
+def _still(cameras: list[_Column], poses: NDArray[np.float64], known: NDArray[np.bool_]) -> bool:
+    """Whether each camera stays where it is and looks the same way."""
+    centres = _centres(poses)
+    extent = float(np.linalg.norm(np.ptp(centres[known], axis=0)))
+    for group in (there for members in _members(cameras) if (there := [i for i in members if known[i]])):
+        apart = np.linalg.norm(centres[group] - np.median(centres[group], axis=0), axis=1).max()
+        turned = np.abs(poses[group, :3, :3] - poses[group[0], :3, :3]).max()
+        if apart > STANDS * extent or turned > TURNS:
+            return False
+    return True
 
 
 def _by_words(columns: list[_Column], poses: NDArray[np.float64] | None) -> Arrangement | None:
@@ -163,7 +180,7 @@ def _fits(cameras: list[_Column], moments: list[_Column]) -> bool:
     views, times = _key(cameras), _key(moments)
     pairs = set(zip(views, times, strict=True))
     counted = len(set(views)), len(set(times))
-    return min(counted) >= 2 and len(pairs) == len(views) and len(pairs) >= LEAST_FILLED * counted[0] * counted[1]
+    return min(counted) >= 2 and len(pairs) == len(views) and len(pairs) > LEAST_FILLED * counted[0] * counted[1]
 
 
 def _result(cameras: list[_Column], moments: list[_Column], because: str) -> Arrangement:
@@ -174,8 +191,8 @@ def _result(cameras: list[_Column], moments: list[_Column], because: str) -> Arr
     return Arrangement(tuple(names), tuple(place[k] for k in keys), tuple(labels), because)
 
 
-def _in_order(names: Sequence[str], groups: NDArray[np.int64]) -> Arrangement:
-    """Cameras told by their poses alone; the moments are the order of each camera's images."""
+def _in_order(names: Sequence[str], groups: NDArray[np.int64], called: dict[int, str], because: str) -> Arrangement:
+    """Cameras that are known; the moments are the order of each camera's images."""
     order = sorted(range(len(names)), key=lambda i: natural(names[i]))
     seen: dict[int, int] = {}
     moment = [0] * len(names)
@@ -183,9 +200,8 @@ def _in_order(names: Sequence[str], groups: NDArray[np.int64]) -> Arrangement:
         group = int(groups[at])
         moment[at] = seen.get(group, 0)
         seen[group] = moment[at] + 1
-    digits = len(str(int(groups.max())))
     labels = tuple(str(i) for i in range(max(seen.values())))
-    return Arrangement(tuple(f"camera {int(g):0{digits}d}" for g in groups), tuple(moment), labels, "poses that repeat")
+    return Arrangement(tuple(called[int(g)] for g in groups), tuple(moment), labels, because)
 
 
 def _key(columns: list[_Column]) -> list[tuple[str, ...]]:

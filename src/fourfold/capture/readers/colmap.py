@@ -1,17 +1,22 @@
-"""A COLMAP folder: a sparse model beside `images/`. One view per subfolder of images, else one moving view."""
+"""A COLMAP folder: a sparse model beside `images/`. One view per camera that stands, or per subfolder of images, else one moving view."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from fourfold.capture.frames import image_files, images_in, natural
-from fourfold.capture.readers.colmap_model import ModelImage, load_images, model_folder
-from fourfold.capture.readers.image_folder import DEFAULT_FPS, MASK_FOLDERS, matched_masks
-from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, scale_intrinsics, unknown_cameras
+from fourfold.capture.arrangement import arrange
+from fourfold.capture.frames import image_size, images_in, natural
+from fourfold.capture.readers.colmap_model import ModelImage, load_images, model_folder, models_in
+from fourfold.capture.readers.image_folder import DEFAULT_FPS, MASK_FOLDERS
+from fourfold.capture.readers.posed_images import PosedImage, view_sources
+from fourfold.capture.source import CaptureOptions, Reader, Source, scale_intrinsics
 from fourfold.errors import FourfoldError
+from fourfold.notices import fallback
+from fourfold.untrusted.files import below, is_file
 
 IMAGE_FOLDERS = ("images", "input", "rgb", "")
 
@@ -22,57 +27,63 @@ def recognises(path: Path) -> bool:
 
 
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
-    """Registered images in natural order of their names; the number in that order over the frame rate is the time."""
+    """Registered images at their place among all images in natural order of the names; the number in that order over the frame rate is the time."""
     root = paths[0]
-    folder = model_folder(root)
-    if folder is None:
+    models = models_in(root)
+    if models is None:
         raise FourfoldError(f"{root} has no COLMAP model")
-    found = [(image, path) for image in load_images(folder) if (path := _file(root, image.name)) is not None]
+    if models.told:
+        fallback(models.told)
+    folder = models.folders[0]
+    found = {path: image for image in load_images(folder) if (path := _file(root, image.name)) is not None}
     if not found:
         raise FourfoldError(f"{folder} names images of which none is in {root / 'images'}: put them there")
-    groups: dict[str, list[tuple[ModelImage, Path]]] = {}
-    for image, path in found:
-        groups.setdefault(str(Path(image.name).parent), []).append((image, path))
-    stems = _moments(groups)
     fps = options.fps or DEFAULT_FPS
-    views = tuple(_view(root, name, groups[name], stems) for name in sorted(groups, key=natural))
-    facts = {"fps": fps, "fps_from": "given" if options.fps else "assumed", "registered_images": len(found)}
-    return Source("COLMAP", root, root.resolve().name, views, np.arange(len(stems)) / fps, "given", False, None, facts)
+    facts: dict[str, object] = {"fps": fps, "fps_from": "given" if options.fps else "assumed", "registered_images": len(found)}
+    everything = sorted({*found, *(p for place in {p.parent for p in found} for p in images_in(place))}, key=lambda p: natural(p.as_posix()))
+    if len(everything) > len(found):
+        facts["unregistered_images"] = len(everything) - len(found)
+    if models.told:
+        facts["models"] = models.told
+    places, told = _places(everything, found, root)
+    frames = [_posed(root, path, image, *places[path]) for path, image in found.items()]
+    views, times = view_sources([replace(f, time=(f.time or 0.0) / fps) for f in frames], "valid", 1.0)
+    return Source("COLMAP", root, root.resolve().name, views, times, "given", False, None, facts | told)
 
 
-def _moments(groups: dict[str, list[tuple[ModelImage, Path]]]) -> list[str]:
-    """Stems of all images in natural order: images of different cameras with one stem are of one moment."""
-    return sorted({path.stem for members in groups.values() for _, path in members}, key=natural)
-
-
-def _view(root: Path, name: str, members: list[tuple[ModelImage, Path]], stems: list[str]) -> ViewSource:
-    members = sorted(members, key=lambda m: natural(m[1].name))
-    paths = [path for _, path in members]
-    frames = image_files(paths)
-    which, (K, poses) = np.full(len(stems), -1, np.int64), unknown_cameras(len(stems))
-    lenses = [members[0][0].camera.lens] * len(stems)
+def _places(everything: list[Path], found: dict[Path, ModelImage], root: Path) -> tuple[dict[Path, tuple[str, int]], dict[str, object]]:
+    """Each image's view and the number of its moment, counted over all images, also those that were not registered; and how it was told."""
+    names = [_name(path, root) for path in everything]
+    unknown = np.full((4, 4), np.nan)
+    arranged = arrange(names, np.stack([found[p].world_to_camera if p in found else unknown for p in everything]))
+    if arranged is not None:
+        told: dict[str, object] = {"cameras_told_by": f"{arranged.because}: {arranged.views} cameras, {len(arranged.labels)} moments"}
+        return dict(zip(everything, zip(arranged.view, arranged.moment, strict=True), strict=True)), told
+    stems = sorted({path.stem for path in everything}, key=natural)  # images of different folders with one stem are of one moment
     place = {stem: i for i, stem in enumerate(stems)}
-    for number, (image, path) in enumerate(members):
-        moment = place[path.stem]
-        which[moment], poses[moment], lenses[moment] = number, image.world_to_camera, image.camera.lens
-        K[moment] = scale_intrinsics(image.camera.K, image.camera.size, frames.size)
-    masks = [m for folder in MASK_FOLDERS for m in images_in(root / folder / name)]
-    wanted = {p.stem for p in paths}
-    own = [m for m in masks if m.stem in wanted]
-    return ViewSource(
-        name if name != "." else "camera",
-        frames,
-        which,
-        K,
-        poses,
-        lenses=tuple(lenses) if len(set(lenses)) > 1 else (lenses[0],),
-        alpha="valid",
-        masks=matched_masks(paths, own, frames.size) if len(own) == len(paths) else None,
-    )
+    shared = len({path.parent for path in everything}) > 1
+    return {p: (Path(n).parent.as_posix() if shared else "camera", place[p.stem]) for p, n in zip(everything, names, strict=True)}, {}
+
+
+def _name(path: Path, root: Path) -> str:
+    """The image's name below the folder of images."""
+    for folder in IMAGE_FOLDERS:
+        if path.is_relative_to(root / folder):
+            return path.relative_to(root / folder).as_posix()
+    return path.as_posix()
+
+
+def _posed(root: Path, path: Path, image: ModelImage, view: str, moment: int) -> PosedImage:
+    """The image with its camera; `time` is the number of the moment."""
+    K = scale_intrinsics(image.camera.K, image.camera.size, image_size(path))
+    name = _name(path, root)
+    masks = [root / folder / n for folder in MASK_FOLDERS for n in (f"{name}.png", name, str(Path(name).with_suffix(".png")))]
+    mask = next((m for m in masks if is_file(m)), None)
+    return PosedImage(path, name, K, image.world_to_camera, image.camera.lens, float(moment), None, view, mask=mask)
 
 
 def _file(root: Path, name: str) -> Path | None:
-    return next((path for folder in IMAGE_FOLDERS if (path := root / folder / name).is_file()), None)
+    return next((path for folder in IMAGE_FOLDERS if is_file(path := below(root / folder, name))), None)
 
 
 READER = Reader("COLMAP", 40, recognises, read)

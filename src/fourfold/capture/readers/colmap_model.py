@@ -17,8 +17,9 @@ from fourfold.capture.capture import LARGEST_SIDE
 from fourfold.capture.lens import STRAIGHT, Lens, fisheye, pinhole
 from fourfold.capture.source import intrinsics, world_to_camera_of
 from fourfold.errors import FourfoldError
-from fourfold.untrusted.files import read_bytes, read_text
+from fourfold.untrusted.files import is_file, read_bytes, read_text
 
+MODEL_PLACES = ("sparse", "sparse_", "colmap/sparse", "colmap", "dense/sparse", "distorted/sparse", "")
 MOST_BINARY = 1 << 30  # bytes; a model lists every point of every image
 _Meaning = Callable[[Sequence[float]], tuple[tuple[float, float, float, float], Lens]]
 
@@ -54,13 +55,55 @@ class ModelImage:
     world_to_camera: NDArray[np.float64]
 
 
-def model_folder(root: Path) -> Path | None:
-    """The folder with `cameras.bin|txt` and `images.bin|txt`, among the usual places."""
-    for name in ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", ""):
-        folder = root / name
-        if any((folder / f"cameras{s}").is_file() and (folder / f"images{s}").is_file() for s in (".bin", ".txt")):
-            return folder
+@dataclass(frozen=True)
+class Models:
+    """The folders of the models that COLMAP left in one place, the largest first, with the numbers of their images."""
+
+    folders: tuple[Path, ...]
+    images: tuple[int, ...]
+
+    @property
+    def told(self) -> str | None:
+        """What to say where there are several."""
+        if len(self.folders) < 2:
+            return None
+        others = ", ".join(f"{f.name} with {n}" for f, n in zip(self.folders[1:], self.images[1:], strict=True))
+        read = f"{self.folders[0].name} with {self.images[0]} images is read"
+        return f"COLMAP left {len(self.folders)} models that do not hang together: {read}, {others} not"
+
+
+def models_in(root: Path) -> Models | None:
+    """The models in the first of the usual places that has any: in it, or in its folders 0, 1, ..."""
+    for name in MODEL_PLACES:
+        place = root / name
+        inside = [p for p in place.iterdir() if p.is_dir() and p.name.isdigit()] if name and place.is_dir() else []
+        found = [folder for folder in [*sorted(inside, key=lambda p: int(p.name)), place] if _is_model(folder)]
+        if found:
+            counts = [_registered(folder) for folder in found]
+            order = sorted(range(len(found)), key=lambda i: -counts[i])
+            return Models(tuple(found[i] for i in order), tuple(counts[i] for i in order))
     return None
+
+
+def model_folder(root: Path) -> Path | None:
+    """The folder with `cameras.bin|txt` and `images.bin|txt` among the usual places; of several models the largest."""
+    models = models_in(root)
+    return None if models is None else models.folders[0]
+
+
+def _is_model(folder: Path) -> bool:
+    return any(is_file(folder / f"cameras{s}") and is_file(folder / f"images{s}") for s in (".bin", ".txt"))
+
+
+def _registered(folder: Path) -> int:
+    """How many images a model states; 0 where that cannot be read."""
+    try:
+        if (folder / "images.bin").is_file():
+            with (folder / "images.bin").open("rb") as file:
+                return struct.unpack("<Q", file.read(8))[0]
+        return len(_images_text(folder / "images.txt"))
+    except (OSError, struct.error, ValueError, IndexError, FourfoldError):
+        return 0
 
 
 def load_images(folder: Path) -> list[ModelImage]:
