@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.evaluation.bench_priors_truth import ExactScene
+from fourfold.priors.classical.long_track_sightings import Sightings, joined_tracks, sightings
 from fourfold.priors.classical.long_tracks import LongTrackConfig, follow, long_tracks
 from fourfold.priors.classical.track_anchor import AnchorConfig, align, anchor, settle, smooth
 from fourfold.priors.contracts import LongTracks
@@ -173,3 +174,49 @@ def test_missing_frames_are_stepped_over(clip: Path) -> None:
     assert (np.diff(tracks.time)[np.diff(tracks.track) == 0] > 0).all()
     both = np.intersect1d(tracks.track[tracks.time == 1], tracks.track[tracks.time == 4])
     assert len(both) > 100
+
+
+def _sighting_errors(scene: ExactScene, tracks: LongTracks, seen: Sightings, here: tuple[int, int], there: tuple[int, int]) -> NDArray[np.float64]:
+    """Pixels between where the tracks of the image `here` are seen in `there` and where the surface they followed here truly is."""
+    rows = np.flatnonzero((tracks.view[tracks.track] == here[0]) & (tracks.time == here[1]))
+    own = np.flatnonzero((seen.view == there[0]) & (seen.time == there[1]))
+    place = tracks.xy[rows[np.searchsorted(tracks.track[rows], seen.track[own])]]
+    owner, local = scene.first_hits(*here, place)
+    truth, _ = scene.observe(*there, scene.places(owner, local, [there[1]])[:, 0])
+    return np.linalg.norm(seen.xy[own] - truth, axis=1)
+
+
+@pytest.mark.parametrize("there", [(0, 14), (1, 6)], ids=["later", "another camera"])
+def test_tracks_are_seen_again_where_the_truth_is(clip: Path, found: LongTracks, there: tuple[int, int]) -> None:
+    capture, scene, here = Capture.load(clip), ExactScene.load(clip), (0, 6)
+    seen = sightings(capture, found, np.array([[*here, *there]], np.int32))
+    error = _sighting_errors(scene, found, seen, here, there)
+    assert len(error) > 60
+    assert np.median(error) < 0.1
+    assert (error < 0.5).mean() > 0.9
+    followed = found.track[(found.view[found.track] == there[0]) & (found.time == there[1])]
+    assert not np.isin(seen.track[(seen.view == there[0]) & (seen.time == there[1])], followed).any()
+
+
+def test_joined_tracks_follow_one_point(clip: Path, found: LongTracks) -> None:
+    capture, scene = Capture.load(clip), ExactScene.load(clip)
+    joins = joined_tracks(capture, found, np.array([[0, 2, 0, 16], [0, 4, 0, 18]], np.int32))
+    first = np.searchsorted(found.track, np.arange(len(found.view)))
+    assert len(joins) > 20
+    assert (joins[:, 0] < joins[:, 1]).all()
+    assert len(np.unique(joins, axis=0)) == len(joins)
+    place = np.zeros((*joins.shape, 3))
+    for time in np.unique(found.time[first[joins]]):
+        own = found.time[first[joins]] == time
+        owner, local = scene.first_hits(0, int(time), found.xy[first[joins[own]]])
+        place[own] = scene.places(owner, local, [0])[:, 0]
+    # 2 cm of a room 6 m across are about a pixel of the stored images
+    assert (np.linalg.norm(place[:, 0] - place[:, 1], axis=1) < 0.02).mean() > 0.95
+
+
+def test_nothing_is_seen_again_in_an_image_of_something_else(clip: Path, found: LongTracks, tmp_path: Path) -> None:
+    capture = Capture.load(clip)
+    frames = np.array(np.load(clip / "frames_000.npy"))
+    frames[15] = np.random.default_rng(0).integers(0, 255, frames[15].shape, np.uint8)
+    np.save(tmp_path / "frames_000.npy", frames)
+    assert not len(sightings(replace(capture, root=tmp_path), found, np.array([[0, 6, 0, 15]], np.int32)).track)
