@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical import cameras
 from fourfold.priors.classical.camera_pairs import PairConfig, candidate_pairs, choose_frames, stands_still
 from fourfold.priors.classical.camera_solution import Solution, mean_pose
-from fourfold.priors.classical.sfm import Features, Structure
-from fourfold.priors.contracts import Masks, Provenance
+from fourfold.priors.classical.sfm import Structure
 
 CONFIG = PairConfig(overlap=2)
 
@@ -123,18 +121,3 @@ def _solution(capture: Capture, placed: int) -> Solution:
     )
     K, poses = np.full((*shape, 3, 3), float(placed)), np.tile(np.eye(4), (*shape, 1, 1))
     return Solution("estimated" if placed else "fixed", K, poses, structure if placed else None, None)
-
-
-@pytest.mark.parametrize(("first", "second", "used"), [(18, 0, 18), (18, 7, 18), (18, 18, 1018), (7, 18, 1018)])
-def test_several_cameras_keep_the_pass_that_placed_more(tmp_path, monkeypatch, first, second, used):
-    """A masked pass that fails says nothing about several cameras, unlike that of one which may have stood still."""
-    capture = _filmed(tmp_path, [0.0, 1.0, 0.0])
-    passes = iter([_solution(capture, first), replace(_solution(capture, second), K=np.full((3, 12, 3, 3), 1018.0))])
-    features = Features(tmp_path, *(np.zeros(0, np.int32),) * 2, np.zeros((4, 2), np.float32), *(np.zeros(4, np.int32),) * 2, np.zeros(0))
-    empty = Masks(Provenance("test"), tuple(np.full((12, 120, 160), 1, np.int8) for _ in range(3)))
-    monkeypatch.setattr(cameras, "extract_features", lambda *_: replace(features, view=np.zeros(1, np.int32), time=np.zeros(1, np.int32)))
-    monkeypatch.setattr(cameras, "solve", lambda *_: next(passes))
-    monkeypatch.setattr(cameras, "_masks", lambda *_: empty)
-    monkeypatch.setattr(cameras, "cameras_of", lambda solution, *_: solution)
-    found, _ = cameras.cameras_and_masks(capture)
-    assert np.all(float(used) == found.K)

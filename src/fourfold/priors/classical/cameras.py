@@ -1,7 +1,4 @@
-"""Cameras and masks together: cameras from everything, masks from what contradicts them, cameras again without it, masks again.
-
-Source: spec calibration.md section E ("SfM -> mask -> masked SfM, and check the geometry").
-"""
+"""Cameras of whatever was filmed: a bundle of tracks for one moving, turning or standing camera, structure from motion for photos and rigs."""
 
 from __future__ import annotations
 
@@ -10,91 +7,78 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.notices import fallback
-from fourfold.priors.classical.camera_checks import check_passes
-from fourfold.priors.classical.camera_solution import CameraConfig, Solution, cameras_of, outside_masks, solve
-from fourfold.priors.classical.motion_masks import MaskConfig, motion_masks
-from fourfold.priors.classical.sfm import Features, extract_features
-from fourfold.priors.contracts import Cameras, Masks
+from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
+from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
+from fourfold.priors.classical.camera_solution import cameras_of as cameras_of_photos
+from fourfold.priors.classical.film_cameras import cameras_of, hinted_focal
+from fourfold.priors.classical.sfm import extract_features
+from fourfold.priors.classical.spread_tracks import Film, film_of, spread
+from fourfold.priors.contracts import Cameras, LongTracks
 from fourfold.priors.given import given_cameras, given_masks
 
 
 @dataclass(frozen=True)
-class TwoPassConfig:
-    """Numbers of the two passes.
+class CamerasNumbers:
+    """How cameras are found.
 
     Attributes:
-        cameras: of each camera pass.
-        masks: of each mask pass.
-        worth: share of keypoints on movers above which the second pass is made; below it the first pass stands.
+        search: of a film's.
+        photos: of what no tracks join.
+        fewest: tracks that a frame of a film must hold on average, evenly spread.
+        moving: share of a track's observations that given masks call moving or leave open, from which on it is left out.
     """
 
-    cameras: CameraConfig = field(default_factory=CameraConfig)
-    masks: MaskConfig = field(default_factory=MaskConfig)
-    worth: float = 0.01
+    search: SearchNumbers = field(default_factory=SearchNumbers)
+    photos: CameraConfig = field(default_factory=CameraConfig)
+    fewest: float = 20.0
+    moving: float = 0.5
 
 
-def estimate_cameras(capture: Capture, masks: Masks | None = None, config: CameraConfig = CameraConfig()) -> Cameras:
-    """Cameras of every present frame, from the parts of the images that `masks` does not call moving; given cameras are kept.
+def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbers = CamerasNumbers()) -> Cameras:
+    """Cameras of every present frame; given cameras are kept, and given masks leave out what moves.
 
     Never fails because the images are hard: the best honest answer is returned, its `source` figure and its notes say what it is worth.
-    Source: spec calibration.md section E.
     """
     if capture.cameras == "given":
         return given_cameras(capture)
+    film = film_of(capture, tracks)
+    if len(np.unique(film.frames[:, 0])) == 1 and _is_film(film, numbers):
+        film = film.of(_standing_tracks(capture, film, numbers))
+        return cameras_of(capture, film, find_cameras(film, hinted_focal(capture, film), numbers.search))
+    return photo_cameras(capture, numbers.photos)
+
+
+def photo_cameras(capture: Capture, numbers: CameraConfig = CameraConfig()) -> Cameras:
+    """Cameras of photos and of several cameras, by structure from motion over the parts of the images that given masks do not call moving."""
+    masks = given_masks(capture) if _has_masks(capture) else None
     with tempfile.TemporaryDirectory(prefix="fourfold-sfm-") as job:
-        features = extract_features(capture, Path(job), config.sfm)
-        solution = solve(capture, features, outside_masks(features, masks), config)
-    return cameras_of(solution, capture)
+        features = extract_features(capture, Path(job), numbers.sfm)
+        solution = solve(capture, features, outside_masks(features, masks), numbers)
+    return cameras_of_photos(solution, capture)
 
 
-def cameras_and_masks(capture: Capture, config: TwoPassConfig = TwoPassConfig()) -> tuple[Cameras, Masks]:
-    """Cameras and motion masks of a capture; given cameras and given masks are kept.
-
-    Never fails because the images are hard, see `estimate_cameras`.
-    """
-    if capture.cameras == "given":
-        return given_cameras(capture), motion_masks(capture, config=config.masks)
-    has_masks = any(capture.has("masks", view) for view in range(capture.views))
-    with tempfile.TemporaryDirectory(prefix="fourfold-sfm-") as job:
-        features = extract_features(capture, Path(job), config.cameras.sfm)
-        if has_masks:
-            masks = given_masks(capture)
-            solution = solve(capture, features, outside_masks(features, masks), config.cameras)
-            return cameras_of(solution, capture), masks
-        first = solve(capture, features, np.ones(len(features.xy), bool), config.cameras)
-        masks = _masks(capture, features, first, config)
-        keep = outside_masks(features, masks)
-        if first.suspects is not None:
-            keep &= ~first.suspects
-        if keep.mean() > 1 - config.worth:
-            return cameras_of(first, capture, extra_figures={"passes": 1}), masks
-        second = solve(capture, features, keep, config.cameras)
-        if capture.views > 1 and _placed(second) < _placed(first):
-            note = ("structure from motion places fewer images without what moves than with it: the cameras of the unmasked pass are used",)
-            return cameras_of(first, capture, note, {"passes": 1}), masks
-        notes = _compare(first, second)
-        return cameras_of(second, capture, notes, {"passes": 2}), _masks(capture, features, second, config)
+def _is_film(film: Film, numbers: CamerasNumbers) -> bool:
+    """Whether tracks join the frames."""
+    chosen = film.seen.of(spread(film, film.seen, numbers.search.few))
+    return len(chosen.xy) >= numbers.fewest * chosen.frames
 
 
-def _placed(solution: Solution) -> int:
-    """How many images structure from motion placed; between several cameras a failure is no answer, unlike that of one that stood still."""
-    return int(solution.structure.registered.sum()) if solution.structure is not None else 0
+def _has_masks(capture: Capture) -> bool:
+    return any(capture.has("masks", view) for view in range(capture.views))
 
 
-def _masks(capture: Capture, features: Features, solution: Solution, config: TwoPassConfig) -> Masks:
-    posed = capture.with_cameras(solution.K, solution.world_to_camera, solution.source)
-    return motion_masks(posed, features, solution.structure if solution.source == "estimated" else None, config.masks)
-
-
-def _compare(first: Solution, second: Solution) -> tuple[str, ...]:
-    if first.source != second.source:
-        return (f"the unmasked pass took the camera for {first.source!r}, the masked one for {second.source!r}; the masked one is used",)
-    if second.source != "estimated":
-        return ()
-    notes = check_passes(float(np.nanmedian(first.K[..., 0, 0])), float(np.nanmedian(second.K[..., 0, 0])))
-    for note in notes:
-        fallback(note)
-    return notes
+def _standing_tracks(capture: Capture, film: Film, numbers: CamerasNumbers) -> NDArray[np.bool_]:
+    """(N,) tracks that given masks do not call moving; all of them without masks."""
+    seen = film.seen
+    if not _has_masks(capture):
+        return np.ones(seen.tracks, bool)
+    view, time = film.frames[seen.frame].T
+    moving = np.zeros(len(seen.xy), bool)
+    for v, mask in enumerate(given_masks(capture).mask):
+        mine = view == v
+        x, y = (np.clip(seen.xy[mine, i] / film.unit[v, i], 0, mask.shape[2 - i] - 1).astype(int) for i in (0, 1))
+        moving[mine] = mask[time[mine], y, x] >= 0
+    return np.bincount(seen.track, moving, seen.tracks) < numbers.moving * seen.lengths

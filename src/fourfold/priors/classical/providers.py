@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.cameras import cameras_and_masks
+from fourfold.priors.classical.cameras import estimate_cameras, photo_cameras
 from fourfold.priors.classical.flow import estimate_flow
 from fourfold.priors.classical.motion_masks import motion_masks
-from fourfold.priors.contracts import Cameras, Masks, Priors
+from fourfold.priors.contracts import Cameras, Priors
 from fourfold.priors.providers import Provider
 
 
@@ -18,12 +18,20 @@ def _without_cameras(capture: Capture) -> str | None:
     return "" if capture.cameras in ("given", "estimated", "rotation", "fixed") else None
 
 
-def _cameras(capture: Capture, _: Priors) -> list[Cameras | Masks]:
-    return list(cameras_and_masks(capture))
+def _filmed(capture: Capture) -> str | None:
+    """Photos are left to structure from motion alone."""
+    return _without_cameras(capture) if capture.present.sum(axis=1).max() >= 2 else ""
+
+
+def _film_cameras(capture: Capture, priors: Priors) -> list[Cameras]:
+    priors.require("longtracks")
+    assert priors.longtracks is not None
+    return [estimate_cameras(capture, priors.longtracks)]
 
 
 PROVIDERS = (
     Provider("dis", ("flow",), (), 10, _always, lambda capture, priors: [estimate_flow(capture, kept=priors.kept)]),
-    Provider("structure_from_motion", ("cameras", "masks"), (), 10, _without_cameras, _cameras),
+    Provider("bundle", ("cameras",), ("longtracks",), 20, _filmed, _film_cameras),
+    Provider("structure_from_motion", ("cameras",), (), 10, _without_cameras, lambda capture, _: [photo_cameras(capture)]),
     Provider("motion", ("masks",), ("cameras",), 5, _always, lambda capture, _: [motion_masks(capture)]),
 )

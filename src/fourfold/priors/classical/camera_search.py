@@ -1,0 +1,161 @@
+"""The cameras of one film: several starts of one bundle over few tracks, the best of them over many, and one score that chooses.
+
+A standing camera, a turning one and a travelling one are the same model with less or more freedom (spec front_end.md 2b). Every answer is
+judged by the same tracks, and nothing wins because it came second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from fourfold.priors.classical.bundle_system import Array, Sightings, Solved
+from fourfold.priors.classical.camera_score import Score, ScoreNumbers, score
+from fourfold.priors.classical.spread_tracks import Film, SpreadNumbers, spread
+from fourfold.priors.classical.track_bundle import BundleNumbers, Freedom, bundle
+from fourfold.priors.classical.track_places import placed
+from fourfold.priors.classical.turned_start import standing_start, turned_start, with_rotations
+
+Kind = Literal["estimated", "rotation", "fixed"]
+
+
+@dataclass(frozen=True)
+class SearchNumbers:
+    """How the search goes.
+
+    Attributes:
+        focals: focal lengths of the starts, image widths, where the file tells none.
+        hinted: the same in units of the focal length that the file tells.
+        hint_deviation: standard deviation of the logarithm of what the file tells (makers round; a stabilised video is cropped).
+        few, many: tracks for the starts and for the end.
+        rough, fine: the adjustments over few and over many tracks.
+        finished: how many of the travelling starts are brought to the end.
+        alike: relative difference of the focal lengths below which two starts with a score within `tie` have found the same.
+        tie: see `alike`.
+        roughness: standard deviation of the logarithm of the inverse distances that a travelling start assumes: some must differ from others.
+        seed: of those.
+        earned: what a turning camera must explain in units of what a standing one does, and a travelling in units of what a turning one does,
+            to be preferred: with more freedom anything is explained a little better.
+    """
+
+    focals: tuple[float, ...] = (0.6, 0.8, 1.1, 1.7)
+    hinted: tuple[float, ...] = (0.9, 1.1)
+    hint_deviation: float = 0.1
+    few: SpreadNumbers = field(default_factory=SpreadNumbers)
+    many: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=6))
+    rough: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=40, lenient=4.0, tolerance=2e-4))
+    fine: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=120, tolerance=3e-6))
+    finished: int = 2
+    alike: float = 0.03
+    tie: float = 0.01
+    roughness: float = 0.3
+    seed: int = 0
+    earned: float = 1.06
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer to where the cameras are: what kind, how it was found, the solution over `seen` and its score."""
+
+    kind: Kind
+    found: str
+    seen: Sightings
+    solved: Solved
+    freedom: Freedom
+    score: Score
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best answer and the rest, best first by the same score."""
+
+    best: Answer
+    others: tuple[Answer, ...]
+
+
+def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers = SearchNumbers()) -> Found:
+    """The cameras of a film of one view.
+
+    Args:
+        hint: focal length in pixels at 640 that the file tells.
+    """
+    expected = None if hint is None else (hint, numbers.hint_deviation)
+    few, many = (film.seen.of(spread(film, film.seen, n)) for n in (numbers.few, numbers.many))
+    focals = [w * film.sizes[0, 0] for w in numbers.focals] if hint is None else [w * hint for w in numbers.hinted]
+    judge = _Judge(film, hint is not None)
+    standing = judge.answer("fixed", "stood", many, _stood(many, hint, numbers), _STOOD)
+    turns = Freedom(travel=False, expected=expected)
+    turned = _best(_turned(few, focal, turns, judge, numbers) for focal in focals)
+    over_many = with_rotations(many, turned.solved.rotation, turned.solved.focal)
+    turned = judge.answer("rotation", turned.found, many, bundle(many, over_many, turns, numbers.fine).solved, turns)
+    travels = Freedom(expected=expected)
+    rough = [_travelled(few, focal, travels, judge, numbers) for focal in focals]
+    travelled = [_finish(answer, many, judge, numbers) for answer in _different(rough, numbers)]
+    answers = sorted((standing, turned, *travelled), key=lambda a: -_worth(a, numbers))
+    return Found(answers[0], tuple(answers[1:]))
+
+
+_STOOD = Freedom(travel=False, turn=False, focal=False)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    film: Film
+    known_lens: bool
+    numbers: ScoreNumbers = ScoreNumbers()
+
+    def answer(self, kind: Kind, found: str, seen: Sightings, solved: Solved, freedom: Freedom) -> Answer:
+        return Answer(kind, found, seen, solved, freedom, score(self.film, seen, solved, self.known_lens, self.numbers))
+
+
+def _worth(answer: Answer, numbers: SearchNumbers) -> float:
+    """The score, less what its freedom explains of anything."""
+    return answer.score.value / numbers.earned ** ("fixed", "rotation", "estimated").index(answer.kind)
+
+
+def _best(answers: Iterable[Answer]) -> Answer:
+    return max(answers, key=lambda a: a.score.value)
+
+
+def _stood(seen: Sightings, hint: float | None, numbers: SearchNumbers) -> Solved:
+    focal = np.full(len(seen.centre), 2 * seen.centre[0, 0] if hint is None else hint)
+    return bundle(seen, standing_start(seen, focal), _STOOD, numbers.fine).solved
+
+
+def _turned(seen: Sightings, focal: float, freedom: Freedom, judge: _Judge, numbers: SearchNumbers) -> Answer:
+    start = turned_start(seen, np.full(len(seen.centre), focal))
+    return judge.answer("rotation", _from(focal, judge.film), seen, bundle(seen, start, freedom, numbers.rough).solved, freedom)
+
+
+def _travelled(seen: Sightings, focal: float, freedom: Freedom, judge: _Judge, numbers: SearchNumbers) -> Answer:
+    start = turned_start(seen, np.full(len(seen.centre), focal))
+    start = replace(start, inverse=_rough_distances(seen.tracks, numbers))
+    return judge.answer("estimated", _from(focal, judge.film), seen, bundle(seen, start, freedom, numbers.rough).solved, freedom)
+
+
+def _rough_distances(count: int, numbers: SearchNumbers) -> Array:
+    return np.exp(numbers.roughness * np.random.default_rng(numbers.seed).normal(size=count))
+
+
+def _from(focal: float, film: Film) -> str:
+    return f"turned, {focal / film.sizes[0, 0]:.2f} widths"
+
+
+def _different(answers: list[Answer], numbers: SearchNumbers) -> list[Answer]:
+    """The best of them that did not find the same."""
+    chosen: list[Answer] = []
+    for answer in sorted(answers, key=lambda a: -a.score.value):
+        same = any(
+            abs(answer.score.focal / c.score.focal - 1) < numbers.alike and abs(answer.score.value - c.score.value) < numbers.tie for c in chosen
+        )
+        if not same and len(chosen) < numbers.finished:
+            chosen.append(answer)
+    return chosen
+
+
+def _finish(answer: Answer, many: Sightings, judge: _Judge, numbers: SearchNumbers) -> Answer:
+    solved = bundle(many, placed(many, answer.solved), answer.freedom, numbers.fine).solved
+    return judge.answer(answer.kind, answer.found, many, solved, answer.freedom)
