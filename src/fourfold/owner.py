@@ -47,6 +47,13 @@ def owned(root: Path) -> Iterator[None]:
                 root.rmdir()
 
 
+def release_from_another_machine(root: Path) -> None:
+    """Take the lock of `root` away from an owner on another machine, which the caller knows to be lost."""
+    holder = _holder(root / OWNER_FILE)
+    if holder is not None and holder["host"] != platform.node():
+        _set_aside(root / OWNER_FILE, holder)
+
+
 def _taken(lock: Path, me: dict[str, object]) -> bool:
     """Whether the lock could be written: a file with its content appears at once or, where one is there, not at all."""
     draft = lock.with_name(f"{lock.name}.{os.getpid()}")
