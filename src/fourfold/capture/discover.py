@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fourfold.capture.focal import focal_hint
+from fourfold.capture.given_masks import settle_masks
 from fourfold.capture.part import select
 from fourfold.capture.readers import readers
 from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, noted
@@ -39,7 +40,10 @@ def open_source(paths: Sequence[Path], options: CaptureOptions) -> Source:
     if len(paths) > 1 and (not reader.several or any(r is not reader for r in found)):
         kinds = ", ".join(f"{p} ({r.layout})" for p, r in zip(paths, found, strict=True))
         raise FourfoldError(f"these inputs do not make one capture: {kinds}; give several videos, several image folders, or one dataset folder")
-    return _with_treatment(_with_focal_hints(check_cameras(select(reader.read(paths, options), options))))
+    source = check_cameras(select(reader.read(paths, options), options))
+    for finish in (_with_focal_hints, _with_treatment, settle_masks):
+        source = finish(source)
+    return source
 
 
 def _with_treatment(source: Source) -> Source:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fourfold.capture.deep_images import DEEP_SUFFIXES, deep_image, grey_sixteen, white_of
+from fourfold.capture.mask_levels import ANY_LABEL, decide, read_object_mask, read_valid_mask
 from fourfold.capture.orientation import UPRIGHT, Orientation
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.arrays import archive_names, load_archive, load_array
@@ -116,12 +117,17 @@ def image_files(paths: Sequence[Path]) -> FrameFiles:
 
 
 def mask_files(paths: Sequence[Path | None], size: tuple[int, int]) -> FrameFiles:
-    """Object masks as int8: +1 where a file's largest channel is above 0, -1 elsewhere, 0 for a missing file."""
+    """Object masks as int8, 0 for a missing file. What their numbers mean is told from a few of them when the capture is opened."""
     return FrameFiles(tuple(paths), size, load_mask, dtype="int8", fixed_size=False)
 
 
+def label_mask_files(paths: Sequence[Path | None], size: tuple[int, int]) -> FrameFiles:
+    """Object masks of a data set that defines them: +1 where a file is above 0, -1 elsewhere, 0 for a missing file."""
+    return FrameFiles(tuple(paths), size, load_label_mask, dtype="int8", fixed_size=False)
+
+
 def valid_mask_files(paths: Sequence[Path | None], size: tuple[int, int]) -> FrameFiles:
-    """Files that say which pixels to ignore (0) as uint8 opacity 0 or 255."""
+    """Files that say which pixels to ignore (off) as uint8 opacity 0 or 255."""
     return FrameFiles(tuple(paths), size, load_valid, fixed_size=False)
 
 
@@ -174,21 +180,18 @@ def load_image(path: Path, white: float | None = None) -> NDArray[np.uint8]:
 
 
 def load_mask(path: Path) -> NDArray[np.int8]:
-    """An object mask file as int8 (H, W): +1 where any channel is above 0, else -1. Palette images use their index."""
-    with opened_image(path) as image:
-        try:
-            values = np.asarray(image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise FourfoldError(f"{path} cannot be read as a mask ({error}): replace or remove it") from error
-        if image.mode in ("RGBA", "LA"):
-            values = values[..., :-1]
-    on = values.reshape(*values.shape[:2], -1).max(axis=2) > 0
-    return np.where(on, 1, -1).astype(np.int8)
+    """An object mask file as int8 (H, W), read as it alone suggests: +1 object, -1 background, 0 undecided."""
+    return read_object_mask(path, decide([path]))
+
+
+def load_label_mask(path: Path) -> NDArray[np.int8]:
+    """An object mask file as int8 (H, W): +1 where any channel, or a palette's index, is above 0, else -1."""
+    return read_object_mask(path, ANY_LABEL)
 
 
 def load_valid(path: Path) -> NDArray[np.uint8]:
-    """A file whose zeros mark pixels to ignore, as uint8 (H, W) 0 or 255."""
-    return np.where(load_mask(path) > 0, 255, 0).astype(np.uint8)
+    """A file whose dark pixels are to be ignored, as uint8 (H, W) 0 or 255."""
+    return read_valid_mask(path, decide([path]))
 
 
 def load_depth(path: Path, scale: float) -> NDArray[np.float32]:

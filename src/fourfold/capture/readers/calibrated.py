@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from fourfold.capture.frames import FrameFiles, FrameList, image_files, images_in, mask_files, natural
 from fourfold.capture.lens import Lens, fisheye, pinhole
-from fourfold.capture.readers.image_folder import DEFAULT_FPS, matched_masks
+from fourfold.capture.mask_names import MASK_FOLDERS, masks_in, matched_masks
+from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.video_files import common_times, start_offsets, video_facts, videos_in
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, world_to_camera_of
 from fourfold.capture.video import open_video
@@ -27,7 +28,6 @@ from fourfold.errors import FourfoldError
 
 VIDEO_FOLDERS = ("videos", "video", "")
 IMAGE_FOLDERS = ("images", "frames", "ims", "")
-MASK_FOLDERS = ("masks", "mask", "bgmtv2")
 NO_CAMERA = frozenset({"metadata", "capture_volume", "charuco", "checkerboard"})
 QUALISYS_SUBPIXEL = 64.0
 
@@ -183,7 +183,7 @@ def _view(camera: CalibratedCamera, frames: FrameList, which: NDArray[np.int64],
 
 def _masks(root: Path, name: str, frames: FrameList) -> FrameList | None:
     """Object masks of one camera's frames, paired by name for image files and by order for videos."""
-    found = next((masks for folder in MASK_FOLDERS if (masks := images_in(root / folder / name))), [])
+    found = next((masks for folder in MASK_FOLDERS if (masks := masks_in(root / folder / name))), [])
     images = frames.paths if isinstance(frames, FrameFiles) else ()
     if images and found:
         return matched_masks([p for p in images if p], found, frames.size)

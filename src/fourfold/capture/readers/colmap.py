@@ -10,8 +10,9 @@ import numpy as np
 
 from fourfold.capture.arrangement import arrange
 from fourfold.capture.frames import image_size, images_in, natural
+from fourfold.capture.mask_names import MASK_FOLDERS
 from fourfold.capture.readers.colmap_model import ModelImage, load_images, model_folder, models_in
-from fourfold.capture.readers.image_folder import DEFAULT_FPS, MASK_FOLDERS
+from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.posed_images import PosedImage, view_sources
 from fourfold.capture.source import CaptureOptions, Reader, Source, scale_intrinsics
 from fourfold.errors import FourfoldError
@@ -19,6 +20,7 @@ from fourfold.notices import fallback
 from fourfold.untrusted.files import below, is_file
 
 IMAGE_FOLDERS = ("images", "input", "rgb", "")
+MASK_SUFFIXES = (".png", ".jpg", ".npy", ".npz", ".webp", ".tif")
 
 
 def recognises(path: Path) -> bool:
@@ -77,7 +79,8 @@ def _posed(root: Path, path: Path, image: ModelImage, view: str, moment: int) ->
     """The image with its camera; `time` is the number of the moment."""
     K = scale_intrinsics(image.camera.K, image.camera.size, image_size(path))
     name = _name(path, root)
-    masks = [root / folder / n for folder in MASK_FOLDERS for n in (f"{name}.png", name, str(Path(name).with_suffix(".png")))]
+    stem = str(Path(name).with_suffix(""))
+    masks = [root / folder / n for folder in MASK_FOLDERS for n in (f"{name}.png", name, *(f"{stem}{suffix}" for suffix in MASK_SUFFIXES))]
     mask = next((m for m in masks if is_file(m)), None)
     return PosedImage(path, name, K, image.world_to_camera, image.camera.lens, float(moment), None, view, mask=mask)
 

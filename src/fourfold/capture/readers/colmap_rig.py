@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.frames import FrameList, image_files, images_in, natural
+from fourfold.capture.mask_names import MASK_FOLDERS, masks_in, matched_masks
 from fourfold.capture.pairing import Pairs, paired
 from fourfold.capture.readers.colmap_model import ModelImage, load_images, models_in
-from fourfold.capture.readers.image_folder import DEFAULT_FPS, MASK_FOLDERS, matched_masks
+from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.video_files import common_times, start_offsets, video_facts, videos_in
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, scale_intrinsics
 from fourfold.capture.video import open_video
@@ -93,7 +94,7 @@ def _view(root: Path, name: str, image: ModelImage, frames: FrameList, which: ND
     K = scale_intrinsics(image.camera.K, image.camera.size, frames.size)
     times = len(which)
     paths = [p for p in getattr(frames, "paths", ()) if p is not None]
-    found = next((m for folder in MASK_FOLDERS if (m := images_in(root / folder / name))), []) if paths else []
+    found = next((m for folder in MASK_FOLDERS if (m := masks_in(root / folder / name))), []) if paths else []
     masks = matched_masks(paths, found, frames.size) if found else None
     pose = np.repeat(image.world_to_camera[None], times, 0)
     return ViewSource(name, frames, which, np.repeat(K[None], times, 0), pose, lenses=(image.camera.lens,), alpha="valid", masks=masks)

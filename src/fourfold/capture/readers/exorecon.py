@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import LARGEST_SIDE
-from fourfold.capture.frames import FrameFiles, depth_map, image_files, images_in, load_mask
+from fourfold.capture.frames import FrameFiles, depth_map, image_files, images_in, load_label_mask
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics
 from fourfold.errors import FourfoldError
@@ -97,7 +97,7 @@ def _masks(root: Path, camera: int, images: Sequence[Path], size: tuple[int, int
 def load_dynamic_mask(path: Path) -> NDArray[np.int8]:
     """A mask file: the entry `dyn_mask` of an `.npz`, the array of an `.npy`, or an image; +1 where it is above 0, else -1."""
     if path.suffix == ".png":
-        return load_mask(path)
+        return load_label_mask(path)
     values = load_archive(path, {"dyn_mask": None})["dyn_mask"] if path.suffix == ".npz" else load_array(path)
     return np.where(depth_map(values, 1.0, path) > 0, 1, -1).astype(np.int8)
 

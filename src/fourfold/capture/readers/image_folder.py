@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.frames import FrameFiles, image_files, images_in, mask_files, natural
+from fourfold.capture.frames import image_files, images_in, natural, valid_mask_files
 from fourfold.capture.image_times import DEFAULT_FPS, ImageTimes, image_times
+from fourfold.capture.mask_names import MASK_FOLDERS, VALID_FOLDERS, masks_in, matched_masks, paired
 from fourfold.capture.readers.video_files import common_moments, nearest
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, noted, unknown_cameras
-from fourfold.errors import FourfoldError
 
 SAME_TIME = 1e-6  # seconds between moments that differ by rounding only
 IMAGE_FOLDERS = ("images", "ims", "rgb", "frames", "color", "input")
-MASK_FOLDERS = ("masks", "mask", "seg", "segmentation")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """One view's images and the masks that belong to them (empty if none)."""
+    """One view's images, the masks of what moves and the masks of valid pixels that belong to them (empty if none)."""
 
     name: str
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
+    valid: tuple[Path, ...] = ()
 
 
 def recognises(path: Path) -> bool:
@@ -37,10 +37,10 @@ def recognises(path: Path) -> bool:
 def folders_in(path: Path) -> list[Folder]:
     """The views in a folder: images directly inside it, inside `images/` and its like, or inside one folder per camera in either."""
     if found := images_in(path):
-        return [Folder(path.name, tuple(found), _masks(path, None) or _beside(path, found))]
+        return [Folder(path.name, tuple(found), _masks(path, None) or _beside(path, found), _masks(path, None, VALID_FOLDERS))]
     for name in IMAGE_FOLDERS:
         if found := images_in(path / name):
-            return [Folder(path.name, tuple(found), _masks(path, None))]
+            return [Folder(path.name, tuple(found), _masks(path, None), _masks(path, None, VALID_FOLDERS))]
         if views := _cameras(path / name, path):
             return views
     return _cameras(path, path)
@@ -50,14 +50,15 @@ def _cameras(folder: Path, root: Path) -> list[Folder]:
     if not folder.is_dir():
         return []
     inside = sorted(
-        (p for p in folder.iterdir() if p.is_dir() and p.name not in MASK_FOLDERS and not p.name.startswith(".")), key=lambda p: natural(p.name)
+        (p for p in folder.iterdir() if p.is_dir() and p.name not in (*MASK_FOLDERS, *VALID_FOLDERS) and not p.name.startswith(".")),
+        key=lambda p: natural(p.name),
     )
-    return [Folder(p.name, tuple(found), _masks(root, p.name)) for p in inside if (found := images_in(p))]
+    return [Folder(p.name, tuple(found), _masks(root, p.name), _masks(root, p.name, VALID_FOLDERS)) for p in inside if (found := images_in(p))]
 
 
-def _masks(root: Path, camera: str | None) -> tuple[Path, ...]:
-    for name in MASK_FOLDERS:
-        if found := images_in(root / name / camera if camera else root / name):
+def _masks(root: Path, camera: str | None, names: Sequence[str] = MASK_FOLDERS) -> tuple[Path, ...]:
+    for name in names:
+        if found := masks_in(root / name / camera if camera else root / name):
             return tuple(found)
     return ()
 
@@ -65,23 +66,7 @@ def _masks(root: Path, camera: str | None) -> tuple[Path, ...]:
 def _beside(path: Path, images: Sequence[Path]) -> tuple[Path, ...]:
     """Masks in a sibling folder: of `images/` and its like in any case, of a folder of another name only if the file names agree."""
     masks = _masks(path.resolve().parent, None)
-    return masks if path.resolve().name in IMAGE_FOLDERS or {i.stem for i in images} <= {m.stem for m in masks} else ()
-
-
-def matched_masks(images: Sequence[Path], masks: Sequence[Path], size: tuple[int, int]) -> FrameFiles | None:
-    """Masks in the order of `images`: by equal stem where stems agree, else by order. None without masks.
-
-    FourfoldError if there are as many masks as neither way can pair.
-    """
-    if not masks:
-        return None
-    by_stem = {m.stem: m for m in masks}
-    if all(i.stem in by_stem for i in images):
-        return mask_files([by_stem[i.stem] for i in images], size)
-    if len(masks) != len(images):
-        where = f"{masks[0].parent} holds {len(masks)} masks for {len(images)} images in {images[0].parent}"
-        raise FourfoldError(f"{where}: give one mask per image, with the same names")
-    return mask_files(masks, size)
+    return masks if path.resolve().name in IMAGE_FOLDERS or (masks and paired(images, masks, by_number=False)) else ()
 
 
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
@@ -133,8 +118,15 @@ def _merged(ticks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], 
 
 def _view(folder: Folder, which: NDArray[np.int64]) -> ViewSource:
     frames = image_files(folder.images)
+    masks, valid = matched_masks(folder.images, folder.masks, frames.size), matched_masks(folder.images, folder.valid, frames.size)
     return ViewSource(
-        folder.name, frames, which, *unknown_cameras(len(which)), alpha="valid", masks=matched_masks(folder.images, folder.masks, frames.size)
+        folder.name,
+        frames,
+        which,
+        *unknown_cameras(len(which)),
+        alpha="valid",
+        valid=None if valid is None else valid_mask_files(valid.paths, frames.size),
+        masks=masks,
     )
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import LARGEST_SIDE
 from fourfold.capture.frames import image_files, images_in
-from fourfold.capture.readers.image_folder import DEFAULT_FPS, IMAGE_FOLDERS, folders_in, matched_masks
+from fourfold.capture.mask_names import matched_masks
+from fourfold.capture.readers.image_folder import DEFAULT_FPS, IMAGE_FOLDERS, folders_in
 from fourfold.capture.readers.video_files import common_times, start_offsets, video_facts, videos_in
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics
 from fourfold.capture.video import open_video

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.frames import depth_files, image_files, images_in, load_depth, mask_files
+from fourfold.capture.frames import depth_files, image_files, images_in, label_mask_files, load_depth
 from fourfold.capture.lens import Lens, pinhole
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, unknown_cameras, world_to_camera_of
@@ -127,7 +127,7 @@ def _view(found: _Found, camera: int, ids: list[str], times: NDArray[np.int64]) 
         lenses=tuple(lenses),
         heldout=heldout,
         alpha="valid",
-        masks=mask_files(masks, frames.size) if any(masks) else None,
+        masks=label_mask_files(masks, frames.size) if any(masks) else None,
         depth=depth_files(depths, frames.size, depth_unit([d for d in depths if d])) if any(depths) and found.metric else None,
     )
 

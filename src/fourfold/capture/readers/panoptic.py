@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.capture.frames import image_files, mask_files, natural
+from fourfold.capture.frames import image_files, label_mask_files, natural
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, scale_intrinsics, unknown_cameras
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.files import below, is_file
@@ -92,7 +92,7 @@ def _view(root: Path, name: str, camera: _Camera, size: tuple[int, int], times: 
         scale_intrinsics(K, size, frames.size),
         world_to_camera,
         heldout=np.full(times, camera.heldout),
-        masks=mask_files(masks, frames.size) if any(masks) else None,
+        masks=label_mask_files(masks, frames.size) if any(masks) else None,
     )
 
 

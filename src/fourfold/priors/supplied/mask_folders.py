@@ -1,4 +1,4 @@
-"""Object masks as images: Track-Anything's (one PNG per frame, above 0 is the object) and SAM 2's (one folder per object, joined).
+"""Object masks as images: Track-Anything's (one file per frame) and SAM 2's (one folder per object, joined).
 
 The output of SAM's automatic generator (one folder per image with `metadata.csv`) says what is in an image, not what moves, and is refused.
 Source: spec priors_monocular.md section 6.
@@ -6,12 +6,15 @@ Source: spec priors_monocular.md section 6.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.frames import IMAGE_SUFFIXES, load_mask
+from fourfold.capture.frames import IMAGE_SUFFIXES
+from fourfold.capture.given_masks import inverted
+from fourfold.capture.mask_levels import ARRAY_SUFFIXES, decide, read_object_mask, sample
 from fourfold.errors import FourfoldError
 from fourfold.priors.contracts import Masks, Provenance
 from fourfold.priors.supplied.layout import Layout, stored_map
@@ -29,7 +32,7 @@ GIVEN_NAMES = (
     "",
 )
 BESIDE_NAMES = ("track_anything/1x", "track_anything", "sam2", "sam2_masks", "sam", "sam_masks")
-SUFFIXES = tuple(sorted(IMAGE_SUFFIXES))
+SUFFIXES = tuple(sorted(IMAGE_SUFFIXES | ARRAY_SUFFIXES))
 
 
 def find(capture: Capture, given: bool) -> list[Path]:
@@ -43,7 +46,7 @@ def find(capture: Capture, given: bool) -> list[Path]:
 
 
 def read(capture: Capture, files: list[Path]) -> Masks:
-    """+1 where any object's mask is above 0, -1 elsewhere, 0 where there is no mask."""
+    """+1 where any object's mask is on, -1 elsewhere, 0 where there is no mask; masks that are on nearly everywhere are of the background."""
     folder, masks, objects = files[0], [], 0
     for view in range(capture.views):
         width, height = (int(n) for n in capture.sizes[view])
@@ -52,10 +55,12 @@ def read(capture: Capture, files: list[Path]) -> Masks:
             one_camera = int(capture.train.any(axis=1).sum()) == 1
             layers = _layers(folder if one_camera else folder / capture.view_names[view], capture, view)
             objects = max(objects, len(layers))
+            reading = decide([path for layer in layers for path in sample([p for p in layer if p is not None])])
+            reading = replace(reading, inverted=len(layers) == 1 and inverted([p for p in layers[0] if p is not None], reading))
             for moment in np.flatnonzero(capture.present[view]):
                 paths = [path for layer in layers if (path := layer[moment]) is not None]
                 if paths:
-                    mask[moment] = np.max([stored_map(load_mask(path), capture, view, path) for path in paths], axis=0)
+                    mask[moment] = np.max([stored_map(read_object_mask(path, reading), capture, view, path) for path in paths], axis=0)
         masks.append(mask)
     return Masks(Provenance("masks (supplied)", needs_weights=True, figures={"files": str(folder), "objects": objects}), tuple(masks))
 

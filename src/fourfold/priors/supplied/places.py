@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.frames import natural
+from fourfold.capture.frames import IMAGE_SUFFIXES, natural
 from fourfold.capture.readers.image_folder import IMAGE_FOLDERS
 from fourfold.errors import FourfoldError
 
@@ -90,6 +90,12 @@ def lone_view(capture: Capture) -> int | None:
     return int(views[0]) if len(views) == 1 else None
 
 
+def frame_name(path: Path) -> str:
+    """The name of the frame that a file belongs to: without its suffix, and without the image's own in COLMAP's `a.jpg.png`."""
+    inner = Path(path.stem)
+    return inner.stem if inner.suffix.lower() in IMAGE_SUFFIXES else path.stem
+
+
 def frame_files(folder: Path, suffixes: Sequence[str], capture: Capture, view: int) -> list[Path | None] | None:
     """The file of each of the T moments in `folder`: by the frames' names or, where none has one, by order.
 
@@ -99,7 +105,7 @@ def frame_files(folder: Path, suffixes: Sequence[str], capture: Capture, view: i
     if not files:
         return None
     names, present = filmed(capture).names[view], np.flatnonzero(capture.present[view])
-    by_stem = {p.stem: p for p in files}
+    by_stem = {frame_name(p): p for p in files}
     wanted = capture.train[view] & capture.present[view]
     if any(name in by_stem for name in names if name):
         found = [by_stem.get(name) if name else None for name in names]
@@ -118,7 +124,7 @@ def frame_files(folder: Path, suffixes: Sequence[str], capture: Capture, view: i
 def holds_frames(folder: Path, suffixes: Sequence[str], capture: Capture, view: int, by_name: bool) -> bool:
     """Whether `folder` has a file with one of `suffixes`; with `by_name` one named like a frame of `view`."""
     names = set(filmed(capture).names[view]) if by_name else set()
-    return any(p.suffix.lower() in suffixes and (not by_name or p.stem in names) for p in folder.iterdir())
+    return any(p.suffix.lower() in suffixes and (not by_name or frame_name(p) in names) for p in folder.iterdir())
 
 
 def to_stored(xy: NDArray[np.floating], size: tuple[int, int], capture: Capture, view: int) -> NDArray[np.float32]:
