@@ -1,9 +1,9 @@
 """One moving camera, looked at from the side: recipes against true side cameras of generated captures.
 
-Exact cameras and masks come with the capture, depth does not. `casual` has a held-out path 14 degrees beside the filmed one, `orbit360` cameras
-45, 90 and 135 degrees ahead on the circle. PSNR of the held-out images: whole, where the true masks say that something moves, and the rest.
+Exact cameras and masks come with the capture, depth does not, unless `--depth` keeps it. `casual` has a held-out path 14 degrees beside the filmed
+one, `orbit360` cameras 45, 90 and 135 degrees ahead on the circle. PSNR of the held-out images: whole, where the true masks say that something moves, and the rest.
 Results are one JSON object a line; what is there is not run again. Run:
-    python benchmarks/side_views.py --out OUT [--kinds casual orbit360] [--methods NAME...] [--seeds 0 1 2] [--quality draft]
+    python benchmarks/side_views.py --out OUT [--kinds casual orbit360] [--methods NAME...] [--seeds 0 1 2] [--quality draft] [--depth]
     python benchmarks/side_views.py --out OUT --print
 """
 
@@ -32,14 +32,15 @@ from fourfold.training.trainer import TrainConfig, train
 from kept_rows import kept_rows
 
 
-def capture_of(kind: str, seed: int, quality: str, out: Path) -> Capture:
-    """The generated capture without its depth, at the quality's size; made once."""
-    made = out / f"synth_{kind}_{seed}"
+def capture_of(kind: str, seed: int, quality: str, out: Path, depth: bool = False) -> Capture:
+    """The generated capture, without its depth unless `depth`, at the quality's size; made once."""
+    name = f"{kind}_depth_{seed}" if depth else f"{kind}_{seed}"
+    made = out / f"synth_{name}"
     if not made.exists():
         generate(kind, made, seed=seed)
-        for file in made.glob("depth_*.npy"):
+        for file in () if depth else made.glob("depth_*.npy"):
             file.unlink()
-    return prepare_capture([made], out / f"capture_{kind}_{seed}_{quality}", pixels=QUALITIES[quality].pixels)  # type: ignore[index]
+    return prepare_capture([made], out / f"capture_{name}_{quality}", pixels=QUALITIES[quality].pixels)  # type: ignore[index]
 
 
 def run(name: str, recipe: Recipe, capture: Capture, seed: int, quality: str, out: Path) -> dict[str, Any]:
@@ -91,15 +92,16 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=["shape_of_motion"])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--quality", default="draft")
+    parser.add_argument("--depth", action="store_true")
     parser.add_argument("--print", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    captures = cache(lambda kind, seed: capture_of(kind, seed, given.quality, given.out))
+    captures = cache(lambda kind, seed: capture_of(kind, seed, given.quality, given.out, given.depth))
     rows: list[dict[str, Any]] = []
     for kind in given.kinds:
         wanted = [] if given.print else [(name, seed) for seed in given.seeds for name in given.methods]
         rows += kept_rows(
-            given.out / f"results_{kind}_{given.quality}.jsonl",
+            given.out / f"results_{kind}{'_depth' if given.depth else ''}_{given.quality}.jsonl",
             wanted,
             lambda name, seed, kind=kind: run(name, find_recipe(name), captures(kind, seed), seed, given.quality, given.out),
         )

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.geometry.rotations import rotation6d_to_matrix
+from fourfold.initialize.body_motion import BodyMotion
 from fourfold.initialize.fit_bases import FittedBases
 from fourfold.initialize.frames import Frame, read_frame
-from fourfold.initialize.object_layer import ObjectMotion
 from fourfold.initialize.sheet_seeds import SheetSeeds
 from fourfold.priors.contracts import Priors
 
@@ -47,30 +47,45 @@ class LifeNumbers:
 
 @dataclass(frozen=True)
 class Lives:
-    """Per seed: `first` and `last` (P,) row of the knots in its life, and in how many images of it it was `confirmed` (P,), its own included."""
+    """Per seed: `first` and `last` (P,) row of the knots in its life, and where it is confirmed, its own image included: `row` and `column` (P, F) of
+    the pixel in each training image, -1 where it is not or the image lies outside its life."""
 
     first: NDArray[np.int64]
     last: NDArray[np.int64]
-    confirmed: NDArray[np.int64]
+    row: NDArray[np.int16]
+    column: NDArray[np.int16]
+
+    @property
+    def confirmed(self) -> NDArray[np.int64]:
+        """(P,) in how many images."""
+        return (self.row >= 0).sum(1)
+
+    def rows(self, which: NDArray[np.int64]) -> Lives:
+        """The lives of the seeds `which`."""
+        return Lives(self.first[which], self.last[which], self.row[which], self.column[which])
 
 
-def confirmed_lives(capture: Capture, priors: Priors, motion: ObjectMotion, seeds: SheetSeeds, numbers: LifeNumbers = LifeNumbers()) -> Lives:
-    """The lives of `seeds`; knots are the moments with a training image, `motion.tracks.indices`."""
+def confirmed_lives(capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSeeds, numbers: LifeNumbers = LifeNumbers()) -> Lives:
+    """The lives of `seeds`; knots are the moments with a training image, `motion.indices`."""
     frames = capture.train_frames()
-    knots = np.searchsorted(motion.tracks.indices, [index for _, index in frames])
+    knots = np.searchsorted(motion.indices, [index for _, index in frames])
     own = knots[seeds.frame]
     facing, color = _own_views(capture, priors, motion, seeds, numbers)
-    score = np.zeros((len(seeds), len(motion.tracks.indices)))
-    seen = np.zeros(score.shape, np.int64)
+    score = np.zeros((len(seeds), len(motion.indices)))
+    places = np.full((2, len(seeds), len(frames)), -1, np.int16)
     for number, (view, index) in enumerate(frames):
-        evidence = _evidence(read_frame(capture, priors, view, index), _carried(motion.fitted, seeds, int(knots[number])), facing, color, numbers)
+        frame, carried = read_frame(capture, priors, view, index), _carried(motion.fitted, seeds, int(knots[number]))
+        evidence = _evidence(frame, carried, facing, color, numbers)
         evidence[seeds.frame == number] = 1
         score[:, knots[number]] += np.where(evidence < 0, numbers.contradicted * evidence, evidence)
-        seen[:, knots[number]] += evidence > 0
+        xy = _pixels(frame, carried.points)[0]
+        for axis in (0, 1):
+            inside = np.clip(xy[:, 1 - axis], 0, frame.moving.shape[axis] - 1)
+            places[axis, :, number] = np.where(evidence > 0, inside, -1)
     first, last = best_stretch(score, own)
-    span = np.arange(score.shape[1])
-    inside = (span >= first[:, None]) & (span <= last[:, None])
-    return Lives(first, last, np.maximum(1, (seen * inside).sum(1)))
+    outside = (knots[None] < first[:, None]) | (knots[None] > last[:, None])
+    places[:, outside] = -1
+    return Lives(first, last, places[0], places[1])
 
 
 def best_stretch(score: NDArray[np.float64], own: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -110,7 +125,7 @@ def _toward_camera(carried: _Carried, frame: Frame) -> NDArray[np.float64]:
 
 
 def _own_views(
-    capture: Capture, priors: Priors, motion: ObjectMotion, seeds: SheetSeeds, numbers: LifeNumbers
+    capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSeeds, numbers: LifeNumbers
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """From where each seed was seen, canonical unit directions (P, 3), and its blurred colour there (P, 3)."""
     facing, color = np.zeros((len(seeds), 3)), np.zeros((len(seeds), 3), np.float32)
@@ -119,7 +134,7 @@ def _own_views(
         mine = np.flatnonzero(seeds.frame == number)
         view, index = frames[int(number)]
         frame = read_frame(capture, priors, view, index)
-        carried = _carried(motion.fitted, seeds.rows(mine), int(np.searchsorted(motion.tracks.indices, index)))
+        carried = _carried(motion.fitted, seeds.rows(mine), int(np.searchsorted(motion.indices, index)))
         facing[mine] = _toward_camera(carried, frame)
         color[mine] = _sampled(cv2.GaussianBlur(frame.color, (0, 0), numbers.blur), _pixels(frame, carried.points)[0])
     return facing, color

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
+from fourfold.initialize.body_motion import BodyMotion, BodyMotionNumbers, body_motion
 from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives
-from fourfold.initialize.object_layer import ObjectMotion, ObjectNumbers, object_motion
-from fourfold.initialize.sheet_seeds import SheetNumbers, SheetSeeds, sheet_seeds
+from fourfold.initialize.sheet_seeds import SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_of
 from fourfold.notices import fallback
@@ -26,22 +27,21 @@ class LivedNumbers:
     """How the layer of movers starts.
 
     Attributes:
-        count: Gaussians at quality "normal".
-        candidates: seeds that are looked at for every Gaussian that is kept; of those that other moments confirm fewer are needed.
+        count: Gaussians at quality "normal" if all were of one image; of those that other moments confirm fewer are needed.
+        candidates: seeds that are looked at, for each of `count`.
         life: half of the shortest time a Gaussian is fully there, in frames; fade: sigma beyond it, in frames (lived.py's .5 and 1.2).
-        spread: standard deviation in units of the root of the area that a seed stands for; opacity: at the start.
-        longest: largest number of knots in a life.
+        spread: standard deviation in cells of `longest_cover`; opacity: at the start.
+        new: see `longest_cover`.
     """
 
-    count: int = 30_000
-    candidates: float = 3.0
+    count: int = 60_000
+    candidates: float = 2.0
     life: float = 0.5
     fade: float = 1.2
     spread: float = 0.8
     opacity: float = 0.7
-    longest: int = 1_000_000
-    motion: ObjectNumbers = ObjectNumbers()
-    sheet: SheetNumbers = SheetNumbers()
+    new: float = 0.5
+    motion: BodyMotionNumbers = BodyMotionNumbers()
     lives: LifeNumbers = LifeNumbers()
 
 
@@ -68,38 +68,48 @@ def lived_layer(
     capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: LivedNumbers = LivedNumbers()
 ) -> Layer | None:
     """The moving objects; None without usable tracks or without moving pixels of known depth."""
-    motion = object_motion(capture, priors, random, numbers.motion)
+    motion = body_motion(capture, priors, random, numbers.motion)
     if motion is None:
         return None
     count = round(numbers.count * quality.gaussians)
-    seeds = sheet_seeds(capture, priors, motion, round(numbers.candidates * count), random, numbers.sheet)
+    seeds = sheet_seeds(capture, priors, motion, round(numbers.candidates * count), random, numbers.motion.bodies)
     if seeds is None:
         return None
     lives = confirmed_lives(capture, priors, motion, seeds, numbers.lives)
-    chance = 1.0 / lives.confirmed
-    chosen = np.sort(random.choice(len(seeds), min(count, len(seeds)), replace=False, p=chance / chance.sum()))
-    kept = seeds.rows(chosen)
-    life = Lives(lives.first[chosen], lives.last[chosen], lives.confirmed[chosen])
-    return _layer(capture, motion, kept, life, _area(capture, motion, seeds, kept, life), numbers)
+    cell = max(1.0, float(np.sqrt(_moving_pixels(seeds) / count)))
+    chosen = longest_cover(lives, cell, random, numbers.new)
+    return _layer(capture, motion, seeds.rows(chosen), lives.rows(chosen), cell, numbers)
 
 
-def _area(capture: Capture, motion: ObjectMotion, seeds: SheetSeeds, kept: SheetSeeds, life: Lives) -> np.ndarray:
-    """(P,) pixels that each kept seed stands for at its own moment: moving pixels over seeds that were confirmed then or before or after."""
-    frames = capture.train_frames()
-    knots = np.searchsorted(motion.tracks.indices, [index for _, index in frames])
-    alive = np.zeros(len(motion.tracks.indices))
-    for first, last, confirmed in zip(life.first, life.last, life.confirmed, strict=True):
-        alive[first : last + 1] += confirmed / (last - first + 1)
-    moving = np.zeros(len(frames))
-    for number, share in zip(*np.unique(np.stack([seeds.frame, seeds.share]), axis=1), strict=True):
-        moving[int(number)] = share * (seeds.frame == number).sum()
-    return np.maximum(1.0, moving[kept.frame] / np.maximum(alive[knots[kept.frame]], 1.0))
+def longest_cover(lives: Lives, cell: float, random: np.random.Generator, new: float = 0.5) -> NDArray[np.int64]:
+    """Seeds that together explain what all seeds explain, the longest confirmed first: a sorted choice of rows.
+
+    Each image is cut into cells of `cell` pixels. A seed is taken if in at least the share `new` of the images that confirm it, it is the first
+    in its cell. So a surface that is seen again and again is explained by few long-lived seeds, and one that comes and goes by many short-lived.
+    """
+    height, width = (int(values.max() / cell) + 1 for values in (lives.row, lives.column))
+    taken = np.zeros(lives.row.shape[1] * height * width, bool)
+    order = random.permutation(len(lives.row))
+    order = order[np.argsort(-lives.confirmed[order], kind="stable")]
+    chosen: list[int] = []
+    for seed in order:
+        images = np.flatnonzero(lives.row[seed] >= 0)
+        cells = (images * height + (lives.row[seed, images] / cell).astype(np.int64)) * width + (lives.column[seed, images] / cell).astype(np.int64)
+        if (~taken[cells]).sum() >= new * len(cells):
+            taken[cells] = True
+            chosen.append(int(seed))
+    return np.sort(np.array(chosen, np.int64))
 
 
-def _layer(capture: Capture, motion: ObjectMotion, seeds: SheetSeeds, life: Lives, area: np.ndarray, numbers: LivedNumbers) -> Layer:
-    splats = make_splats(seeds.means, seeds.color, numbers.spread * np.sqrt(area) * seeds.pixel, numbers.opacity)
+def _moving_pixels(seeds: SheetSeeds) -> float:
+    """Moving pixels of all images that gave seeds."""
+    return float(seeds.share.sum())
+
+
+def _layer(capture: Capture, motion: BodyMotion, seeds: SheetSeeds, life: Lives, cell: float, numbers: LivedNumbers) -> Layer:
+    splats = make_splats(seeds.means, seeds.color, numbers.spread * cell * seeds.pixel, numbers.opacity)
     spacing = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0
-    begin, end = motion.tracks.knots[life.first], motion.tracks.knots[life.last]
+    begin, end = motion.knots[life.first], motion.knots[life.last]
     radius = numbers.life * spacing + (end - begin) / 2
     splats |= {
         "motion_logits": torch.from_numpy(seeds.logits).float(),

@@ -8,28 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.initialize.body_motion import ALONE, BodyMotion
+from fourfold.initialize.followed_bodies import BodyNumbers, bodies_of
 from fourfold.initialize.frames import Frame, read_frame
-from fourfold.initialize.object_layer import ObjectMotion, neighbour_logits
+from fourfold.initialize.object_layer import neighbour_logits
 from fourfold.priors.contracts import Priors
-
-
-@dataclass(frozen=True)
-class SheetNumbers:
-    """How pixels become seeds.
-
-    Attributes:
-        relief: a pixel's depth may differ from its body's median by this share at most.
-        fewest: an image with fewer moving pixels gives no seeds.
-    """
-
-    relief: float = 0.15
-    fewest: int = 30
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,7 @@ class SheetSeeds:
 
 
 def sheet_seeds(
-    capture: Capture, priors: Priors, motion: ObjectMotion, count: int, random: np.random.Generator, numbers: SheetNumbers = SheetNumbers()
+    capture: Capture, priors: Priors, motion: BodyMotion, count: int, random: np.random.Generator, numbers: BodyNumbers = BodyNumbers()
 ) -> SheetSeeds | None:
     """Some `count` seeds, equally many from every training image that shows movers; None if none does."""
     frames = capture.train_frames()
@@ -66,35 +54,31 @@ def sheet_seeds(
     return SheetSeeds(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(SheetSeeds)))
 
 
-def sheet_depth(frame: Frame, relief: float) -> NDArray[np.float64] | None:
+def sheet_depth(frame: Frame, numbers: BodyNumbers = BodyNumbers()) -> NDArray[np.float64] | None:
     """(H, W) depth of each moving pixel on its body's sheet, 0 elsewhere; None where no moving pixel has a depth.
 
-    A body is a connected part of the mask, together with the parts whose median depth is within `relief` of its own: an arm that is seen apart
-    from its body keeps the body's depth.
+    Bodies (`followed_bodies.bodies_of`) whose medians are within `relief` of each other share the larger one's: an arm that is seen apart from its
+    body keeps the body's depth.
     """
-    count, label = cv2.connectedComponents(frame.moving.astype(np.uint8), connectivity=8)
     known = frame.moving & (frame.depth > 0)
     if not known.any():
         return None
-    sizes = np.bincount(label.ravel(), minlength=count)
-    whole = float(np.median(frame.depth[known]))
     bodies: list[float] = []
     result = np.zeros(frame.moving.shape)
-    for part in sorted(range(1, count), key=lambda n: -sizes[n]):
-        mine = label == part
+    for mine in bodies_of(frame.moving, frame.depth, numbers):
         depths = frame.depth[mine & known]
-        own = float(np.median(depths)) if len(depths) else whole
-        near = [body for body in bodies if abs(np.log(own / body)) <= relief]
-        if not near:
-            bodies.append(own)
+        own = float(np.median(depths)) if len(depths) else float(np.median(frame.depth[known]))
+        near = [body for body in bodies if abs(np.log(own / body)) <= numbers.relief]
+        bodies += [] if near else [own]
         middle = near[0] if near else own
-        result[mine] = np.where(known[mine], np.clip(frame.depth[mine], (1 - relief) * middle, (1 + relief) * middle), middle)
+        low, high = (1 - numbers.relief) * middle, (1 + numbers.relief) * middle
+        result[mine] = np.where(known[mine], np.clip(frame.depth[mine], low, high), middle)
     return result
 
 
-def _of_frame(frame: Frame, number: int, motion: ObjectMotion, count: int, random: np.random.Generator, numbers: SheetNumbers) -> SheetSeeds | None:
+def _of_frame(frame: Frame, number: int, motion: BodyMotion, count: int, random: np.random.Generator, numbers: BodyNumbers) -> SheetSeeds | None:
     row, column = np.nonzero(frame.moving)
-    sheet = sheet_depth(frame, numbers.relief) if len(row) >= numbers.fewest else None
+    sheet = sheet_depth(frame, numbers) if len(row) >= numbers.fewest else None
     if sheet is None:
         return None
     share = max(1.0, len(row) / count)
@@ -102,13 +86,27 @@ def _of_frame(frame: Frame, number: int, motion: ObjectMotion, count: int, rando
     row, column = row[pick], column[pick]
     depth = sheet[row, column]
     points = frame.unproject(row, column, depth)
-    knot = int(np.flatnonzero(motion.tracks.indices == frame.index)[0])
-    known = motion.fitted.positions(motion.fitted.means, motion.fitted.logits)[knot].numpy().astype(np.float64)
-    # the nearest tracks in the image, not in space: a seed's depth is less sure than its pixel
-    logits, _ = neighbour_logits(np.stack([column, row], 1) + 0.5, _projected(frame, known), motion.fitted.logits.numpy())
+    knot = int(np.flatnonzero(motion.indices == frame.index)[0])
+    logits = _logits(frame, motion, knot, row, column, motion.own[number][row, column])
     means = motion.fitted.canonical(torch.from_numpy(points).float(), torch.from_numpy(logits), knot).numpy().astype(np.float64)
     size = len(row)
     return SheetSeeds(means, frame.color[row, column], logits, depth / frame.K[0, 0], np.full(size, share), np.full(size, number))
+
+
+def _logits(
+    frame: Frame, motion: BodyMotion, knot: int, row: NDArray[np.int64], column: NDArray[np.int64], own: NDArray[np.int16]
+) -> NDArray[np.float32]:
+    """(P, B) motion logits of pixels: of the body's `own` (P,) basis, else of the nearest tracks in the image. Not in space: a seed's depth is less
+    sure than its pixel."""
+    fitted = motion.fitted
+    result = np.full((len(row), len(fitted.rotation6d)), -ALONE, np.float32)
+    followed = (own < 0) & (len(fitted.means) > 0)
+    if followed.any():
+        known = fitted.positions(fitted.means, fitted.logits)[knot].numpy().astype(np.float64)
+        pixels = np.stack([column[followed], row[followed]], 1) + 0.5
+        result[followed] = neighbour_logits(pixels, _projected(frame, known), fitted.logits.numpy())[0]
+    result[np.flatnonzero(own >= 0), own[own >= 0]] = ALONE
+    return result
 
 
 def _projected(frame: Frame, points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,15 +14,12 @@ from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
 from fourfold.recipes.shape_of_motion import STATIC_RATES
 from fourfold.training.samplers import Epochs
 
-LIVED_RATES = {
+LIVED_RATES = {  # none for lives: evidence has decided them, and what one image at a time says would shorten them
     "object.means": Rate(8e-5, final=0.03, per_extent=True),  # half the background's: cal. A
     "object.log_scale": Rate(5e-3),  # SoM 9
     "object.quat_wxyz": Rate(1e-3),  # SoM 9
     "object.opacity_logit": Rate(3e-2),  # cal. E
     "object.color_logit": Rate(2e-2),  # cal. A
-    "object.time_center": Rate(3e-4),  # cal. E; seconds
-    "object.log_duration": Rate(5e-3),  # Sharp B5
-    "object.log_radius": Rate(5e-3),  # Sharp B5
     "object.motion_logits": Rate(1e-2),  # SoM 9
     "object.rotation6d": Rate(4e-3, final=0.1),  # cal. A
     "object.translation": Rate(7e-4, final=0.1, per_extent=True),  # cal. A
