@@ -1,8 +1,8 @@
 """One moving camera, looked at from the side: recipes against true side cameras of generated captures.
 
 Exact cameras and masks come with the capture, depth does not, unless `--depth` keeps it. `casual` has a held-out path 14 degrees beside the filmed
-one, `orbit360` cameras 45, 90 and 135 degrees ahead on the circle. PSNR of the held-out images: whole, where the true masks say that something moves, and the rest.
-Results are one JSON object a line; what is there is not run again. Run:
+one, `orbit360` cameras 45, 90 and 135 degrees ahead on the circle. PSNR of the held-out images: whole, where the true masks say that something
+moves, and the rest. Results are one JSON object a line; what is there is not run again. Run:
     python benchmarks/side_views.py --out OUT [--kinds casual orbit360] [--methods NAME...] [--seeds 0 1 2] [--quality draft] [--depth]
     python benchmarks/side_views.py --out OUT --print
 """
