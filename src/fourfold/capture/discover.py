@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fourfold.capture.focal import focal_hint
+from fourfold.capture.frames import FrameFiles, FrameList, image_orientation
 from fourfold.capture.given_masks import settle_masks
 from fourfold.capture.part import select
 from fourfold.capture.readers import readers
@@ -47,12 +48,21 @@ def open_source(paths: Sequence[Path], options: CaptureOptions) -> Source:
 
 
 def _with_treatment(source: Source) -> Source:
-    """`source` with a note of what is done to the pictures of films on reading: once where it is the same for all views."""
+    """`source` with a note of what is done to the pictures on reading: once where it is the same for all views."""
     done: dict[str, list[str]] = {}
     for view in source.views:
-        for words in view.frames.treatment if isinstance(view.frames, VideoFile) else ():
+        for words in treatment_of(view.frames):
             done.setdefault(words, []).append(view.name)
     return noted(source, *(words if len(names) == len(source.views) else f"{', '.join(names)}: {words}" for words, names in done.items()))
+
+
+def treatment_of(frames: FrameList) -> tuple[str, ...]:
+    """What is done to the pictures of a film or a list of photos on reading, each in words."""
+    if isinstance(frames, VideoFile):
+        return frames.treatment
+    first = next((p for p in frames.paths if p is not None), None) if isinstance(frames, FrameFiles) else None
+    words = image_orientation(first).words if first is not None else ""
+    return (f"{words} as EXIF tells, cameras that come with the photos too",) if words else ()
 
 
 def _with_focal_hints(source: Source) -> Source:

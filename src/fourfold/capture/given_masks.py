@@ -24,6 +24,7 @@ ALMOST_ALL, ALL_ROUND = 0.9, 0.97  # shares of the image and of its border above
 UNSURE = 0.1  # that much more of the image may be the object where motion cannot be asked
 MORE_MOTION = 2.0  # change where a mask is on over change where it is off, from which it is the object all the same
 BORDER = 0.02  # of the shorter side
+SHAPE = 0.02  # relative difference of side ratios up to which two sizes are of one picture
 SMALL = (160, 96)  # images of which motion is looked at
 VIEWS_LOOKED_AT, PAIRS_LOOKED_AT = 8, 4
 
@@ -86,17 +87,20 @@ def _used(frames: FrameList | None) -> list[Path]:
 
 
 def _with_reading(view: ViewSource, reading: MaskReading) -> ViewSource:
-    """`view` whose masks are read so, turned where they lie as the stored image does and not as the upright one."""
+    """`view` whose object masks are read so."""
     masks = view.masks
     if not isinstance(masks, FrameFiles):
         return view
+    return replace(view, masks=replace(masks, load=partial(read_object_mask, reading=_as_shown(reading, masks, view))))
+
+
+def _as_shown(reading: MaskReading, masks: FrameFiles, view: ViewSource) -> MaskReading:
+    """`reading`, turned where masks lie as the stored photo does and not as the upright one."""
     shown = sample(_used(view.frames), 1)
     orientation = image_orientation(shown[0]) if shown else reading.orientation
-    high, wide = mask_values(next(p for p in masks.paths if p is not None))[0].shape
-    stored = orientation.transposed and _ratio((wide, high)) != _ratio(view.frames.size) and _ratio((high, wide)) == _ratio(view.frames.size)
-    if stored:
-        reading = replace(reading, orientation=orientation)
-    return replace(view, masks=replace(masks, load=partial(read_object_mask, reading=reading)))
+    high, wide = mask_values(_used(masks)[0])[0].shape
+    fits = [abs(w * view.frames.size[1] / (h * view.frames.size[0]) - 1) < SHAPE for w, h in ((wide, high), (high, wide))]
+    return replace(reading, orientation=orientation) if orientation.transposed and fits == [False, True] else reading
 
 
 def _settled_valid(view: ViewSource) -> ViewSource:
@@ -104,12 +108,8 @@ def _settled_valid(view: ViewSource) -> ViewSource:
     valid = view.valid
     if not isinstance(valid, FrameFiles) or valid.load is not load_valid or not _used(valid):
         return view
-    reading = decide(sample(_used(valid)))
+    reading = _as_shown(decide(sample(_used(valid))), valid, view)
     return replace(view, valid=replace(valid, load=partial(read_valid_mask, reading=reading)))
-
-
-def _ratio(size: tuple[int, int]) -> float:
-    return round(size[0] / size[1], 2)
 
 
 def _motion_ratio(view: ViewSource, reading: MaskReading) -> float:

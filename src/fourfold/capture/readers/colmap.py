@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from fourfold.capture.arrangement import arrange
-from fourfold.capture.frames import image_size, images_in, natural
+from fourfold.capture.frames import images_in, natural
 from fourfold.capture.mask_names import MASK_FOLDERS
 from fourfold.capture.readers.colmap_model import ModelImage, load_images, model_folder, models_in
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.posed_images import PosedImage, view_sources
-from fourfold.capture.source import CaptureOptions, Reader, Source, scale_intrinsics
+from fourfold.capture.readers.stored_pixels import upright
+from fourfold.capture.source import CaptureOptions, Reader, Source
 from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 from fourfold.untrusted.files import below, is_file
@@ -77,12 +78,12 @@ def _name(path: Path, root: Path) -> str:
 
 def _posed(root: Path, path: Path, image: ModelImage, view: str, moment: int) -> PosedImage:
     """The image with its camera; `time` is the number of the moment."""
-    K = scale_intrinsics(image.camera.K, image.camera.size, image_size(path))
     name = _name(path, root)
     stem = str(Path(name).with_suffix(""))
     masks = [root / folder / n for folder in MASK_FOLDERS for n in (f"{name}.png", name, *(f"{stem}{suffix}" for suffix in MASK_SUFFIXES))]
     mask = next((m for m in masks if is_file(m)), None)
-    return PosedImage(path, name, K, image.world_to_camera, image.camera.lens, float(moment), None, view, mask=mask)
+    posed = PosedImage(path, name, image.camera.K, image.world_to_camera, image.camera.lens, float(moment), None, view, mask=mask)
+    return upright(posed, image.camera.size)
 
 
 def _file(root: Path, name: str) -> Path | None:

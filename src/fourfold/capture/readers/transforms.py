@@ -18,7 +18,8 @@ from fourfold.capture.frames import IMAGE_SUFFIXES, FrameFiles, image_size, natu
 from fourfold.capture.lens import Lens, fisheye, pinhole
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.posed_images import PosedImage, in_views, seconds, view_sources
-from fourfold.capture.source import CaptureOptions, Reader, Source, from_opengl, intrinsics, scale_intrinsics
+from fourfold.capture.readers.stored_pixels import upright
+from fourfold.capture.source import CaptureOptions, Reader, Source, from_opengl, intrinsics
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.files import below, is_file
 from fourfold.untrusted.records import Record, load_record, numbers, short, whole_or_none
@@ -120,11 +121,12 @@ def frames_of(path: Path) -> list[PosedImage]:
         stamps.append(record.number(stamp) if stamp else None)
         view = record.first(*CAMERA_KEYS)
         valid, depth = (_optional(path.parent, record.value.get(record.first(*keys) or "")) for keys in (MASK_KEYS, DEPTH_KEYS))
-        K, lens = _intrinsics(values, image), _lens(values)
+        K, size = _intrinsics(values, image)
         pose = from_opengl(_pose(record))
         counter = record.first(*COUNT_KEYS)
         count = whole_or_none(record.value[counter]) if counter else None
-        found.append(PosedImage(image, _plain(name), K, pose, lens, None, count, record.label(view) if view else None, valid, depth))
+        posed = PosedImage(image, _plain(name), K, pose, _lens(values), None, count, record.label(view) if view else None, valid, depth)
+        found.append(upright(posed, size))
     if not found:
         raise FourfoldError(f"{path} lists {listed} frames and none of their images exists: check file_path")
     found = [replace(f, time=t) for f, t in zip(found, _times(header, stamps), strict=True)]
@@ -149,10 +151,10 @@ def _pose(record: Record) -> NDArray[np.float64]:
     return matrix
 
 
-def _intrinsics(values: Record, image: Path) -> NDArray[np.float64]:
-    """K for the image as it is on disk. A file of another size than `w`, `h` says scales it."""
-    width, height = image_size(image)
-    w, h = values.positive("w", width), values.positive("h", height)
+def _intrinsics(values: Record, image: Path) -> tuple[NDArray[np.float64], tuple[float, float] | None]:
+    """K, and the size that it is for: `w` and `h`, None where the file does not tell both."""
+    size = (values.positive("w"), values.positive("h")) if values.has("w") and values.has("h") else None
+    w, h = size or image_size(image)
     if focal := values.first("fl_x", "fl_y"):
         fx = values.number(focal)
         fy = values.number("fl_y", fx)
@@ -161,8 +163,7 @@ def _intrinsics(values: Record, image: Path) -> NDArray[np.float64]:
         fy = h / (2 * np.tan(values.positive("camera_angle_y") / 2)) if values.has("camera_angle_y") else fx
     else:
         raise FourfoldError(f"{values.where} has neither fl_x nor camera_angle_x: the focal length is not known")
-    K = intrinsics(fx, fy, values.number("cx", w / 2), values.number("cy", h / 2))
-    return scale_intrinsics(K, (w, h), (width, height))
+    return intrinsics(fx, fy, values.number("cx", w / 2), values.number("cy", h / 2)), size
 
 
 def _lens(values: Record) -> Lens:
