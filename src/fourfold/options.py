@@ -53,6 +53,7 @@ class Options:
         every: every how many frames one is taken.
         fps: frames per second: the rate of a folder of images, and how many of a film's are taken; None for the own rate.
         max_frames: at most so many frames of each camera are taken, evenly.
+        shot: number, from 1, of the shot of a film that cuts, or None for the longest.
     """
 
     recipe: str = "auto"
@@ -70,11 +71,12 @@ class Options:
     every: int = 1
     fps: float | None = None
     max_frames: int | None = None
+    shot: int | None = None
 
     def capture_options(self, sources: Sequence[Path]) -> CaptureOptions:
         """Which part of the sources to take, and what to do about the clocks of several videos. FourfoldError if a number is none or out of range."""
         several = len(sources) > 1 or any(source.is_dir() and any(is_video(p) for p in source.iterdir()) for source in sources)
-        part = CaptureOptions(fps=self.fps, start=self.start, end=self.end, every=self.every, max_frames=self.max_frames)
+        part = CaptureOptions(fps=self.fps, start=self.start, end=self.end, every=self.every, max_frames=self.max_frames, shot=self.shot)
         if not several:
             return part
         try:

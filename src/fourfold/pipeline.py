@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import capture_key, prepare_capture
+from fourfold.capture.shots import long_enough
 from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
 from fourfold.files import read_object, write_json
 from fourfold.interruption import sweep
+from fourfold.notices import fallback
 from fourfold.options import Clock, Options, Report, command_line, follow, silent
 from fourfold.owner import OWNER_FILE, owned
 from fourfold.priors.providers import Preparation, prepare_priors
@@ -90,6 +92,25 @@ def _all_stages(sources: Sequence[Path], root: Path, chosen: Options, report: Re
     conclude(Job(root, command_line(sources, root, chosen), preparation, recipe, because, chosen, clock), scene, report)
 
 
+def reconstruct_shots(paths: str | Path | Sequence[str | Path], out: str | Path, *, options: Options, report: Report = silent) -> list[Run]:
+    """Every shot of a film that cuts, each as a run of its own in `out`/shot_1, `out`/shot_2, ...; shots too short for a scene are left out.
+
+    Raises:
+        FourfoldError: as `reconstruct`; or a single shot was asked for, or the input is not one film, or no shot is long enough.
+    """
+    sources = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    if options.shot is not None:
+        raise FourfoldError(f"got shot {options.shot} and all shots: ask for one of both")
+    check_options(options)
+    report("looking for cuts", 0, None)
+    numbers, short = long_enough(sources, options.capture_options(sources))
+    for sentence in short:
+        fallback(sentence)
+    if not numbers:
+        raise FourfoldError(f"{sources[0]} has no shot that is long enough for a scene: film longer")
+    return [reconstruct(sources, Path(out) / f"shot_{n}", options=replace(options, shot=n), report=report) for n in numbers]
+
+
 def check_options(options: Options) -> None:
     """FourfoldError if a name in `options` is not known or its device is not there: said before any work is done."""
     if options.quality not in QUALITIES:
@@ -120,6 +141,8 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
         if new:
             shutil.rmtree(root, ignore_errors=True)
         raise
+    for sentence in capture.facts.get("notes", ()):
+        report(sentence, 0, None)
     config = {"capture_key": key, "sources": [str(s) for s in sources], "options": asdict(options), "command": command_line(sources, root, options)}
     write_json(root / "config.json", before | config)
     clock.lap("capture", since)

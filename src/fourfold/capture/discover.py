@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fourfold.capture.focal import focal_hint
 from fourfold.capture.frames import FrameFiles, FrameList, image_orientation
 from fourfold.capture.given_masks import settle_masks
-from fourfold.capture.part import select
+from fourfold.capture.part import as_it_is, select
 from fourfold.capture.readers import readers
 from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, noted
 from fourfold.capture.video import VideoFile
@@ -28,8 +28,8 @@ def find_reader(path: Path) -> Reader:
     raise FourfoldError(f"{path} is a {kind}: give one of the layouts {known}")
 
 
-def open_source(paths: Sequence[Path], options: CaptureOptions) -> Source:
-    """What lies at `paths`, cameras checked, cut to what `options` asks for; nothing is decoded.
+def open_source(paths: Sequence[Path], options: CaptureOptions, cut: Callable[[Source], Source] = as_it_is) -> Source:
+    """What lies at `paths`, cameras checked, the part that `options` asks for; nothing is decoded, unless `cut` (see `select`) does.
 
     FourfoldError if there is nothing, if several paths do not go together, or if what is there is broken.
     """
@@ -41,7 +41,7 @@ def open_source(paths: Sequence[Path], options: CaptureOptions) -> Source:
     if len(paths) > 1 and (not reader.several or any(r is not reader for r in found)):
         kinds = ", ".join(f"{p} ({r.layout})" for p, r in zip(paths, found, strict=True))
         raise FourfoldError(f"these inputs do not make one capture: {kinds}; give several videos, several image folders, or one dataset folder")
-    source = check_cameras(select(reader.read(paths, options), options))
+    source = check_cameras(select(reader.read(paths, options), options, cut))
     for finish in (_with_focal_hints, _with_treatment, settle_masks):
         source = finish(source)
     return source

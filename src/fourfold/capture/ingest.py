@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.discover import open_source
 from fourfold.capture.frames import FrameFiles, FrameList
 from fourfold.capture.holdout import split
 from fourfold.capture.lens import Lens, straightened, undistorter
+from fourfold.capture.shots import open_shot
 from fourfold.capture.source import CaptureOptions, Source, ViewSource, scale_intrinsics
 from fourfold.capture.writer import FrameWriter
 from fourfold.errors import FourfoldError
@@ -61,7 +61,7 @@ def prepare_capture(
         raise FourfoldError(f"{out} exists and is not a prepared capture: give another output folder or remove it")
 
     def make(folder: Path) -> None:
-        source = open_source(paths, options)
+        source = open_shot(paths, options)
         if priors_folder is not None:
             source = replace(source, facts=source.facts | {"priors_folder": str(Path(priors_folder).resolve())})
         write_capture(source, folder, pixels=pixels, holdout=holdout, mask_border=options.mask_border, progress=progress)

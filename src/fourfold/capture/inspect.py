@@ -1,4 +1,4 @@
-"""What a path holds, without decoding it: layout, views, moments, cameras, and what reconstruction will have to estimate."""
+"""What a path holds, without changing anything: layout, views, moments, cameras, and what reconstruction will have to estimate."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.capture.discover import open_source
 from fourfold.capture.holdout import split
+from fourfold.capture.shots import open_shot
 from fourfold.capture.source import CaptureOptions, Source
 
 
@@ -20,7 +20,7 @@ def inspect(paths: Path | Sequence[Path], options: CaptureOptions | None = None,
         FourfoldError: nothing is there, it is not known, or it is broken.
     """
     several = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
-    source = open_source(several, options or CaptureOptions())
+    source = open_shot(several, options or CaptureOptions())
     train, heldout, rule = split(source, holdout)
     sizes = sorted({v.frames.size for v in source.views}, reverse=True)
     duration = float(source.timestamps[-1] - source.timestamps[0])
@@ -88,5 +88,5 @@ def as_lines(found: Mapping[str, Any]) -> list[str]:
         f"  estimated {', '.join(found['will_estimate'])}",
     ]
     lines += [f"  note      {sentence}" for sentence in found["facts"].get("notes", ())]
-    notes = {k: v for k, v in found["facts"].items() if v and k not in ("fps", "pixel_format", "layout", "source", "notes")}
+    notes = {k: v for k, v in found["facts"].items() if v and k not in ("fps", "pixel_format", "layout", "source", "shots", "notes")}
     return lines + ([f"  notes     {', '.join(f'{k.replace(chr(95), chr(32))}: {v}' for k, v in notes.items())}"] if notes else [])

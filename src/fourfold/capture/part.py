@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,14 @@ SAME_TIME = 1e-6  # seconds
 RATE_SLACK = 1.02  # a rate asked for that is within this factor of the film's own takes all frames
 
 
-def select(source: Source, options: CaptureOptions) -> Source:
-    """The part of `source` that `options` asks for, with a note of what was left out.
+def as_it_is(source: Source) -> Source:
+    """`source`."""
+    return source
+
+
+def select(source: Source, options: CaptureOptions, cut: Callable[[Source], Source] = as_it_is) -> Source:
+    """The part of `source` that `options` asks for, with a note of what was left out; `cut` shortens what lies between start and end before
+    frames are thinned out.
 
     FourfoldError if a view does not exist or nothing is left.
     """
@@ -32,16 +39,24 @@ def select(source: Source, options: CaptureOptions) -> Source:
     keep = np.flatnonzero(inside & seen)
     if not len(keep):
         raise FourfoldError(f"{source.path} has no frame between {options.start} s and {options.end} s: it lasts {elapsed[-1]:.2f} s")
+    shot = cut(take(replace(source, views=views), keep))
+    elapsed = shot.timestamps - source.timestamps[0]
+    thinned = np.arange(len(elapsed))
     if options.fps is not None and source.facts.get("fps_from") != "given":  # images without times were given this rate on reading
-        keep = keep[at_rate(elapsed[keep], options.fps)]
-    keep = keep[:: options.every]
+        thinned = at_rate(elapsed, options.fps)
+    thinned = thinned[:: options.every]
     if options.max_frames is not None:
-        keep = keep[:: -(-len(keep) // options.max_frames)]
-    kept = tuple(_moments(v, keep) for v in views)
-    part = replace(source, views=tuple(v for v in kept if v.present.any()), timestamps=source.timestamps[keep])
-    if len(keep) == int(seen.sum()):
+        thinned = thinned[:: -(-len(thinned) // options.max_frames)]
+    part, elapsed = take(shot, thinned), elapsed[thinned]
+    if len(keep) == int(seen.sum()) and len(thinned) == len(shot.timestamps):
         return part
-    return noted(part, f"{len(keep)} of {int(seen.sum())} moments are taken, from {elapsed[keep[0]]:.2f} s to {elapsed[keep[-1]]:.2f} s")
+    return noted(part, f"{len(thinned)} of {int(seen.sum())} moments are taken, from {elapsed[0]:.2f} s to {elapsed[-1]:.2f} s")
+
+
+def take(source: Source, keep: NDArray[np.int64]) -> Source:
+    """The moments `keep` (increasing indices) of `source`, without the views that saw none of them."""
+    kept = tuple(_moments(v, keep) for v in source.views)
+    return replace(source, views=tuple(v for v in kept if v.present.any()), timestamps=source.timestamps[keep])
 
 
 def at_rate(elapsed: NDArray[np.float64], fps: float) -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ class CaptureOptions:
         views: names of the views to take, in this order; empty for all.
         offsets: seconds by which each of several videos began after the first one; empty for zero.
         synchronise: estimate the offsets of several videos from their "motion" or "audio", or with "auto" from whichever is sure.
+        shot: number, from 1, of the shot of a film that cuts; None takes the longest.
         mask_border: width, pixels of the stored image, of the band around a given mask's outline that is neither object nor background.
     """
 
@@ -44,6 +45,7 @@ class CaptureOptions:
     views: tuple[str, ...] = ()
     offsets: tuple[float, ...] = ()
     synchronise: Synchronise = "none"
+    shot: int | None = None
     mask_border: int = 0
 
     def __post_init__(self) -> None:

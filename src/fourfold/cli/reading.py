@@ -27,6 +27,10 @@ class ReadingCommand(Command):
     max_frames: int | None = None
     """Take at most so many frames of each camera, evenly."""
 
+    shot: int | None = None
+    """Number, from 1, of the shot of a film that cuts; the longest if not given."""
+
     def part(self) -> dict[str, Any]:
         """These options as keywords of `Options` and `CaptureOptions`."""
-        return {"start": self.start, "end": self.end, "every": self.every, "fps": self.fps, "max_frames": self.max_frames}
+        names = ("start", "end", "every", "fps", "max_frames", "shot")
+        return {name: getattr(self, name) for name in names}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourfold.cli.arguments import Out, seconds
-from fourfold.cli.commands.reconstruct import show_run
+from fourfold.cli.commands.reconstruct import run_value, show_run
 from fourfold.cli.frame import Command, Result
 
 
@@ -34,7 +34,7 @@ class Demo(Command):
                 report("filming the demo clip", 0, None)
                 generate("casual", clip, seed=self.seed)
             run = reconstruct(clip / "video.mp4", self.out, seed=self.seed, time_budget=seconds(self.time_budget), report=report)
-        return Result({"run": self.out, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report})
+        return Result(run_value(run))
 
     def show(self, result: Result) -> None:
         show_run(result.value)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 from fourfold.cli.arguments import Out, seconds
 from fourfold.cli.frame import Result
 from fourfold.cli.reading import ReadingCommand
+
+if TYPE_CHECKING:
+    from fourfold.pipeline import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +59,31 @@ class Reconstruct(ReadingCommand):
     offsets: str | None = None
     """Seconds by which each of several videos began after the first one, for example 0,0.35."""
 
+    all_shots: bool = False
+    """Reconstruct each shot of a film that cuts, in OUT/shot_1, OUT/shot_2, ..."""
+
     def run(self) -> Result:
         from fourfold.cli.progress import progress
         from fourfold.options import Options
-        from fourfold.pipeline import reconstruct
+        from fourfold.pipeline import reconstruct, reconstruct_shots
 
         budget = None if self.time_budget is None else seconds(self.time_budget)
         supplied = None if self.priors is None else str(self.priors)
         common = (self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines)
         options = Options(*common, priors=supplied, synchronise=self.synchronise, offsets=self.offsets, **self.part())
         with progress() as report:
-            run = reconstruct(self.paths, self.out, options=options, report=report)
-        return Result({"run": self.out, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report})
+            if self.all_shots:
+                return Result({"shots": [run_value(run) for run in reconstruct_shots(self.paths, self.out, options=options, report=report)]})
+            return Result(run_value(reconstruct(self.paths, self.out, options=options, report=report)))
 
     def show(self, result: Result) -> None:
-        show_run(result.value)
+        for value in result.value.get("shots", [result.value]):
+            show_run(value)
+
+
+def run_value(run: Run) -> dict[str, Any]:
+    """What a finished run tells: where it lies, its page, its video, and its report."""
+    return {"run": run.root, "report": run.root / "report.html", "video": run.root / "renders" / "orbit.mp4", **run.report}
 
 
 def show_run(value: dict) -> None:
