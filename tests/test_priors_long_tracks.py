@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.evaluation.bench_priors_truth import ExactScene
+from fourfold.priors.classical.long_track_links import Followed, LinkConfig, drifted
 from fourfold.priors.classical.long_track_sightings import Sightings, joined_tracks, sightings
 from fourfold.priors.classical.long_tracks import LongTrackConfig, follow, long_tracks
 from fourfold.priors.classical.track_anchor import AnchorConfig, align, anchor, settle, smooth
@@ -100,23 +101,48 @@ def test_a_patch_that_changed_is_taken_anew() -> None:
     np.testing.assert_allclose(anchors.value[1], anchor(first, place, config).value[1], atol=1e-4)
 
 
-def test_a_covered_track_ends_and_a_new_one_starts() -> None:
-    films = _film(1) * 6
-    covered = [f.copy() for f in films]
-    for frame in covered[2:4]:
-        frame[:, 60:100] = cv2.flip(frame[:, 60:100], 0)
+def test_a_covered_point_is_found_again_where_it_truly_is() -> None:
+    film = _film(12)
+    cover = np.random.default_rng(5).integers(0, 255, (SIZE[0], 40), np.uint8)
+    for frame in film[5:8]:
+        frame[:, 60:100] = cover
+    track, step, xy = follow(iter(film), LongTrackConfig())
+    gap = np.flatnonzero((np.diff(track) == 0) & (np.diff(step) > 1)) + 1
+    assert len(gap) > 15
+    assert (step[gap] >= 8).all()
+    first = np.searchsorted(track, track[gap])
+    truth = np.array([_moved(_unmoved(xy[i][None].astype(float), int(step[i])), int(step[j]))[0] for i, j in zip(first, gap, strict=True)])
+    error = np.linalg.norm(xy[gap] - truth, axis=1)
+    assert (error < 0.5).mean() >= 0.95
+    # of those that were behind the cover when it came, well inside it, at least half come back
+    before = np.unique(track[(step == 4) & (np.abs(xy[:, 0] - 80) < 12)])
+    lived = before[np.bincount(track[step <= 4])[before] >= 4]
+    assert np.isin(lived, track[gap]).mean() > 0.5
+
+
+def test_a_point_covered_for_long_is_another_track() -> None:
+    film = _film(1) * 16
+    covered = [f.copy() for f in film]
+    for frame in covered[4:14]:
+        frame[:, 60:100] = np.random.default_rng(5).integers(0, 255, (SIZE[0], 40), np.uint8)
     track, step, xy = follow(iter(covered), LongTrackConfig())
-    last = np.full(track.max() + 1, -1)
-    np.maximum.at(last, track, step)
-    began = np.full(track.max() + 1, 9)
-    np.minimum.at(began, track, step)
-    behind = np.unique(track[(step == 1) & (np.abs(xy[:, 0] - 80) < 10)])
-    beside = np.unique(track[(step == 1) & (np.abs(xy[:, 0] - 20) < 10)])
+    behind = np.unique(track[(step == 3) & (np.abs(xy[:, 0] - 80) < 10)])
+    beside = np.unique(track[(step == 3) & (np.abs(xy[:, 0] - 20) < 10)])
+    again = np.unique(track[(step == 15) & (np.abs(xy[:, 0] - 80) < 10)])
     assert len(behind) > 8
-    assert (last[behind] == 1).mean() > 0.8
-    assert (last[beside] == 5).all()
-    again = np.unique(track[(step == 4) & (np.abs(xy[:, 0] - 80) < 10)])
-    assert (began[again] == 4).mean() > 0.8
+    assert np.isin(beside, track[step == 15]).all()
+    assert not np.isin(behind, again).any()
+
+
+def test_hidden_points_move_as_their_likes_do() -> None:
+    random = np.random.default_rng(4)
+    place = random.uniform(0, 100, (200, 2)).astype(np.float32)
+    motion = np.where(np.arange(200)[:, None] % 2, np.float32([3, 1]), np.float32([-4, 0]))
+    none = anchor(np.zeros((20, 20), np.float32), np.zeros((200, 2), np.float32), AnchorConfig())
+    live = replace(Followed.begun(np.arange(200, dtype=np.int32), 7, place + motion, none), motion=motion)
+    start = np.float32([[50, 50], [40, 60]])
+    hidden = replace(Followed.begun(np.array([300, 301], np.int32), 6, start, none.rows(np.arange(2))), motion=np.float32([[2.8, 0.9], [-3.7, 0.2]]))
+    np.testing.assert_allclose(drifted(hidden, live, LinkConfig()).xy - start, [[3, 1], [-4, 0]], atol=0.1)
 
 
 def test_threads_change_nothing() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.priors.classical.long_track_links import Followed, LinkConfig, drifted, seen_again
 from fourfold.priors.classical.track_anchor import AnchorConfig, anchor, settle, smooth
 from fourfold.priors.contracts import LongTracks, Priors, Provenance
 from fourfold.priors.providers import Provider
@@ -39,6 +40,7 @@ class LongTrackConfig:
         back_error: forward-backward error beyond which a track ends, pixels.
         border: pixels along the edge of the image where no track starts; one that comes within half of it ends.
         anchor: comparing with the patch where a track began.
+        links: finding points again that were hidden.
     """
 
     long_side: int = 640
@@ -53,6 +55,7 @@ class LongTrackConfig:
     back_error: float = 0.7
     border: int = 6
     anchor: AnchorConfig = field(default_factory=AnchorConfig)
+    links: LinkConfig = field(default_factory=LinkConfig)
 
 
 def long_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -> LongTracks:
@@ -105,23 +108,29 @@ def follow(frames: Iterator[Grey], config: LongTrackConfig) -> tuple[NDArray[np.
     Returns:
         (M,) number of the track, not decreasing, (M,) number of the frame, increasing within a track, (M, 2) pixels: of all observations.
     """
-    live, xy, count = np.zeros(0, np.int32), np.zeros((0, 2), np.float32), 0
-    before: Grey | None = None
-    anchors = anchor(np.zeros((1, 1), np.float32), xy, config.anchor)
-    tracks, steps, places = [live], [live], [xy]
+    none = np.zeros((0, 2), np.float32)
+    live = lost = Followed.begun(np.zeros(0, np.int32), 0, none, anchor(np.zeros((1, 1), np.float32), none, config.anchor))
+    count, before = 0, np.zeros((0, 0), np.uint8)
+    images: dict[int, NDArray[np.float32]] = {}
+    tracks, steps, places = [live.track], [live.last], [live.xy]
     for step, frame in enumerate(frames):
-        image = smooth(frame, config.anchor)
-        if before is not None:
-            xy, good = _moved(before, frame, xy, config)
-            live = live[good]
-            xy, anchors = settle(image, xy[good], anchors.rows(good), config.anchor)
-        new = _corners(frame, xy, config)
-        anchors = anchors.joined(anchor(image, new, config.anchor))
-        live = np.concatenate([live, np.arange(count, count + len(new), dtype=np.int32)])
-        xy, count, before = np.concatenate([xy, new]), count + len(new), frame
-        tracks.append(live)
-        steps.append(np.full(len(live), step, np.int32))
-        places.append(xy)
+        images[step] = smooth(frame, config.anchor)
+        images.pop(step - config.links.gap - 1, None)
+        if step > 0:
+            xy, good = _moved(before, frame, live.xy, config)
+            gone, live = live.rows(~good), live.rows(good)
+            live = live.moved(step, *settle(images[step], xy[good], live.anchors, config.anchor))
+            lost = lost.joined(gone.rows(gone.count >= config.links.least))
+            lost = drifted(lost.rows(step - lost.last <= config.links.gap), live, config.links)
+            back, again = seen_again(images, step, lost, config.anchor, config.links)
+            live, lost = live.joined(again.rows(back)), lost.rows(~back)
+        new = _corners(frame, live.xy, config)
+        started = np.arange(count, count + len(new), dtype=np.int32)
+        live = live.joined(Followed.begun(started, step, new, anchor(images[step], new, config.anchor)))
+        count, before = count + len(new), frame
+        tracks.append(live.track)
+        steps.append(live.last)
+        places.append(live.xy)
     track, moment, place = np.concatenate(tracks), np.concatenate(steps), np.concatenate(places)
     order = np.argsort(track, kind="stable")
     return track[order], moment[order], place[order]
@@ -172,4 +181,4 @@ def _make(capture: Capture, _: Priors) -> list[LongTracks]:
     return [long_tracks(capture)]
 
 
-PROVIDERS = (Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make, version=2),)
+PROVIDERS = (Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make, version=3),)
