@@ -86,6 +86,32 @@ def exact_tracks(masks: NDArray[np.bool_], step: int = 3, moving: bool = True, n
     return LongTracks(Provenance("exact"), xy, table[:, 2].astype(np.int32), table[:, 3].astype(np.int32), np.zeros(count, np.int32))
 
 
+def spinning(root: Path, step: int = 3) -> tuple[Capture, NDArray[np.bool_], LongTracks]:
+    """A disc that stays at its place on the wall and turns about its middle: the capture, true masks and exact tracks."""
+    capture, _ = film(root, step, moving=False)
+    frames, masks = np.load(root / "frames_000.npy"), np.zeros((TIMES, HEIGHT, WIDTH), bool)
+    paint = texture(1, 60, 60, (120, 100, 90))
+    rows: list[tuple[float, float, int, int]] = []
+    for t in range(TIMES):
+        x, y, angle = 80 - step * t, 48, 40.0 * t
+        around = cv2.getRotationMatrix2D((30, 30), angle, 1.0)
+        around[:, 2] += (x - 30, y - 30)
+        disc = np.zeros((HEIGHT, WIDTH), np.uint8)
+        cv2.circle(disc, (x, y), 18, 1, -1)
+        masks[t] = disc > 0
+        frames[t][masks[t]] = cv2.warpAffine(paint, around, (WIDTH, HEIGHT))[masks[t]]
+        polar = [(r, a) for r in (6.0, 10.0, 14.0, 16.5) for a in np.arange(0, 2 * np.pi, 0.4)]
+        for n, (radius, start) in enumerate(polar):
+            turned = start - np.radians(angle)
+            rows.append((x + 0.5 + radius * np.cos(turned), y + 0.5 + radius * np.sin(turned), t, n))
+    np.save(root / "frames_000.npy", frames)
+    wall = exact_tracks(masks, step, moving=False)
+    table = np.array(sorted(rows, key=lambda r: (r[3], r[2])))
+    track = np.concatenate([wall.track, table[:, 3].astype(np.int32) + len(wall.view)])
+    xy, time = np.concatenate([wall.xy, table[:, :2].astype(np.float32)]), np.concatenate([wall.time, table[:, 2].astype(np.int32)])
+    return capture, masks, LongTracks(Provenance("exact"), xy, time, track.astype(np.int32), np.zeros(int(track[-1]) + 1, np.int32))
+
+
 def cameras_of(capture: Capture) -> Cameras:
     """The capture's cameras as a prior."""
     none = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)

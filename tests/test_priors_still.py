@@ -1,5 +1,6 @@
 """The robust static fit and what it leaves unexplained, on a wall and a disc whose images, masks and tracks are exact."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,13 +11,17 @@ import torch
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.priors.classical.track_evidence import judge_tracks, view_suspicion
+from fourfold.priors.contracts import Masks, Provenance
 from fourfold.priors.still.cut import CutNumbers, cut
+from fourfold.priors.still.explained import masks_and_still, still_behind
 from fourfold.priors.still.fit import FitNumbers, StillScene, explain, fit_still
 from fourfold.priors.still.frames import StillFrame, still_frames
+from fourfold.priors.still.gains import exposure_gains
+from fourfold.priors.still.shadows import shadows
 from fourfold.priors.still.start import StartNumbers, first_gaussians, inverse_depth, median_depth
 from fourfold.render import cpu
 from fourfold.render.api import rasterize
-from still_scene import DEPTH, TIMES, cameras_of, exact_tracks, film
+from still_scene import DEPTH, TIMES, cameras_of, exact_tracks, film, spinning, texture
 
 ONE = np.ones((TIMES, 3), np.float32)
 
@@ -26,18 +31,18 @@ def _started(root: Path) -> tuple[StillScene, list[StillFrame], np.ndarray]:
     tracks = {0: judge_tracks(capture, exact_tracks(truth), cameras_of(capture), 0)}
     usual = median_depth(tracks[0], capture.world_to_camera[0])
     assert usual == pytest.approx(DEPTH, rel=0.02)
-    frames = still_frames(capture, [view_suspicion(capture, 0, tracks[0])], 320, 0.05 * usual)
-    scene = StillScene(first_gaussians(frames, tracks, (1.0, usual), StartNumbers(frames=5)), FitNumbers(steps=120))
+    frames = still_frames(capture, {0: view_suspicion(capture, 0, tracks[0])}, 320, 0.05 * usual)
+    scene = StillScene(first_gaussians(frames, tracks, usual, StartNumbers(frames=5)), FitNumbers(steps=120))
     return scene, frames, truth
 
 
 def test_the_start_lies_on_the_wall(tmp_path: Path) -> None:
     capture, truth = film(tmp_path)
     tracks = judge_tracks(capture, exact_tracks(truth), cameras_of(capture), 0)
-    frames = still_frames(capture, [view_suspicion(capture, 0, tracks)], 320, 0.1)
-    inverse = inverse_depth(frames[4], tracks, (1.0, DEPTH), StartNumbers())
+    frames = still_frames(capture, {0: view_suspicion(capture, 0, tracks)}, 320, 0.1)
+    inverse = inverse_depth(frames[4], tracks, DEPTH, StartNumbers())
     assert np.median(np.abs(inverse * DEPTH - 1)) < 0.02
-    start = first_gaussians(frames, {0: tracks}, (1.0, DEPTH), StartNumbers(frames=5))
+    start = first_gaussians(frames, {0: tracks}, DEPTH, StartNumbers(frames=5))
     assert np.median(np.abs(start.means[:, 2].numpy() / DEPTH - 1)) < 0.05
     with torch.no_grad():
         assert all((rasterize(start, frame.camera).alpha > 0.5).float().mean() > 0.9 for frame in frames)
@@ -109,3 +114,88 @@ def test_a_cut_follows_the_colours_and_drops_what_is_small_or_unsure() -> None:
     truth[20:40, 30:55] = True
     assert (found & truth).sum() / (found | truth).sum() > 0.95
     assert not cut(image, 0.5 * evidence).any()
+
+
+def _iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    sure = mask != 0
+    return float(((mask > 0) & truth & sure).sum() / ((mask > 0) | (truth & sure)).sum())
+
+
+def test_masks_are_what_the_static_scene_leaves_unexplained(tmp_path: Path) -> None:
+    capture, truth = film(tmp_path)
+    masks, still = masks_and_still(capture, exact_tracks(truth), cameras_of(capture))
+    masks.check(capture.sizes, capture.times)
+    still.check(capture.sizes, capture.times)
+    assert _iou(masks.mask[0], truth) > 0.9
+    again, _ = masks_and_still(capture, exact_tracks(truth), cameras_of(capture))
+    assert np.array_equal(again.mask[0], masks.mask[0])
+    assert "exposure" not in masks.provenance.figures
+    assert np.median(np.abs(still.means[:, 2] / DEPTH - 1)) < 0.05
+
+
+def test_where_nothing_moves_nothing_is_masked(tmp_path: Path) -> None:
+    capture, truth = film(tmp_path, moving=False)
+    masks, _ = masks_and_still(capture, exact_tracks(truth, moving=False), cameras_of(capture))
+    assert (masks.mask[0] > 0).mean() < 0.005
+    assert (masks.mask[0] < 0).mean() > 0.98
+
+
+def test_held_out_images_are_explained_but_change_nothing(tmp_path: Path) -> None:
+    capture, truth = film(tmp_path)
+    train = np.ones((1, TIMES), bool)
+    train[0, 5] = False
+    capture = replace(capture, train=train, heldout=~train)
+    masks, still = masks_and_still(capture, exact_tracks(truth), cameras_of(capture))
+    assert _iou(masks.mask[0][5], truth[5]) > 0.8
+    images = np.load(tmp_path / "frames_000.npy")
+    images[5] = 255 - images[5]
+    other = tmp_path / "other"
+    other.mkdir()
+    np.save(other / "frames_000.npy", images)
+    spoilt, same = masks_and_still(replace(capture, root=other), exact_tracks(truth), cameras_of(capture))
+    assert np.array_equal(same.means, still.means)
+    assert np.array_equal(np.delete(spoilt.mask[0], 5, 0), np.delete(masks.mask[0], 5, 0))
+
+
+def test_the_scene_behind_given_masks_holds_nothing_that_moves(tmp_path: Path) -> None:
+    capture, truth = film(tmp_path)
+    given = Masks(Provenance("given"), (np.where(truth, 1, -1).astype(np.int8),))
+    still = still_behind(capture, exact_tracks(truth), cameras_of(capture), given)
+    wall = Gaussians(*(torch.from_numpy(getattr(still, n)) for n in ("means", "quat_wxyz", "log_scale", "opacity_logit", "color")))
+    clean, _ = film(tmp_path / "clean", moving=False)
+    with torch.no_grad():
+        drawn = rasterize(wall, capture.camera_at(0, 5)).color.numpy()
+    error = np.abs(drawn - clean.image(0, 5) / 255).mean(-1)
+    assert error[truth[5]].mean() < 1.5 * error[~truth[5]].mean()
+    assert error[truth[5]].mean() < 0.5 * np.abs(capture.image(0, 5)[truth[5]] / 255 - clean.image(0, 5)[truth[5]] / 255).mean()
+
+
+def test_a_wandering_exposure_is_measured_and_is_no_motion(tmp_path: Path) -> None:
+    gains = np.exp(0.25 * np.sin(0.8 * np.arange(TIMES)))
+    capture, truth = film(tmp_path, gains=0.8 * gains)
+    longtracks = exact_tracks(truth)
+    tracks = judge_tracks(capture, longtracks, cameras_of(capture), 0)
+    found = exposure_gains(capture, 0, tracks)
+    true = gains / np.exp(np.log(gains).mean())
+    assert np.abs(found / true[:, None] - 1).max() < 0.02
+    masks, _ = masks_and_still(capture, longtracks, cameras_of(capture))
+    assert _iou(masks.mask[0], truth) > 0.85
+    assert len(masks.provenance.figures["exposure"]) == TIMES
+
+
+def test_a_shadow_keeps_the_ground_s_texture_and_a_body_does_not() -> None:
+    ground, body = (texture(seed, 80, 120, mean) / 255 for seed, mean in ((0, (120, 120, 110)), (1, (80, 75, 70))))
+    image = ground.copy()
+    image[20:60, 15:50] *= 0.6
+    image[20:60, 70:105] = body[20:60, 70:105]
+    found = shadows(image, ground)
+    assert found[26:54, 21:44].mean() > 0.95
+    assert found[20:60, 70:105].mean() < 0.05
+    assert found[:12].mean() == 0
+
+
+def test_a_mover_that_stays_in_its_place_is_not_absorbed(tmp_path: Path) -> None:
+    """A disc that turns about its middle: the static scene blurs it, the tracks on it are sure."""
+    capture, truth, longtracks = spinning(tmp_path)
+    masks, _ = masks_and_still(capture, longtracks, cameras_of(capture))
+    assert _iou(masks.mask[0], truth) > 0.7

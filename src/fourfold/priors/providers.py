@@ -42,7 +42,7 @@ ALSO_CALLED = {
     "feature": "features",
     "cloud": "clouds",
 }
-_FOLDERS = ("given", "supplied", "classical", "foundation", "depth_alignment", "multiview_tracks", "anchored_tracking")
+_FOLDERS = ("given", "supplied", "classical", "still", "foundation", "depth_alignment", "multiview_tracks", "anchored_tracking")
 
 
 @dataclass(frozen=True)

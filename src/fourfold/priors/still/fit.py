@@ -49,7 +49,7 @@ class FitNumbers:
     outlier: float = 2.5
     blur: float = 2.0
     rates: dict[str, float] = field(
-        default_factory=lambda: {"means": 2e-4, "quat_wxyz": 2e-3, "log_scale": 8e-3, "opacity_logit": 4e-2, "color_logit": 3e-2}
+        default_factory=lambda: {"means": 2e-3, "quat_wxyz": 2e-3, "log_scale": 8e-3, "opacity_logit": 4e-2, "color_logit": 3e-2}
     )
     scale_start: float = 0.03
     scale_least: float = 0.008

@@ -49,18 +49,18 @@ class StartNumbers:
     votes: VoteNumbers = field(default_factory=lambda: VoteNumbers(reach=8.0, colour=16.0))
 
 
-def first_gaussians(frames: Sequence[StillFrame], tracks: Mapping[int, JudgedTracks], scale: tuple[float, float], numbers: StartNumbers) -> Gaussians:
+def first_gaussians(frames: Sequence[StillFrame], tracks: Mapping[int, JudgedTracks], depth: float, numbers: StartNumbers) -> Gaussians:
     """N static Gaussians.
 
     Args:
         frames: training images only are read.
         tracks: of each view.
-        scale: width of the images of `frames` over that of the stored images, and the median depth of resting tracks, scene units.
+        depth: median depth of resting tracks, scene units.
     """
     train = [f for f in frames if f.train]
     chosen = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, min(len(train), numbers.frames)).round().astype(int))]
     order = sorted(range(len(chosen)), key=_spread_order(len(chosen)).__getitem__)
-    depths = {n: inverse_depth(chosen[n], tracks[chosen[n].view], scale, numbers) for n in order}
+    depths = {n: inverse_depth(chosen[n], tracks[chosen[n].view], depth, numbers) for n in order}
     parts: list[Gaussians] = []
     for suspected in (numbers.suspected, np.inf):
         for n in order:
@@ -81,9 +81,8 @@ def median_depth(tracks: JudgedTracks, capture_pose: NDArray[np.float64]) -> flo
     return float(1 / np.median(inverse[good])) if good.sum() > 20 else 1.0
 
 
-def inverse_depth(frame: StillFrame, tracks: JudgedTracks, scale: tuple[float, float], numbers: StartNumbers) -> NDArray[np.float32]:
-    """(h, w) inverse depth of one frame, known everywhere."""
-    shrink, usual = scale
+def inverse_depth(frame: StillFrame, tracks: JudgedTracks, usual: float, numbers: StartNumbers) -> NDArray[np.float32]:
+    """(h, w) inverse depth of one frame, known everywhere; `usual` is the median depth, scene units."""
     rows = np.flatnonzero(tracks.seen.time == frame.index)
     pose = frame.camera.world_to_camera.numpy().astype(np.float64)
     inverse, sure = _inverse_at(tracks, rows, np.broadcast_to(pose, (len(rows), 4, 4)), 0.3 / usual)
@@ -91,7 +90,7 @@ def inverse_depth(frame: StillFrame, tracks: JudgedTracks, scale: tuple[float, f
     inverse = np.clip(inverse, least, None)
     if not (sure > 0).any():
         return np.full(frame.image.shape[:2], 1 / usual, np.float32)
-    total, weight = gathered(frame.image, tracks.seen.xy[rows] * shrink, np.stack([sure * inverse, sure]), numbers.votes)
+    total, weight = gathered(frame.image, tracks.seen.xy[rows] * frame.shrink, np.stack([sure * inverse, sure]), numbers.votes)
     known = weight > 0.05
     filled = pull_push(np.where(known, total / np.maximum(weight, 1e-9), 0), known)
     return np.maximum(filled if known.any() else np.full_like(filled, 1 / usual), np.float32(least))
