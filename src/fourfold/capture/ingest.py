@@ -190,7 +190,7 @@ class _Job:
             greys = None if grey is None else stack.enter_context(self._writer("grey", "uint8", size=grey))
             alphas: FrameWriter | None = None
             opaque: list[int] = []  # moments whose image had no opacity, before the first that had
-            for moments, image in self._decoded(view.frames):
+            for moments, image in self._decoded(view.frames, 3):
                 colour, alpha = split_alpha(image, view.alpha)
                 if alpha is not None and view.valid is None and alphas is None:
                     alphas = stack.enter_context(self._writer("alpha", "uint8"))
@@ -212,7 +212,7 @@ class _Job:
 
     def _labels(self, kind: str, dtype: str, frames: FrameList) -> None:
         with self._writer(kind, dtype) as writer:
-            for moments, image in self._decoded(frames):
+            for moments, image in self._decoded(frames, 2):
                 for moment in moments:
                     stored = self._bring(image, moment, nearest=True)
                     writer.write(moment, with_border(stored, self.mask_border) if kind == "masks" else stored)
@@ -221,13 +221,15 @@ class _Job:
         width, height = size or self.size
         return FrameWriter(self.folder / f"{kind}_{self.number:03d}.npy", (len(self.view.frame_of_time), height, width, *channels), dtype)
 
-    def _decoded(self, frames: FrameList) -> Iterator[tuple[list[int], NDArray[Any]]]:
-        """Each frame that is used, once, with the moments that use it."""
+    def _decoded(self, frames: FrameList, rank: int) -> Iterator[tuple[list[int], NDArray[Any]]]:
+        """Each frame that is used, once, with the moments that use it; `rank` is 3 for colours and 2 for labels and depth."""
         uses: dict[int, list[int]] = {}
         for moment in np.flatnonzero(self.view.present):
             uses.setdefault(int(self.view.frame_of_time[moment]), []).append(int(moment))
         order = sorted(uses)
         for index, image in zip(order, frames.decode(order), strict=True):
+            if image.ndim != rank or 0 in image.shape or (rank == 3 and image.shape[2] not in (3, 4)):
+                raise FourfoldError(f"view {self.view.name!r} has a frame of shape {image.shape}, expected rows and columns of pixels: replace it")
             yield uses[index], image
 
     def _bring(self, image: NDArray[Any], moment: int, nearest: bool) -> NDArray[Any]:

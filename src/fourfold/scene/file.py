@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,13 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
     try:
         layers = [_layer(index, entry, tensors, path) for index, entry in enumerate(header["layers"])]
         _check_numbers(header, tensors, path)
-        return Scene(
-            layers,
-            time_range=_tuple(header["time_range"]),
-            scale=header["scale"],
-            background=_tuple(header["background"]),
-            up=_tuple(header["up"]),
-            near=float(header["near"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        (begin, end), (red, green, blue), (x, y, z) = (_finite(header[key]) for key in ("time_range", "background", "up"))
+        scale, near = header["scale"] if header["scale"] is None else _finite([header["scale"]])[0], _finite([header["near"]])[0]
+        scene = Scene(layers, time_range=(begin, end), scale=scale, background=(red, green, blue), up=(x, y, z), near=near)
+        for layer in layers:
+            _check_moves(layer, begin)
+        return scene
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
         raise FourfoldError(f"the scene {path} is damaged (its header lacks or misplaces {error}): copy it again or train it again") from error
 
 
@@ -93,6 +92,13 @@ def _check_numbers(header: dict[str, Any], tensors: dict[str, Tensor], path: Pat
     wild = [name.split(".", 2)[2] for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if wild:
         raise FourfoldError(f"the scene {path} holds numbers that are not finite (in {wild[0]}): train it again")
+
+
+def _check_moves(layer: Layer, time: float) -> None:
+    """Let one Gaussian of the layer move: what its motion model lacks, or finds in another shape, shows. Raises what it raises."""
+    one = replace(layer, splats={name: value[:1] for name, value in layer.splats.items()})
+    with torch.no_grad():
+        one.motion.at(one, torch.tensor([time], dtype=torch.float32, device=one.splats["means"].device))
 
 
 def _layer(index: int, entry: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Layer:
@@ -115,6 +121,13 @@ def _layer(index: int, entry: dict[str, Any], tensors: dict[str, Tensor], path: 
         )
     motion = kinds[entry["motion"]](**{name: _tuple(value) if isinstance(value, list) else value for name, value in entry["numbers"].items()})
     return Layer(entry["name"], entry["role"], motion, **groups)
+
+
+def _finite(values: list[Any]) -> list[float]:
+    """`values` as numbers. ValueError if one is not finite."""
+    if not all(isfinite(v) for v in values):
+        raise ValueError(f"a number that is not finite among {values}")
+    return [float(v) for v in values]
 
 
 def _tuple(value: list[Any]) -> Any:
