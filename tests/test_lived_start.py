@@ -18,16 +18,16 @@ from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, best_stretch
 from fourfold.initialize.followed_bodies import BodyNumbers, follow_bodies
 from fourfold.initialize.frames import Frame, read_frame
 from fourfold.initialize.lived_bases import BackgroundAndLives, LivedNumbers, lived_layer, longest_cover
-from fourfold.initialize.sheet_seeds import SheetSeeds, sheet_depth, sheet_seeds
+from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_depth, sheet_seeds
 from fourfold.priors.contracts import Depth, Masks, Priors
 from fourfold.scene.scene import STATIC
 from test_initialize_scenes import CARD, PV, QUALITY, STEP, H, T, W, make_world
 
 
-def seeds_of(capture: Capture, priors: Priors, count: int = 120) -> tuple[BodyMotion, SheetSeeds]:
+def seeds_of(capture: Capture, priors: Priors, count: int = 20) -> tuple[BodyMotion, SheetSeeds]:
     motion = body_motion(capture, priors, np.random.default_rng(0))
     assert motion is not None
-    seeds = sheet_seeds(capture, priors, motion, count, np.random.default_rng(1))
+    seeds = sheet_seeds(capture, priors, motion, Density(1.0, count), np.random.default_rng(1))
     assert seeds is not None
     return motion, seeds
 
@@ -138,7 +138,7 @@ def test_the_best_stretch_is_the_longest_of_the_largest_sums(scores: list[int], 
 
 def test_a_card_seen_in_every_image_is_few_gaussians_that_live_throughout(tmp_path: Path) -> None:
     capture, priors = make_world(tmp_path)
-    layer = lived_layer(capture, priors, QUALITY, np.random.default_rng(0), LivedNumbers(count=2000))
+    layer = lived_layer(capture, priors, QUALITY, np.random.default_rng(0), LivedNumbers(candidates=4000, cell=2.7))
     assert layer is not None and 15 <= len(layer) <= 40, "100 would cover every image anew"
     whole = layer.motion.at(layer, torch.from_numpy(capture.timestamps).float())
     for index, gaussians in enumerate(whole):
@@ -176,7 +176,7 @@ def test_without_tracks_a_body_follows_its_mask(tmp_path: Path) -> None:
     path = motion.fitted.translation[0].numpy()
     np.testing.assert_allclose(np.diff(path[:, 0]), 0.2, atol=0.5 * CARD / 40 + 1e-6)  # masks move by whole pixels
     assert np.abs(path[-1] - path[0] - [0.2 * (T - 1), 0, 0]).max() < 0.6 * CARD / 40
-    layer = lived_layer(capture, replace(priors, tracks3d=None), QUALITY, np.random.default_rng(0), LivedNumbers(count=2000))
+    layer = lived_layer(capture, replace(priors, tracks3d=None), QUALITY, np.random.default_rng(0), LivedNumbers(candidates=4000, cell=2.7))
     assert layer is not None and float(layer.splats["log_radius"].exp().median()) > 0.2, "confirmed along the path"
 
 

@@ -32,15 +32,16 @@ class LifeNumbers:
     """What counts as evidence.
 
     Attributes:
-        color: mean absolute difference over RGB (0 to 1) up to which a colour is the seed's own, both images blurred by `blur` pixels.
-        outside: pixels beyond the mask from which a seed is outside.
+        color: mean absolute difference over RGB (0 to 1) up to which a colour is the seed's own, both images blurred by the share `blur` of
+            their longer side.
+        outside: share of the longer side beyond the mask from which a seed is outside.
         turned: degrees between the directions from which a surface is seen; beyond it a wrong colour contradicts nothing.
         contradicted: weight of a contradiction; a confirmation weighs 1.
     """
 
     color: float = 0.1
-    blur: float = 1.0
-    outside: float = 1.5
+    blur: float = 1 / 160
+    outside: float = 1.5 / 160
     turned: float = 50.0
     contradicted: float = 2.0
 
@@ -136,7 +137,7 @@ def _own_views(
         frame = read_frame(capture, priors, view, index)
         carried = _carried(motion.fitted, seeds.rows(mine), int(np.searchsorted(motion.indices, index)))
         facing[mine] = _toward_camera(carried, frame)
-        color[mine] = _sampled(cv2.GaussianBlur(frame.color, (0, 0), numbers.blur), _pixels(frame, carried.points)[0])
+        color[mine] = _sampled(_blurred(frame, numbers), _pixels(frame, carried.points)[0])
     return facing, color
 
 
@@ -148,12 +149,16 @@ def _evidence(frame: Frame, carried: _Carried, facing: NDArray[np.float64], colo
     away = cv2.distanceTransform((~frame.moving).astype(np.uint8), cv2.DIST_L2, 5) if frame.moving.any() else np.full((height, width), 1e3)
     column, row = (np.clip(xy[:, axis], 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
     distance = away[row, column]
-    other = np.abs(_sampled(cv2.GaussianBlur(frame.color, (0, 0), numbers.blur), xy) - color).mean(1)
+    other = np.abs(_sampled(_blurred(frame, numbers), xy) - color).mean(1)
     faces = (facing * _toward_camera(carried, frame)).sum(1) > np.cos(np.radians(numbers.turned))
     evidence = np.where((other <= numbers.color) & (distance == 0) & faces, 1, 0)
     evidence = np.where((other > numbers.color) & faces, -1, evidence)
-    evidence = np.where(distance > numbers.outside, -1, evidence)
+    evidence = np.where(distance > numbers.outside * max(height, width), -1, evidence)
     return np.where(pictured, evidence, 0)
+
+
+def _blurred(frame: Frame, numbers: LifeNumbers) -> NDArray[np.float32]:
+    return cv2.GaussianBlur(frame.color, (0, 0), numbers.blur * max(frame.moving.shape))
 
 
 def _pixels(frame: Frame, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.body_motion import BodyMotion, BodyMotionNumbers, body_motion
 from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives
-from fourfold.initialize.sheet_seeds import SheetSeeds, sheet_seeds
+from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_of
 from fourfold.notices import fallback
@@ -27,15 +27,16 @@ class LivedNumbers:
     """How the layer of movers starts.
 
     Attributes:
-        count: Gaussians at quality "normal" if all were of one image; of those that other moments confirm fewer are needed.
-        candidates: seeds that are looked at, for each of `count`.
-        life: half of the shortest time a Gaussian is fully there, in frames; fade: sigma beyond it, in frames (lived.py's .5 and 1.2).
+        candidates: seeds that are looked at, at most, at quality "normal"; some tenth of them is needed where most surfaces are seen again.
+        cell: side in pixels of the cells of `longest_cover`; larger where `candidates` would not give each cell `crowd` of them.
+        life: half of the shortest time a Gaussian is fully there, in frames; fade: sigma beyond it, in frames.
         spread: standard deviation in cells of `longest_cover`; opacity: at the start.
         new: see `longest_cover`.
     """
 
-    count: int = 60_000
-    candidates: float = 2.0
+    candidates: int = 300_000
+    cell: float = 1.5
+    crowd: float = 2.0
     life: float = 0.5
     fade: float = 1.2
     spread: float = 0.8
@@ -47,7 +48,7 @@ class LivedNumbers:
 
 @dataclass(frozen=True)
 class BackgroundAndLives:
-    """Layers "static" and "object"; without tracks or masks of movers the static one alone."""
+    """Layers "static" and "object"; where no mask shows a mover, the static one alone."""
 
     background: BackgroundNumbers = BackgroundNumbers()
     object: LivedNumbers = LivedNumbers()
@@ -58,7 +59,7 @@ class BackgroundAndLives:
         layers = [static_layer(capture, priors, quality, still, self.background)]
         mover = lived_layer(capture, priors, quality, moving, self.object)
         if mover is None:
-            fallback("no 3D tracks of a moving object were found: the scene starts without an object layer")
+            fallback("no moving object was found: the scene starts without an object layer")
         else:
             layers.append(mover)
         return scene_of(layers, capture, priors)
@@ -67,16 +68,16 @@ class BackgroundAndLives:
 def lived_layer(
     capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: LivedNumbers = LivedNumbers()
 ) -> Layer | None:
-    """The moving objects; None without usable tracks or without moving pixels of known depth."""
+    """The moving objects; None where no mask shows one whose depth is known."""
     motion = body_motion(capture, priors, random, numbers.motion)
     if motion is None:
         return None
-    count = round(numbers.count * quality.gaussians)
-    seeds = sheet_seeds(capture, priors, motion, round(numbers.candidates * count), random, numbers.motion.bodies)
+    most = numbers.candidates * quality.gaussians / max(1, int(capture.train.sum()))
+    seeds = sheet_seeds(capture, priors, motion, Density(numbers.crowd / numbers.cell**2, round(most)), random, numbers.motion.bodies)
     if seeds is None:
         return None
     lives = confirmed_lives(capture, priors, motion, seeds, numbers.lives)
-    cell = max(1.0, float(np.sqrt(_moving_pixels(seeds) / count)))
+    cell = max(numbers.cell, float(np.sqrt(numbers.crowd * seeds.share.sum() / len(seeds))))
     chosen = longest_cover(lives, cell, random, numbers.new)
     return _layer(capture, motion, seeds.rows(chosen), lives.rows(chosen), cell, numbers)
 
@@ -99,11 +100,6 @@ def longest_cover(lives: Lives, cell: float, random: np.random.Generator, new: f
             taken[cells] = True
             chosen.append(int(seed))
     return np.sort(np.array(chosen, np.int64))
-
-
-def _moving_pixels(seeds: SheetSeeds) -> float:
-    """Moving pixels of all images that gave seeds."""
-    return float(seeds.share.sum())
 
 
 def _layer(capture: Capture, motion: BodyMotion, seeds: SheetSeeds, life: Lives, cell: float, numbers: LivedNumbers) -> Layer:

@@ -40,14 +40,26 @@ class SheetSeeds:
         return SheetSeeds(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
+@dataclass(frozen=True)
+class Density:
+    """How many seeds an image gives: `per_pixel` of its moving pixels, but not more than `most`."""
+
+    per_pixel: float
+    most: int
+
+    def count(self, pixels: int) -> int:
+        """Seeds for an image with so many moving pixels."""
+        return max(1, min(pixels, self.most, round(self.per_pixel * pixels)))
+
+
 def sheet_seeds(
-    capture: Capture, priors: Priors, motion: BodyMotion, count: int, random: np.random.Generator, numbers: BodyNumbers = BodyNumbers()
+    capture: Capture, priors: Priors, motion: BodyMotion, density: Density, random: np.random.Generator, numbers: BodyNumbers = BodyNumbers()
 ) -> SheetSeeds | None:
-    """Some `count` seeds, equally many from every training image that shows movers; None if none does."""
+    """Seeds from every training image that shows movers; None if none does."""
     frames = capture.train_frames()
     parts: list[SheetSeeds] = []
     for number, (view, index) in enumerate(frames):
-        part = _of_frame(read_frame(capture, priors, view, index), number, motion, max(1, round(count / len(frames))), random, numbers)
+        part = _of_frame(read_frame(capture, priors, view, index), number, motion, density, random, numbers)
         parts += [] if part is None else [part]
     if not parts:
         return None
@@ -76,13 +88,16 @@ def sheet_depth(frame: Frame, numbers: BodyNumbers = BodyNumbers()) -> NDArray[n
     return result
 
 
-def _of_frame(frame: Frame, number: int, motion: BodyMotion, count: int, random: np.random.Generator, numbers: BodyNumbers) -> SheetSeeds | None:
+def _of_frame(
+    frame: Frame, number: int, motion: BodyMotion, density: Density, random: np.random.Generator, numbers: BodyNumbers
+) -> SheetSeeds | None:
     row, column = np.nonzero(frame.moving)
     sheet = sheet_depth(frame, numbers) if len(row) >= numbers.fewest else None
     if sheet is None:
         return None
-    share = max(1.0, len(row) / count)
-    pick = random.choice(len(row), min(count, len(row)), replace=False)
+    count = density.count(len(row))
+    share = len(row) / count
+    pick = random.choice(len(row), count, replace=False)
     row, column = row[pick], column[pick]
     depth = sheet[row, column]
     points = frame.unproject(row, column, depth)
