@@ -17,11 +17,14 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.drawing import Picture, picture
 from fourfold.initialize.frames import Frame, read_frame, reference_frames, unproject_pixels
 from fourfold.initialize.splats import make_splats
-from fourfold.priors.classical.track_evidence import track_evidence
+from fourfold.priors.classical.track_evidence import JudgedTracks, judge_tracks, view_suspicion
 from fourfold.priors.contracts import Cameras, Priors, Provenance
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
+
+NEAR_MOVER = 0.025
+"""Share of the longer side of the image within which a track is near a mover."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +139,33 @@ class ResidualLayer:
 
 
 def _evidence(capture: Capture, priors: Priors) -> tuple[NDArray[np.float16], ...] | None:
-    """Per view, suspicion of motion (T, h, w) by the long tracks; None without them."""
+    """Per view, suspicion of motion (T, h, w) by long tracks beside the known movers; None without long tracks.
+
+    Tracks of known movers are not heard: their votes would reach over the masks' borders, where every scene fails a little.
+    """
     if priors.longtracks is None:
         return None
     none = np.zeros(0, np.float32)
     known = Cameras(Provenance("capture"), capture.K, capture.world_to_camera, none.reshape(0, 3), none, none.astype(np.int32))
-    return track_evidence(capture, priors.longtracks, known)
+    heard = (_beside_movers(judge_tracks(capture, priors.longtracks, known, view), capture, priors, view) for view in range(capture.views))
+    return tuple(view_suspicion(capture, view, tracks) for view, tracks in enumerate(heard))
+
+
+def _beside_movers(tracks: JudgedTracks, capture: Capture, priors: Priors, view: int) -> JudgedTracks:
+    """`tracks` without a say for those that ever come near a mover, or to where the mask is in doubt, and for lost ones: movers hide what is
+    behind them, and what slides along their edge before it is lost only seems to move."""
+    seen, reach = tracks.seen, round(NEAR_MOVER * float(capture.sizes[view].max()))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    on_mover = np.zeros(seen.count, bool)
+    for index in np.flatnonzero(capture.present[view]):
+        state = priors.masks.mask[view][index] if priors.masks is not None else capture.mask(view, int(index))
+        if state is None:
+            continue
+        rows = np.flatnonzero(seen.time == index)
+        near = cv2.dilate((state >= 0).astype(np.uint8), kernel) > 0
+        column, row = (np.clip(seen.xy[rows, axis].astype(np.int64), 0, state.shape[1 - axis] - 1) for axis in (0, 1))
+        on_mover[seen.track[rows[near[row, column]]]] = True
+    return replace(tracks, say=np.where(on_mover, 0.0, tracks.say), lost=np.zeros_like(tracks.lost))
 
 
 def _spacing(capture: Capture) -> float:

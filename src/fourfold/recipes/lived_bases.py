@@ -8,10 +8,12 @@ the start, where they can be weighed, and images decide afterwards. See docs/rec
 from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.fill_holes import FillHoles
 from fourfold.initialize.lived_bases import BackgroundAndLives, LivedNumbers
+from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.losses.masks import ForegroundMask, OpaqueEverywhere
 from fourfold.losses.photometric import Photometric
+from fourfold.losses.regularizers import LittleOpacity
 from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
-from fourfold.recipes.shape_of_motion import STATIC_RATES
+from fourfold.recipes.shape_of_motion import FREE_RATES, STATIC_RATES
 from fourfold.training.samplers import Epochs
 
 LIVED_RATES = {  # none for lives: evidence has decided them, and what one image at a time says would shorten them
@@ -45,14 +47,15 @@ RECIPE = Recipe(
         Stage(
             name="joint",
             steps=2400,
-            enter=(FillHoles(),),
+            enter=(FillHoles(), ResidualLayer()),  # small movers beside the masks, where long tracks say that something moves
             terms=(
                 Term("rgb", Photometric(ssim=0.2), 1.0),
                 Term("rgb_movers", Photometric(ssim=0.0, where="foreground"), 1.0),  # movers fill few pixels
-                Term("mask", ForegroundMask(quantile=0.98), 0.3),
+                Term("mask", ForegroundMask(quantile=0.98, layers="object"), 0.3),
                 Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
+                Term("little_opacity", LittleOpacity("free"), 2e-4),  # cal. E
             ),
-            rates=STATIC_RATES | LIVED_RATES,
+            rates=STATIC_RATES | LIVED_RATES | FREE_RATES,
             sampler=Epochs(batch=1),
         ),
     ),
