@@ -1,12 +1,15 @@
 """Protocols: co-visibility on synthetic truth, cameramen, novel views and times, and a whole protocol on an analytic scene."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from fourfold.capture.holdout import split
+from fourfold.capture.source import Source, ViewSource
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.errors import FourfoldError
 from fourfold.evaluation import metrics, novel_views
@@ -93,6 +96,19 @@ def test_who_holds_a_camera_is_left_out():
     assert not cameramen(objects, K, pose, centres[1:]).any()
 
 
+def test_an_actor_who_touches_the_cameraman_stays():
+    actor, cameraman = np.zeros((2, 90, 120), bool)
+    for person, x in ((actor, 20), (cameraman, 60)):
+        person[20:35, x + 6 : x + 16] = person[35:60, x : x + 22] = person[60:85, x : x + 8] = person[60:85, x + 14 : x + 22] = True
+    touching = actor | cameraman
+    touching[40:43, 42:60] = True  # a hand on the other's arm
+    K, pose = np.array([[120.0, 0, 60], [0, 120, 45], [0, 0, 1]]), np.eye(4)
+    centre = np.array([[(71 - 60) / 120 * 3, (38 - 45) / 120 * 3, 3.0]])
+    left_out = cameramen(touching, K, pose, centre)
+    assert (left_out & cameraman).sum() > 0.97 * cameraman.sum() and (left_out & actor).sum() == 0
+    assert (cameramen(cameraman, K, pose, centre) == cameraman).all(), "a single body stays whole"
+
+
 def test_turned_cameras_keep_the_centre_in_its_place():
     pose = np.eye(4)
     pose[:3, 3] = [0.1, -0.2, 4.0]
@@ -109,7 +125,6 @@ def test_turned_cameras_keep_the_centre_in_its_place():
     for p in ring:
         local = (p @ [*axis_point, 1])[:3]
         assert np.linalg.norm(local[:2]) < np.linalg.norm((p @ [5.0, 5, 5, 1])[:2])
-    assert novel_views.leave_one_out(["a", "b"]) == ["cameras:a", "cameras:b"]
 
 
 def test_halfway_is_the_truth_of_a_constant_motion():
@@ -137,6 +152,102 @@ def test_protocols_are_consistent():
     assert find_protocol("n3dv").variant("ssim") != find_protocol("panoptic_sports").variant("ssim")
     with pytest.raises(FourfoldError, match="there is no protocol 'nothing': choose one of plain"):
         find_protocol("nothing")
+
+
+PUBLISHED_SPLITS = {
+    # protocol: (views, moments, names) -> the (view, moment) pairs that the paper holds out
+    "n3dv": lambda V, T, names: {(names.index("cam00"), t) for t in range(T)},
+    "enerf_outdoor": lambda V, T, names: {(names.index("08"), t) for t in range(T)},
+    "exorecon": lambda V, T, names: set(),
+    "exorecon_novel_time": lambda V, T, names: {(v, t) for v in range(V) for t in range(1, T, 3)},
+    "exorecon_45": lambda V, T, names: set(),
+    "exorecon_5": lambda V, T, names: set(),
+    "letcamsgo": lambda V, T, names: {(V - 1, t) for t in range(T)},
+}
+
+
+def _source(V: int, T: int, names, moving: bool) -> Source:
+    frames = _NoFrames(T)
+    views = []
+    for v in range(V):
+        pose = np.tile(np.eye(4), (T, 1, 1))
+        pose[:, 0, 3] = v + (0.1 * np.arange(T) if moving and v < V - 1 else 0)
+        views.append(ViewSource(names[v], frames, np.arange(T), np.tile(np.eye(3), (T, 1, 1)), pose))
+    return Source("test", Path("capture"), "test", tuple(views), np.arange(T) / 30.0, "given", False)
+
+
+class _NoFrames:
+    """Frames that nobody decodes."""
+
+    size = (4, 4)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED_SPLITS))
+def test_a_protocol_holds_out_what_its_paper_holds_out_and_trains_on_none_of_it(name):
+    protocol = find_protocol(name)
+    names = ["cam00", "cam01", "07", "08"] if name != "letcamsgo" else ["a", "b", "c", "fixed"]
+    (rule,) = protocol.holdouts
+    train, heldout, words = split(_source(4, 8, names, name == "letcamsgo"), rule)
+    expected = PUBLISHED_SPLITS[name](4, 8, names)
+    assert {(int(v), int(t)) for v, t in np.argwhere(heldout)} == expected
+    assert not (train & heldout).any() and (train | heldout).all()
+    assert protocol.split_told(words) == ""
+    wrong = "every:8" if rule != "every:8" else "none"
+    assert protocol.split_told(wrong) == f", split {wrong}" and protocol.split_told(None) == ", split of the capture"
+
+
+@pytest.mark.parametrize(("moving", "known", "said"), [(False, True, "every camera stands still"), (True, False, "needs known cameras")])
+def test_a_standing_camera_that_cannot_be_told(moving, known, said):
+    source = _source(3, 4, list("abc"), moving)
+    if not known:
+        source = replace(source, views=tuple(replace(v, world_to_camera=np.full((4, 4, 4), np.nan)) for v in source.views))
+    with pytest.raises(FourfoldError, match=f"--holdout standing.*{said}.*name the test camera"):
+        split(source, "standing")
+
+
+def test_the_four_folds_of_90_degrees_test_each_camera_once():
+    folds = [split(_source(4, 3, list("abcd"), False), rule)[1] for rule in find_protocol("exorecon_90").holdouts]
+    assert len(folds) == 4 and (np.sum(folds, axis=0) == 1).all() and all(fold.any(axis=1).sum() == 1 for fold in folds)
+
+
+@pytest.mark.parametrize("name", ["dycheck_iphone", "panoptic_sports", "dnerf", "nvidia_rodynrf", "iphone360"])
+def test_a_data_set_with_its_own_split_is_told_from_one_that_was_split_anew(name):
+    protocol = find_protocol(name)
+    assert protocol.split_told("the data set's train and test lists") == "" == protocol.split_told(None)
+    assert protocol.split_told("every:8") == ", split every:8"
+
+
+def test_figures_under_another_split_are_not_compared(capture):
+    scene, protocol = _splats(capture), find_protocol("letcamsgo")
+    learned = Learned({}, None, {})
+    told = {}
+    for rule in ("standing", "cameras:1"):
+        made = replace(capture, facts={**capture.facts, "holdout": rule})
+        outcome = score_protocol(protocol, scene, made, regions_of(protocol, made, Evidence(depth=capture.depth)), learned)
+        told[rule] = outcome.variants["psnr"]
+    published = protocol.variant("psnr")
+    assert told["standing"] == published, "masks by the published rule from what came with the data count as the published ones"
+    assert told["cameras:1"] == f"{published}, split cameras:1"
+
+
+def test_turned_views_are_drawn_turned_and_have_no_truth(tmp_path):
+    made = generate("sparse_fixed", tmp_path / "rig", options=SyntheticOptions(frames=2, width=96, height=64, supersample=1, tracks=8))
+    made = replace(made, train=made.present, heldout=np.zeros_like(made.present))
+    scene = _splats(made)
+    pictures = {}
+    for name in ("exorecon_5", "exorecon_45", "exorecon"):
+        protocol = replace(find_protocol(name), measures=())
+        score_protocol(protocol, scene, made, {}, Learned({}, None, {}), tmp_path / name)
+        pictures[name] = np.asarray(Image.open(tmp_path / name / "000_00000.png")) / 255
+        assert (tmp_path / name / "truth").exists() == (name == "exorecon")
+    straight, little, much = (pictures[name] for name in ("exorecon", "exorecon_5", "exorecon_45"))
+    assert 0.01 < np.abs(straight - little).mean() < np.abs(straight - much).mean()
 
 
 def test_given_covisibility_is_used_and_told(capture, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from fourfold.benchmarking.basketball import four_cameras
 from fourfold.capture.synthetic import KINDS, generate
 from fourfold.errors import FourfoldError
+from fourfold.evaluation.protocols.catalogue import find_protocol
 from fourfold.evaluation.published.reader import load_published, published_names
 from fourfold.recipes.recipe import QualityName
 
@@ -34,15 +35,20 @@ class Place:
         dataset: its name, that of the published table's data set where there is one.
         protocol: how it is measured.
         pattern: glob below the data folder; every match is a capture, and figures are averaged over them.
-        holdouts: `--holdout` rules, one run each, averaged; None is the data's own split.
+        folds: `--holdout` rules, one run each, averaged; None takes those of the protocol.
         make: makes the capture instead of finding it.
     """
 
     dataset: str
     protocol: str
     pattern: str = ""
-    holdouts: tuple[str | None, ...] = (None,)
+    folds: tuple[str | None, ...] | None = None
     make: Make | None = None
+
+    @property
+    def holdouts(self) -> tuple[str | None, ...]:
+        """The `--holdout` rules, one run each; None is the data's own split."""
+        return find_protocol(self.protocol).holdouts if self.folds is None else self.folds
 
     def captures(self, data: Path | None, generated: Path) -> list[Path]:
         """The captures that are there."""

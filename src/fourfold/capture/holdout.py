@@ -20,7 +20,8 @@ def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[
     Args:
         source: views and their frames.
         rule: `every:N` holds out the frames whose number, plus the view's number so that a moment keeps other views, leaves N/2 when divided by N
-            (every:8: frames 4, 12, 20, ...; a clip of fewer than 10 frames: the one in the middle); `cameras:NAME_OR_INDEX,...` whole views; `none`;
+            (every:8: frames 4, 12, 20, ...; a clip of fewer than 10 frames: the one in the middle); `cameras:NAME_OR_INDEX,...` whole views;
+            `moments:N` all views at moments 1, N + 1, 2 N + 1, ...; `standing` the views whose known pose stays the same where others move; `none`;
             None: the dataset's own protocol if it has one, else `every:8`.
 
     Raises:
@@ -36,10 +37,15 @@ def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[
         heldout, words = every(present, n), f"every:{n}"
     elif kind == "cameras":
         heldout, words = cameras([v.name for v in source.views], argument, present.shape), rule
+    elif kind == "moments":
+        n = _number(argument, rule or "")
+        heldout, words = present & (np.arange(present.shape[1]) % n == 1), f"moments:{n}"
+    elif rule == "standing":
+        heldout, words = standing(source), "standing"
     elif rule == "none":
         heldout, words = np.zeros_like(present), "none"
     else:
-        raise FourfoldError(f"--holdout got {rule!r}: expected every:N, cameras:NAME,..., or none")
+        raise FourfoldError(f"--holdout got {rule!r}: expected every:N, moments:N, cameras:NAME,..., standing, or none")
     if rule is not None:
         usable = present
     train, heldout = usable & ~heldout, present & heldout
@@ -74,7 +80,21 @@ def cameras(names: Sequence[str], argument: str, shape: tuple[int, ...]) -> NDAr
     return heldout
 
 
+def standing(source: Source) -> NDArray[np.bool_]:
+    """(V, T) bool: all frames of the views that stand still. FourfoldError if the poses are not known, or if all or none of the views do."""
+    still = np.zeros(len(source.views), bool)
+    for number, view in enumerate(source.views):
+        poses = view.world_to_camera[view.present]
+        if not np.isfinite(poses).all():
+            raise FourfoldError(f"--holdout standing needs known cameras, and {source.path} does not bring them: name the test camera, cameras:NAME")
+        still[number] = np.allclose(poses, poses[:1], atol=1e-5)
+    if still.all() or not still.any():
+        which = "every camera stands" if still.all() else "no camera stands"
+        raise FourfoldError(f"--holdout standing: {which} still in {source.path}, so that none is told apart: name the test camera, cameras:NAME")
+    return np.repeat(still[:, None], len(source.timestamps), axis=1)
+
+
 def _number(argument: str, rule: str) -> int:
     if not argument.isdigit() or int(argument) < 2:
-        raise FourfoldError(f"--holdout got {rule!r}: expected every:N with a whole N of 2 or more")
+        raise FourfoldError(f"--holdout got {rule!r}: expected every:N or moments:N with a whole N of 2 or more")
     return int(argument)

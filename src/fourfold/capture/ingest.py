@@ -45,7 +45,7 @@ def prepare_capture(
         paths: one video, several videos of one moment, an image folder, or a dataset folder of a known layout.
         out: directory to write, all or nothing.
         pixels: an image of more pixels is reduced by the smallest whole factor that brings it to this many or fewer.
-        holdout: `every:N`, `cameras:NAME,...`, `none`, or None for the dataset's own protocol (see `holdout.split`).
+        holdout: `every:N`, `moments:N`, `cameras:NAME,...`, `standing`, `none`, or None for the dataset's own protocol (see `holdout.split`).
         options: what part to take.
         progress: called with (frames written, frames in all).
         priors_folder: folder with supplied priors, kept as a fact of the capture.

@@ -1,8 +1,7 @@
-"""Novel views and novel times of MonoFusion's evaluation: turned cameras, leave-one-out folds, poses half-way between two moments."""
+"""Novel views and novel times of MonoFusion's evaluation: turned cameras, poses half-way between two moments."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,11 +37,6 @@ def look_at_point(world_to_cameras: Array) -> Array:
     away = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     point: Array = np.linalg.lstsq(away.sum(0), np.einsum("nij,nj->i", away, centres), rcond=None)[0]
     return point
-
-
-def leave_one_out(view_names: Sequence[str]) -> list[str]:
-    """The `--holdout` rule of each fold: train on all views but one, test on that one; the figures of the folds are averaged (90-NVS)."""
-    return [f"cameras:{name}" for name in view_names]
 
 
 def halfway(before: Gaussians, after: Gaussians) -> Gaussians:

@@ -29,7 +29,7 @@ class Convert(ReadingCommand):
     """New folder to write."""
 
     holdout: str | None = None
-    """Images that measure the result: every:8, cameras:NAME,NAME or none."""
+    """Images that measure the result: every:8, moments:3, cameras:NAME,NAME, standing or none."""
 
     def run(self) -> Result:
         from fourfold.capture.convert import convert

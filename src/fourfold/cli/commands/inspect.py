@@ -19,7 +19,7 @@ class Inspect(ReadingCommand):
     """A video, several synchronised videos, an image folder or a dataset folder; with --priors a run's folder."""
 
     holdout: str | None = None
-    """Which images would measure the result: every:8, cameras:NAME,NAME or none."""
+    """Which images would measure the result: every:8, moments:3, cameras:NAME,NAME, standing or none."""
 
     priors: bool = False
     """Draw what was estimated in a run: RUN/exports/priors/index.html with pictures and films."""

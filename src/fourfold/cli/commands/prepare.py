@@ -33,7 +33,7 @@ class Prepare(ReadingCommand):
     """Sets the size of the images."""
 
     holdout: str | None = None
-    """Images that measure the result: every:8, cameras:NAME,NAME or none."""
+    """Images that measure the result: every:8, moments:3, cameras:NAME,NAME, standing or none."""
 
     priors: Path | None = None
     """Folder with priors that you supply, in a public layout: tracks, depth, masks or cameras."""

@@ -39,7 +39,7 @@ class Reconstruct(ReadingCommand):
     """How long the whole job may take, for example 10m."""
 
     holdout: str | None = None
-    """Images that measure the result and are never trained on: every:8, cameras:NAME,NAME or none."""
+    """Images that measure the result and are never trained on: every:8, moments:3, cameras:NAME,NAME, standing or none."""
 
     seed: int = 0
     """Seed of everything random."""

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -91,6 +92,8 @@ def cleaned(seen: NDArray[np.uint8], numbers: Reprojection = Reprojection()) -> 
 def cameramen(objects: Mask, K: Array, world_to_camera: Array, centres: Array, reach: float = 0.05) -> Mask:
     """(H, W) parts of the object mask `objects` that hold a camera: those within `reach` of the image's diagonal of a camera centre.
 
+    Of people whose outlines touch only the one that holds the camera is taken, see `_piece`.
+
     Args:
         K, world_to_camera: the test camera. centres: (C, 3) centres of the training cameras at the same moment, scene units.
 
@@ -104,13 +107,34 @@ def cameramen(objects: Mask, K: Array, world_to_camera: Array, centres: Array, r
         return np.zeros_like(objects)
     height, width = objects.shape
     ys, xs = np.nonzero(labels)
-    chosen: set[int] = set()
+    found = np.zeros_like(objects)
     for x, y in ahead[:, :2] / ahead[:, 2:]:
         distance = np.hypot(xs + 0.5 - x, ys + 0.5 - y)
         nearest = int(distance.argmin())
         if distance[nearest] <= reach * float(np.hypot(height, width)):
-            chosen.add(int(labels[ys[nearest], xs[nearest]]))
-    return np.isin(labels, list(chosen))
+            found |= _piece(labels == labels[ys[nearest], xs[nearest]], int(ys[nearest]), int(xs[nearest]))
+    return found
+
+
+def _piece(component: Mask, row: int, column: int, share: float = 1 / 3) -> Mask:
+    """The part of a connected (H, W) mask that belongs to its pixel (row, column).
+
+    The mask is eroded until it falls into pieces of which another is at least `share` as large as the one nearest to the pixel; then every
+    pixel goes with its nearest piece. A single body sheds only small pieces before it vanishes, and stays whole.
+    """
+    inside = cv2.distanceTransform(np.pad(component, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    for radius in np.arange(1.0, float(inside.max()), 1.0):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((inside > radius).astype(np.uint8))
+        if count <= 2:
+            continue
+        _, nearest = distance_transform_edt(labels == 0, return_indices=True)
+        owner = labels[nearest[0], nearest[1]]
+        mine = int(owner[row, column])
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        rivals = [label for label in range(1, count) if label != mine and areas[label - 1] >= share * areas[mine - 1]]
+        if rivals:
+            return component & ~np.isin(owner, rivals)
+    return component
 
 
 def _splat(view: DepthView, onto: DepthView) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

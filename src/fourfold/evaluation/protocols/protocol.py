@@ -9,6 +9,8 @@ Region = Literal["full", "dynamic", "static", "foreground", "covisible", "box"]
 Covisibility = Literal["none", "flow", "depth"]
 MaskSource = Literal["given", "own"]
 """Masks that came with the data set, which published figures used, or that were estimated here."""
+RULES = ("every", "moments", "cameras", "standing", "none")
+"""First words of the rules of `--holdout`; a capture that tells anything else was split by its data set."""
 Background = Literal["as filmed", "white", "black"]
 
 
@@ -46,7 +48,7 @@ class Protocol:
         name: what `--protocol` calls it.
         title, source: what it is, and where its rules were read.
         split: in words: which images train and which test.
-        holdout: the `--holdout` rule that makes the split; None where the data set brings its own.
+        holdouts: the `--holdout` rules that make the split, one run each, whose figures are averaged; None where the data set brings its own.
         size: width and height at which images are compared; None for the size of the capture.
         measures: the figures.
         colour_space: in which values are compared.
@@ -58,6 +60,8 @@ class Protocol:
         without_cameramen: leave out who films.
         skip_trained: leave out test images that are also trained on.
         on_training: the training images are what is measured.
+        turned: degrees by which the training cameras are turned about what they look at, to be drawn without truth; 0: as filmed.
+        depth_by_rule: co-visibility is computed, by everybody, from the depth that came with the data.
         remarks: what to know when comparing.
     """
 
@@ -66,7 +70,7 @@ class Protocol:
     source: str
     split: str
     measures: tuple[Measure, ...]
-    holdout: str | None = None
+    holdouts: tuple[str | None, ...] = (None,)
     size: tuple[int, int] | None = None
     colour_space: str = "sRGB, rounded to 8 bit"
     background: Background = "as filmed"
@@ -77,7 +81,18 @@ class Protocol:
     without_cameramen: bool = False
     skip_trained: bool = False
     on_training: bool = False
+    turned: float = 0.0
+    depth_by_rule: bool = False
     remarks: tuple[str, ...] = ()
+
+    def split_told(self, rule: str | None) -> str:
+        """What a figure's variant must say of the split of a run that was made with the hold-out rule `rule`: nothing if it is the protocol's.
+
+        Args:
+            rule: as the capture tells it; None where it tells none (a capture that no rule has split).
+        """
+        own = rule is None or rule.partition(":")[0] not in RULES
+        return "" if (own and None in self.holdouts) or rule in self.holdouts else f", split {rule or 'of the capture'}"
 
     def variant(self, key: str) -> str | None:
         """The variant of the figure `key` under the data set's own masks, None if the protocol has no such figure."""

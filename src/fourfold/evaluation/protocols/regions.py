@@ -61,13 +61,22 @@ def regions_of(protocol: Protocol, capture: Capture, evidence: Evidence) -> dict
 
 
 def mask_source(protocol: Protocol, capture: Capture, region: Region) -> MaskSource:
-    """Whether the masks of `region` came with the data set: co-visibility as pictures, the others as object masks of every measured view."""
+    """Whether the masks of `region` are those that published figures used: they came with the data set, or follow by the published rule from
+    what came with it.
+
+    Co-visibility comes as pictures, or from the depth of every view where that is the rule; the others from object masks of every measured
+    view, to which a rule may add what the flow of the images shows.
+    """
     frames = frames_of(protocol, capture)
-    if region == "covisible":
-        given = bool(frames) and all(_given_covisible(capture, key) is not None for key in frames)
+    measured = {view for view, _ in frames}
+    objects = all(capture.has("masks", view) for view in measured)
+    if region != "covisible":
+        given = objects
+    elif protocol.depth_by_rule:
+        given = all(capture.has("depth", view) for view in range(capture.views)) and (objects or not protocol.dynamic_is_covisible)
     else:
-        given = bool(frames) and not protocol.flow_threshold and all(capture.has("masks", view) for view in {v for v, _ in frames})
-    return "given" if given else "own"
+        given = all(_given_covisible(capture, key) is not None for key in frames)
+    return "given" if frames and given else "own"
 
 
 def frames_of(protocol: Protocol, capture: Capture) -> list[Key]:

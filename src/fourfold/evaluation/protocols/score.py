@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout, metrics
 from fourfold.evaluation.image_metrics.learned import LPIPS_NETWORKS, Learned, clip_over_time, clip_similarity, lpips
-from fourfold.evaluation.novel_views import novel_time
+from fourfold.evaluation.novel_views import look_at_point, novel_time, turned_about
 from fourfold.evaluation.protocols.protocol import Measure, Protocol
 from fourfold.evaluation.protocols.regions import Key, Mask, frames_of, keep_regions, mask_source
+from fourfold.geometry.camera import Camera
 from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
 
@@ -53,7 +54,7 @@ class Outcome:
 
     Attributes:
         metrics: key -> mean over images, None where it cannot be had.
-        variants: key -> which metric in which form over which region.
+        variants: key -> which metric in which form over which region, and the split where it is not the protocol's.
         unavailable: key -> why it is None.
         size: width and height at which images were compared.
         as_published: that is the protocol's size.
@@ -81,7 +82,8 @@ def score_protocol(protocol: Protocol, scene: Scene, capture: Capture, regions: 
         keep_regions(regions, keep / "masks")
         for shot in shots:
             heldout.save_png(keep / _name(shot.key), shot.image)
-            heldout.save_png(keep / "truth" / _name(shot.key), shot.truth)
+            if not protocol.turned:  # nobody filmed from there
+                heldout.save_png(keep / "truth" / _name(shot.key), shot.truth)
     rows: list[dict[str, Any]] = [{"view": v, "index": t, "time": float(capture.timestamps[t])} for v, t in keys]
     found: dict[str, float | None] = {}
     missing: dict[str, str] = {}
@@ -99,12 +101,13 @@ def score_protocol(protocol: Protocol, scene: Scene, capture: Capture, regions: 
         if found[measure.key] is None:
             missing.setdefault(measure.key, "no held-out image has pixels or moments for it")
     size = (int(capture.sizes[keys[0][0]][0]), int(capture.sizes[keys[0][0]][1])) if keys else (0, 0)
-    variants = {m.key: m.variant_with(mask_source(protocol, capture, m.region)) for m in protocol.measures}
+    split = protocol.split_told(capture.facts.get("holdout"))
+    variants = {m.key: m.variant_with(mask_source(protocol, capture, m.region)) + split for m in protocol.measures}
     return Outcome(found, variants, missing, size, protocol.size in (None, size), rows)
 
 
 def _shoot(protocol: Protocol, scene: Scene, capture: Capture, key: Key, regions: Regions) -> Shot:
-    camera = replace(capture.camera_at(*key), near=scene.near)
+    camera = replace(_camera(protocol, scene, capture, key), near=scene.near)
     behind = {"white": WHITE, "black": (0.0, 0.0, 0.0)}.get(protocol.background, scene.background)
     with torch.no_grad():
         gaussians, rows = scene.at(float(capture.timestamps[key[1]])), scene.foreground_rows()
@@ -118,6 +121,18 @@ def _shoot(protocol: Protocol, scene: Scene, capture: Capture, key: Key, regions
     if protocol.foreground_only and mask is not None:
         truth = _bytes(metrics.on_colour(truth / 255.0, mask, behind))
     return Shot(key, _bytes(color.cpu().numpy()), truth, foreground)
+
+
+def _camera(protocol: Protocol, scene: Scene, capture: Capture, key: Key) -> Camera:
+    """The camera of the image, turned about the place that the training cameras of its moment (or of all moments) look at where that is asked."""
+    camera = capture.camera_at(*key)
+    if not protocol.turned:
+        return camera
+    train = capture.train_frames()
+    same = [k for k in train if k[1] == key[1]]
+    centre = look_at_point(np.stack([capture.world_to_camera[k] for k in (same if len(same) > 1 else train)]))
+    pose = turned_about(capture.world_to_camera[key], centre, np.asarray(scene.up), protocol.turned)
+    return replace(camera, world_to_camera=torch.tensor(pose, dtype=torch.float32))
 
 
 def _cannot(measure: Measure, learned: Learned, regions: Regions, shots: list[Shot], capture: Capture) -> str | None:
@@ -231,11 +246,11 @@ def _clip_t(measure: Measure, scene: Scene, capture: Capture, shots: list[Shot],
 
 
 def _novel_time(measure: Measure, scene: Scene, capture: Capture, shots: list[Shot], regions: Regions, learned: Learned) -> float | None:
-    """PSNR of poses half-way between t - 1 and t + 1 at every third moment of the shots."""
+    """PSNR of poses half-way between t - 1 and t + 1 at every held-out moment t that has both neighbours."""
     values: list[float | None] = []
     for shot in shots:
         view, index = shot.key
-        if index % 3 != 1 or index + 1 >= capture.times:
+        if not 0 < index < capture.times - 1:
             continue
         between = novel_time(scene, (float(capture.timestamps[index - 1]), float(capture.timestamps[index + 1])))
         camera = replace(capture.camera_at(view, index), near=scene.near)
