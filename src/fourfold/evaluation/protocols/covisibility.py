@@ -127,7 +127,7 @@ def _piece(component: Mask, row: int, column: int, share: float = 1 / 3) -> Mask
         count, labels, stats, _ = cv2.connectedComponentsWithStats((inside > radius).astype(np.uint8))
         if count <= 2:
             continue
-        _, nearest = distance_transform_edt(labels == 0, return_indices=True)
+        nearest = np.asarray(distance_transform_edt(labels == 0, return_distances=False, return_indices=True))
         owner = labels[nearest[0], nearest[1]]
         mine = int(owner[row, column])
         areas = stats[1:, cv2.CC_STAT_AREA]
