@@ -12,11 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from fourfold.priors.classical.bundle_system import Array, Sightings, Solved
+from fourfold.priors.classical.bundle_system import Sightings, Solved
 from fourfold.priors.classical.camera_score import Score, ScoreNumbers, score
+from fourfold.priors.classical.grown_start import GrowthNumbers, grown_start, lasting_window
 from fourfold.priors.classical.spread_tracks import Film, SpreadNumbers, spread
 from fourfold.priors.classical.track_bundle import BundleNumbers, Freedom, bundle
 from fourfold.priors.classical.track_places import placed
+from fourfold.priors.classical.travelled_start import TravelNumbers, travelled_starts
 from fourfold.priors.classical.turned_start import standing_start, turned_start, with_rotations
 
 Kind = Literal["estimated", "rotation", "fixed"]
@@ -30,35 +32,43 @@ class SearchNumbers:
         focals: focal lengths of the starts, image widths, where the file tells none.
         hinted: the same in units of the focal length that the file tells.
         hint_deviation: standard deviation of the logarithm of what the file tells (makers round; a stabilised video is cropped).
-        few, many: tracks for the starts and for the end.
-        rough, fine: the adjustments over few and over many tracks.
-        finished: how many of the travelling starts are brought to the end.
+        few, many, most: tracks for the starts, for the answers that are judged, and for the best one in the end.
+        rough, fine, last: the adjustments of a turning camera over few, and of any over many and over most tracks.
+        finished: how many of the travelling starts are brought to the end, those only whose score is within `hopeless` of the best one's.
+        hopeless: see `finished`, share.
         alike: relative difference of the focal lengths below which two starts with a score within `tie` have found the same.
         tie: see `alike`.
-        roughness: standard deviation of the logarithm of the inverse distances that a travelling start assumes: some must differ from others.
-        seed: of those.
+        travel: the travelling starts over few tracks.
+        far: share of the frames that the middle's tracks must reach; of a film that goes farther one start is grown.
+        reaching: share of the middle's tracks that must reach so far.
+        growth: of that start.
         earned: what a turning camera must explain in units of what a standing one does, and a travelling in units of what a turning one does,
-            to be preferred: with more freedom anything is explained a little better.
+            to be preferred: with more freedom anything is explained a little better, a lens that is not quite a pinhole above all.
     """
 
-    focals: tuple[float, ...] = (0.6, 0.8, 1.1, 1.7)
+    focals: tuple[float, ...] = (0.6, 0.9, 1.5)
     hinted: tuple[float, ...] = (0.9, 1.1)
     hint_deviation: float = 0.1
     few: SpreadNumbers = field(default_factory=SpreadNumbers)
-    many: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=6))
-    rough: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=40, lenient=4.0, tolerance=2e-4))
-    fine: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=120, tolerance=3e-6))
+    many: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=4))
+    most: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=8))
+    rough: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=30, tolerance=2e-4))
+    fine: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=120, tolerance=5e-6))
+    last: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=30, tolerance=5e-6))
     finished: int = 2
+    hopeless: float = 0.15
     alike: float = 0.03
     tie: float = 0.01
-    roughness: float = 0.3
-    seed: int = 0
-    earned: float = 1.06
+    travel: TravelNumbers = field(default_factory=TravelNumbers)
+    far: float = 0.75
+    reaching: float = 0.2
+    growth: GrowthNumbers = field(default_factory=GrowthNumbers)
+    earned: float = 1.12
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to where the cameras are: what kind, how it was found, the solution over `seen` and its score."""
+    """One answer to where the cameras are: what kind, how it was found, the solution over `seen`, and its score among its rivals."""
 
     kind: Kind
     found: str
@@ -92,10 +102,18 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     over_many = with_rotations(many, turned.solved.rotation, turned.solved.focal)
     turned = judge.answer("rotation", turned.found, many, bundle(many, over_many, turns, numbers.fine).solved, turns)
     travels = Freedom(expected=expected)
-    rough = [_travelled(few, focal, travels, judge, numbers) for focal in focals]
+    rough = [judge.answer("estimated", "started as turned", few, at, travels) for at in travelled_starts(few, focals, travels, numbers.travel)]
+    begin, end = lasting_window(film.seen, numbers.reaching, 1)
+    if end - begin < numbers.far * film.seen.frames:
+        grown = grown_start(film, few, focals, travels, numbers.growth)
+        rough.append(judge.answer("estimated", "grown from the middle", few, grown, travels))
     travelled = [_finish(answer, many, judge, numbers) for answer in _different(rough, numbers)]
     answers = sorted((standing, turned, *travelled), key=lambda a: -_worth(a, numbers))
-    return Found(answers[0], tuple(answers[1:]))
+    best = answers[0]
+    if best.kind != "fixed":
+        most = film.seen.of(spread(film, film.seen, numbers.most))
+        best = replace(best, seen=most, solved=bundle(most, placed(most, best.solved), best.freedom, numbers.last).solved)
+    return Found(best, tuple(answers[1:]))
 
 
 _STOOD = Freedom(travel=False, turn=False, focal=False)
@@ -130,16 +148,6 @@ def _turned(seen: Sightings, focal: float, freedom: Freedom, judge: _Judge, numb
     return judge.answer("rotation", _from(focal, judge.film), seen, bundle(seen, start, freedom, numbers.rough).solved, freedom)
 
 
-def _travelled(seen: Sightings, focal: float, freedom: Freedom, judge: _Judge, numbers: SearchNumbers) -> Answer:
-    start = turned_start(seen, np.full(len(seen.centre), focal))
-    start = replace(start, inverse=_rough_distances(seen.tracks, numbers))
-    return judge.answer("estimated", _from(focal, judge.film), seen, bundle(seen, start, freedom, numbers.rough).solved, freedom)
-
-
-def _rough_distances(count: int, numbers: SearchNumbers) -> Array:
-    return np.exp(numbers.roughness * np.random.default_rng(numbers.seed).normal(size=count))
-
-
 def _from(focal: float, film: Film) -> str:
     return f"turned, {focal / film.sizes[0, 0]:.2f} widths"
 
@@ -147,7 +155,8 @@ def _from(focal: float, film: Film) -> str:
 def _different(answers: list[Answer], numbers: SearchNumbers) -> list[Answer]:
     """The best of them that did not find the same."""
     chosen: list[Answer] = []
-    for answer in sorted(answers, key=lambda a: -a.score.value):
+    best = max(a.score.value for a in answers)
+    for answer in sorted((a for a in answers if a.score.value >= (1 - numbers.hopeless) * best), key=lambda a: -a.score.value):
         same = any(
             abs(answer.score.focal / c.score.focal - 1) < numbers.alike and abs(answer.score.value - c.score.value) < numbers.tie for c in chosen
         )

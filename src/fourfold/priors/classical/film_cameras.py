@@ -33,6 +33,7 @@ class FilmNumbers:
         fewest: observations within `near` pixels at 640 that a frame needs to be called placed; others are interpolated.
         near: see `fewest`.
         untold: relative standard deviation of a turning camera's focal length above which the usual one is taken instead.
+        tie: share by which the score of a rival may be lower for its focal length to count into the error bar.
         usual: focal length in image widths where the images do not tell it (53 degrees of view).
         poor: explained share of the image below which a check speaks up.
         flat: degrees of parallax below which depth is said to be poorly known.
@@ -42,6 +43,7 @@ class FilmNumbers:
     fewest: int = 12
     near: float = 3.0
     untold: float = 0.25
+    tie: float = 0.02
     usual: float = 1.0
     poor: float = 0.5
     flat: float = 2.0
@@ -51,7 +53,7 @@ def cameras_of(capture: Capture, film: Film, found: Found, numbers: FilmNumbers 
     """The prior: cameras of every present frame of a film of one view, the tracks that are points, and figures with the runner-up."""
     best = found.best
     view = int(film.frames[0, 0])
-    deviation = float(focal_deviation(best.seen, best.solved, best.freedom)[0]) if best.kind != "fixed" else float("inf")
+    deviation = _focal_error(found, numbers)
     solved = best.solved
     if best.kind == "rotation" and deviation > numbers.untold:
         solved = _with_usual_lens(best, film, capture, numbers)
@@ -70,6 +72,16 @@ def cameras_of(capture: Capture, film: Film, found: Found, numbers: FilmNumbers 
     notes = _notes(found, solved, figures, numbers)
     arrays = points[0].astype(np.float32), points[1].astype(np.float32), points[2].astype(np.int32)
     return Cameras(Provenance(PROVIDER, notes=notes, figures=figures), K, world_to_camera, *arrays)
+
+
+def _focal_error(found: Found, numbers: FilmNumbers) -> float:
+    """Relative standard deviation of the focal length: of the tracks' noise, and what rivals say that explain as much; infinite if untold."""
+    best = found.best
+    if best.kind == "fixed":
+        return float("inf")
+    alike = [a for a in found.others if a.kind == best.kind and a.score.value > (1 - numbers.tie) * best.score.value]
+    apart = max((abs(np.log(a.score.focal / best.score.focal)) for a in alike), default=0.0)
+    return float(np.hypot(focal_deviation(best.seen, best.solved, best.freedom)[0], apart))
 
 
 def lens_matrix(capture: Capture, film: Film, view: int, focal: float) -> Array:
@@ -120,6 +132,7 @@ def _figures(capture: Capture, film: Film, found: Found, solved: Solved, deviati
         "parallax_degrees": parallax_degrees(best.seen, solved),
         "turn_degrees": turn,
         "ground_order": best.score.ground,
+        "depth_told": best.score.depth,
         "tracks": best.seen.tracks,
     }
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}

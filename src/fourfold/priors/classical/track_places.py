@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fourfold.priors.classical.bundle_system import Array, Sightings, Solved, camera_points, jacobians, residuals
 from fourfold.priors.classical.track_bundle import BundleNumbers, Freedom, bundle, track_errors
-from fourfold.priors.classical.turned_start import with_rotations
+from fourfold.priors.classical.turned_start import rays_of
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class PlaceNumbers:
 
     Attributes:
         steps: of the adjustment.
+        shrink: weight of the usual distance against the rays, at the start: it counts below an angle between them of about its root.
         error: root mean square residual above which a track moves by itself or was lost.
         sure: relative standard deviation of the distance, for residuals of one pixel, above which it is only a direction.
         shortest: observations of the shortest track taken.
     """
 
     steps: int = 15
+    shrink: float = 1e-4
     error: float = 2.0
     sure: float = 0.25
     shortest: int = 4
@@ -31,10 +33,23 @@ class PlaceNumbers:
 
 def placed(seen: Sightings, cameras: Solved, numbers: PlaceNumbers = PlaceNumbers()) -> Solved:
     """The tracks of `seen` as `cameras` sees them; its own tracks only tell the usual distance."""
-    start = with_rotations(seen, cameras.rotation, cameras.focal)
-    usual = float(np.median(cameras.inverse)) if len(cameras.inverse) else 1.0
-    start = replace(start, translation=cameras.translation, bend=cameras.bend, inverse=np.full(seen.tracks, usual))
+    usual = 1 / float(np.median(cameras.inverse)) if len(cameras.inverse) else 1.0
+    points = _nearest_to_rays(seen, cameras, usual, numbers.shrink)
+    distance = np.maximum(np.linalg.norm(points, axis=1), 1e-6 * usual)
+    start = replace(cameras, direction=points / distance[:, None], inverse=1 / distance)
     return bundle(seen, start, Freedom(focal=False, frames=np.zeros(seen.frames, bool)), BundleNumbers(iterations=numbers.steps)).solved
+
+
+def _nearest_to_rays(seen: Sightings, cameras: Solved, usual: float, shrink: float) -> Array:
+    """(N, 3) the point nearest to the rays of each track, drawn a little to the usual distance where they are parallel."""
+    rays = np.einsum("mji,mj->mi", cameras.rotation[seen.frame], rays_of(seen, cameras.focal))
+    centres = -np.einsum("fji,fj->fi", cameras.rotation, cameras.translation)[seen.frame]
+    across = np.eye(3) - rays[:, :, None] * rays[:, None, :]
+    expected = centres + usual * rays
+    side = np.einsum("mij,mj->mi", across, centres) + shrink * expected
+    terms = np.concatenate([(across + shrink * np.eye(3)).reshape(-1, 9), side], axis=1)
+    total = np.stack([np.bincount(seen.track, terms[:, i], seen.tracks) for i in range(12)], axis=1)
+    return np.linalg.solve(total[:, :9].reshape(-1, 3, 3), total[:, 9:, None])[..., 0]
 
 
 def distance_deviation(seen: Sightings, at: Solved) -> Array:
@@ -53,6 +68,13 @@ def sure_points(seen: Sightings, at: Solved, numbers: PlaceNumbers = PlaceNumber
     errors = track_errors(seen, r[:, 0] ** 2 + r[:, 1] ** 2)
     before = np.bincount(seen.track, camera_points(seen, at)[:, 2] > 0, seen.tracks) == seen.lengths
     return before & (errors < numbers.error) & (distance_deviation(seen, at) < numbers.sure) & (seen.lengths >= numbers.shortest), errors
+
+
+def depth_told(seen: Sightings, at: Solved, numbers: PlaceNumbers = PlaceNumbers()) -> float:
+    """Share of the tracks that fit whose distance is told."""
+    r = residuals(seen, at)
+    fit = track_errors(seen, r[:, 0] ** 2 + r[:, 1] ** 2) < numbers.error
+    return float((distance_deviation(seen, at) < numbers.sure)[fit].mean()) if fit.any() else 0.0
 
 
 def parallax_degrees(seen: Sightings, at: Solved) -> float:
