@@ -53,8 +53,8 @@ class SearchNumbers:
     many: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=4))
     most: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=8))
     rough: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=30, tolerance=2e-4))
-    fine: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=120, tolerance=5e-6))
-    last: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=30, tolerance=5e-6))
+    fine: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=120, scale=0.5, tolerance=5e-6))
+    last: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=50, scale=0.25, tolerance=5e-6))
     finished: int = 2
     hopeless: float = 0.15
     alike: float = 0.03

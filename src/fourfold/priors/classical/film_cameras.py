@@ -53,9 +53,9 @@ def cameras_of(capture: Capture, film: Film, found: Found, numbers: FilmNumbers 
     """The prior: cameras of every present frame of a film of one view, the tracks that are points, and figures with the runner-up."""
     best = found.best
     view = int(film.frames[0, 0])
-    deviation = _focal_error(found, numbers)
-    solved = best.solved
-    if best.kind == "rotation" and deviation > numbers.untold:
+    own = float(focal_deviation(best.seen, best.solved, best.freedom)[0]) if best.kind != "fixed" else float("inf")
+    deviation, solved = _focal_error(found, own, numbers), best.solved
+    if best.kind == "rotation" and own > numbers.untold:
         solved = _with_usual_lens(best, film, capture, numbers)
     points = np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64)
     if best.kind == "estimated":
@@ -74,14 +74,11 @@ def cameras_of(capture: Capture, film: Film, found: Found, numbers: FilmNumbers 
     return Cameras(Provenance(PROVIDER, notes=notes, figures=figures), K, world_to_camera, *arrays)
 
 
-def _focal_error(found: Found, numbers: FilmNumbers) -> float:
-    """Relative standard deviation of the focal length: of the tracks' noise, and what rivals say that explain as much; infinite if untold."""
+def _focal_error(found: Found, own: float, numbers: FilmNumbers) -> float:
+    """Relative standard deviation of the focal length: that of the tracks, `own`, and what rivals say that explain as much."""
     best = found.best
-    if best.kind == "fixed":
-        return float("inf")
-    alike = [a for a in found.others if a.kind == best.kind and a.score.value > (1 - numbers.tie) * best.score.value]
-    apart = max((abs(np.log(a.score.focal / best.score.focal)) for a in alike), default=0.0)
-    return float(np.hypot(focal_deviation(best.seen, best.solved, best.freedom)[0], apart))
+    alike = [a for a in found.others if a.kind != "fixed" and a.score.value > (1 - numbers.tie) * best.score.value]
+    return float(np.hypot(own, max((abs(np.log(a.score.focal / best.score.focal)) for a in alike), default=0.0)))
 
 
 def lens_matrix(capture: Capture, film: Film, view: int, focal: float) -> Array:
