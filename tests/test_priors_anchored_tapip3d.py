@@ -117,13 +117,13 @@ def test_the_best_trackers_at_hand_serve(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_without_tapip3d_the_weight_free_tracker_serves_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     capture = _weights(monkeypatch, tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(notices, "_said", [])
+    monkeypatch.setattr(notices, "_outside", notices.Notices())
     assert provider.best_tracker().name == "cat3d"
     assert notices.fallbacks() == [
         "tracks3d from anchored runs without TAPIP3D (TAPIP3D's compiled neighbour search needs a CUDA device), the weight-free Cat3D is anchored"
     ]
     assert choose("tracks3d:anchored", capture).inputs(capture) is None
-    monkeypatch.setattr(notices, "_said", [])
+    monkeypatch.setattr(notices, "_outside", notices.Notices())
     monkeypatch.setenv("FOURFOLD_WEIGHTS", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert provider.best_tracker().name == "cat3d"

@@ -34,7 +34,7 @@ def test_errors_say_got_and_expected():
 
 def test_without_a_kernel_the_reference_serves_and_says_so_once(monkeypatch, capsys):
     monkeypatch.setenv("FOURFOLD_ISA", "reference")
-    monkeypatch.setattr(notices, "_said", [])
+    monkeypatch.setattr(notices, "_outside", notices.Notices())
     p = problem(5).to(torch.float32)
     assert torch.equal(p.render("auto").color, p.render("reference").color)
     p.render("auto")
@@ -92,6 +92,6 @@ def test_benchmark_rows_and_exported_scene(tmp_path, monkeypatch):
 
 def test_benchmark_skips_missing_data_with_a_note(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FOURFOLD_DATA", str(tmp_path))
-    monkeypatch.setattr(notices, "_said", [])
+    monkeypatch.setattr(notices, "_outside", notices.Notices())
     assert bench_rasterizer.build(bench_rasterizer.SCENES[0]) is None
     assert "test_garden.npz is missing" in capsys.readouterr().err

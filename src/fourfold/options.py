@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from fourfold.capture.source import CaptureOptions, Synchronise
 from fourfold.capture.video import is_video
@@ -73,6 +75,17 @@ class Options:
     max_frames: int | None = None
     shot: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.priors is not None:
+            object.__setattr__(self, "priors", str(self.priors))
+        offsets: Any = self.offsets
+        if offsets is not None and not isinstance(offsets, str):
+            object.__setattr__(self, "offsets", ",".join(f"{float(o):g}" for o in offsets))
+        for name in ("time_budget", "start", "end", "fps"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise FourfoldError(f"{name} got {value!r}: expected a number of {'frames per second' if name == 'fps' else 'seconds'}")
+
     def capture_options(self, sources: Sequence[Path]) -> CaptureOptions:
         """Which part of the sources to take, and what to do about the clocks of several videos. FourfoldError if a number is none or out of range."""
         several = len(sources) > 1 or any(source.is_dir() and any(is_video(p) for p in source.iterdir()) for source in sources)
@@ -84,6 +97,21 @@ class Options:
         except ValueError as error:
             raise FourfoldError(f"--offsets got {self.offsets!r}: expected seconds separated by commas, for example 0,0.35") from error
         return replace(part, offsets=seconds, synchronise=self.synchronise)
+
+
+def options_of(options: Options | None, settings: Mapping[str, Any]) -> Options:
+    """Options given as one object or as keywords. FourfoldError if both are given or a keyword is none of theirs."""
+    if options is not None:
+        if settings:
+            raise FourfoldError(f"got options and also {', '.join(settings)}: give one object or keywords, not both")
+        return options
+    known = [item.name for item in fields(Options)]
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"choose among {', '.join(known)}"
+            raise FourfoldError(f"there is no option {name!r}: {hint}")
+    return Options(**settings)
 
 
 def command_line(sources: Sequence[Path], out: Path, options: Options) -> str:

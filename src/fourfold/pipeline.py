@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
 from fourfold.files import read_object, write_json
 from fourfold.interruption import sweep
-from fourfold.notices import fallback
-from fourfold.options import Clock, Options, Report, command_line, follow, silent
+from fourfold.notices import fallback, job
+from fourfold.options import Clock, Options, Report, command_line, follow, options_of, silent
 from fourfold.owner import OWNER_FILE, owned
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.priors.supplied.layout import recognised
@@ -38,6 +38,9 @@ class Run:
     """A run's folder: `config.json`, `capture/`, `priors/`, `checkpoints/`, `scene.safetensors`, `report.json`, `report.html`, ..."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.root)
 
     @cached_property
     def capture(self) -> Capture:
@@ -68,16 +71,16 @@ def reconstruct(
         paths: a video, several videos, an image folder, or a data set's folder.
         out: the run's folder; the same call again continues what is there.
         options: settings as one object; or give its fields as keywords: `recipe="monofusion"`.
-        report: is told how far the job is.
+        report: is told how far the job is: `report(stage, done, total, note="")`, total None where it is not known.
 
     Raises:
         FourfoldError: the input cannot be used, with what, where and what to do.
     """
-    chosen = options or Options(**settings)
+    chosen = options_of(options, settings)
     check_options(chosen)
     sources = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     root, clock = Path(out), Clock()
-    with owned(root):
+    with owned(root), job():
         _all_stages(sources, root, chosen, report, clock)
     return Run(root)
 
@@ -134,7 +137,10 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     report("reading the images", 0, None)
     new = not root.exists() or all(_of_owner(p) for p in root.iterdir())
     try:
-        capture = prepare_capture(sources, root / "capture", pixels=pixels, holdout=options.holdout, options=part, priors_folder=supplied)
+        told = partial(report, "reading the images")
+        capture = prepare_capture(
+            sources, root / "capture", pixels=pixels, holdout=options.holdout, options=part, progress=told, priors_folder=supplied
+        )
         if supplied is not None and not recognised(capture):
             raise FourfoldError(f"{supplied} holds no priors of this capture in a known layout: see docs/priors_files.md for the layouts")
     except BaseException:

@@ -110,6 +110,7 @@ class Capture:
 
     def camera_at(self, view: int, index: int) -> Camera:
         """The camera of `view` at time index `index`, float32 on the CPU. FourfoldError if it is not known."""
+        self._check(view)
         K, pose = self.K[view, index], self.world_to_camera[view, index]
         if not (np.isfinite(K).all() and np.isfinite(pose).all()):
             raise FourfoldError(
@@ -120,11 +121,16 @@ class Capture:
 
     def camera(self, view: int = 0, time: float = 0.0) -> Camera:
         """The camera of `view` at the recorded moment nearest to `time`, seconds."""
+        self._check(view)
         known = np.isfinite(self.world_to_camera[view]).all(axis=(1, 2))
         if not known.any():
             return self.camera_at(view, 0)
         distance = np.where(known, np.abs(self.timestamps - time), np.inf)
         return self.camera_at(view, int(distance.argmin()))
+
+    def _check(self, view: int) -> None:
+        if not -self.views <= view < self.views:
+            raise FourfoldError(f"{self.name} has no view {view}: its views are 0 to {self.views - 1} ({', '.join(self.view_names)})")
 
     def train_frames(self) -> list[tuple[int, int]]:
         """(view, time index) of every training image, by time and then by view."""

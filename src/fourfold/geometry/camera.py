@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
+from fourfold.geometry.tensors import as_tensor
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class Camera:
     """One image's camera.
 
     Attributes:
-        K: (3, 3) intrinsics in pixels; a point at the centre of the top-left pixel projects to (0.5, 0.5).
-        world_to_camera: (4, 4) rigid transform, OpenCV axes.
+        K: (3, 3) intrinsics in pixels; a point at the centre of the top-left pixel projects to (0.5, 0.5). Arrays and lists become tensors.
+        world_to_camera: (4, 4) rigid transform, OpenCV axes. Arrays and lists become tensors.
         width, height: image size in pixels.
         near: depth, in scene units, before which nothing is drawn.
     """
@@ -28,6 +29,8 @@ class Camera:
     near: float = 0.01
 
     def __post_init__(self) -> None:
+        for name in ("K", "world_to_camera"):
+            object.__setattr__(self, name, as_tensor(getattr(self, name), f"Camera.{name}"))
         if tuple(self.K.shape) != (3, 3) or tuple(self.world_to_camera.shape) != (4, 4):
             raise FourfoldError(
                 f"Camera got K {tuple(self.K.shape)} and world_to_camera {tuple(self.world_to_camera.shape)}, expected (3, 3) and (4, 4)"

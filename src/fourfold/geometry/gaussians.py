@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
+from fourfold.geometry.tensors import as_tensor
 
 _SHAPES = {"means": (3,), "quat_wxyz": (4,), "log_scale": (3,), "opacity_logit": (), "color": (3,), "visibility": ()}
 
@@ -26,6 +27,8 @@ class Gaussians:
         color: (N, 3) RGB in [0, 1], the view-independent part.
         sh_rest: (N, (degree + 1)^2 - 1, 3) spherical-harmonics coefficients of degree >= 1, added to `color`, or None.
         visibility: (N,) factor in [0, 1] on the opacity (temporal opacity), or None for 1.
+
+    NumPy arrays become tensors that share their memory.
     """
 
     means: Tensor
@@ -37,6 +40,9 @@ class Gaussians:
     visibility: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name in (*_SHAPES, "sh_rest"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_tensor(getattr(self, name), f"Gaussians.{name}"))
         n = self.means.shape[0]
         for name, tail in _SHAPES.items():
             value = getattr(self, name)

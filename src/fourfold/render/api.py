@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.geometry.camera import Camera
@@ -72,24 +74,30 @@ def rasterize(
     gaussians: Gaussians,
     camera: Camera,
     *,
-    channels: Tensor | None = None,
-    background: Tensor | None = None,
+    channels: Tensor | NDArray[Any] | None = None,
+    background: Tensor | NDArray[Any] | Sequence[float] | None = None,
     backend: Backend = "auto",
     options: RasterOptions = RasterOptions(),
 ) -> Render:
     """Render `gaussians` through `camera`.
 
     Args:
-        channels: (N, C) extra per-Gaussian values to blend, C <= 64.
-        background: (3,) RGB behind everything; black if None.
+        channels: (N, C) extra per-Gaussian values to blend, C <= 64; a tensor or an array.
+        background: (3,) RGB behind everything, a tensor, an array or three numbers; black if None.
         backend: "auto" takes gsplat for CUDA tensors and the compiled kernel for CPU tensors, and says so once when it has to
-            fall back to the slow reference.
+            fall back to the slow reference, which also draws what is given in float64.
 
-    Differentiable in every tensor of `gaussians`, `channels`, `background` and the camera's `world_to_camera`.
+    Differentiable in every tensor of `gaussians`, `channels`, `background` and the camera's `world_to_camera` and `K`.
 
     Raises:
         FourfoldError: shapes do not match, or the asked backend is not there.
     """
+    from fourfold.geometry.tensors import as_tensor
     from fourfold.render.backends import choose
+    from fourfold.render.inputs import focal_in_pose
 
-    return choose(backend, gaussians.means)(gaussians, camera, channels, background, options)
+    means = gaussians.means
+    behind = None if background is None else as_tensor(background, "rasterize: background", means)
+    extra = None if channels is None else as_tensor(channels, "rasterize: channels", means)
+    draw = choose(backend, means)
+    return draw(gaussians, focal_in_pose(camera, gaussians, draw), extra, behind, options)

@@ -36,7 +36,7 @@ def choose(backend: Backend, like: Tensor) -> Rasterizer:
         if like.device.type != "cpu":
             raise FourfoldError(f"backend 'cpu' got tensors on {like.device}: move them to the CPU or take backend 'cuda'")
         if like.dtype == torch.float64:
-            return rasterize_reference
+            return _in_double()
         if not available():
             raise FourfoldError("backend 'cpu' has no compiled kernel: install fourfold again with a C++ compiler, or take backend 'reference'")
         return rasterize_cpu
@@ -50,11 +50,18 @@ def choose(backend: Backend, like: Tensor) -> Rasterizer:
     raise FourfoldError(f"rasterize got backend {backend!r}, expected auto, cpu, cuda or reference")
 
 
+def _in_double() -> Rasterizer:
+    from fourfold.render.reference import rasterize_reference
+
+    fallback("float64 Gaussians are drawn by the torch reference, about a hundred times slower than the kernels: give float32 where speed matters")
+    return rasterize_reference
+
+
 def _automatic(like: Tensor) -> Rasterizer:
     from fourfold.render.reference import rasterize_reference
 
     if like.dtype == torch.float64:
-        return rasterize_reference
+        return _in_double()
     if like.device.type == "cuda":
         from fourfold.render.cuda import rasterize_cuda, require_gsplat
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
@@ -37,6 +40,24 @@ def check_inputs(gaussians: Gaussians, camera: Camera, channels: Tensor | None, 
     for name, tensor in others.items():
         if tensor is not None and tensor.device != device:
             raise FourfoldError(f"rasterize got {name} on {tensor.device} and Gaussians on {device}: move both to one device")
+
+
+def focal_in_pose(camera: Camera, gaussians: Gaussians, draw: object) -> Camera:
+    """`camera` such that the kernels, which know no gradient of K, pass it on through `world_to_camera`; as it is where K asks for none.
+
+    Stretching the camera's axes by K0^-1 K before projecting with K0 = K projects, and linearises, as K itself: the kernels take any 4x4 matrix.
+    The colours of harmonics hang on the camera's centre, which a stretched matrix hides: FourfoldError, the reference serves.
+    """
+    from fourfold.render.reference import rasterize_reference
+
+    if not camera.K.requires_grad or draw is rasterize_reference:
+        return camera
+    if sh_of(gaussians) is not None:
+        raise FourfoldError("gradients of K are not known to the compiled rasterizers with spherical harmonics: take backend 'reference' or detach K")
+    fixed = camera.K.detach()
+    stretch = torch.eye(4, dtype=fixed.dtype, device=fixed.device)
+    stretch[:3, :3] = torch.linalg.solve(fixed, camera.K)
+    return replace(camera, K=fixed, world_to_camera=stretch.to(camera.world_to_camera.dtype) @ camera.world_to_camera)
 
 
 def sh_of(gaussians: Gaussians) -> Tensor | None:

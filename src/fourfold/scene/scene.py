@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from fourfold.errors import FourfoldError
 from fourfold.geometry.gaussians import Gaussians
 
 STATIC, DYNAMIC = "static", "dynamic"
@@ -97,6 +98,8 @@ class Scene:
         """Gaussians at each of several times, computed together."""
         first = self.layers[0].splats["means"]
         moments = torch.as_tensor(times, dtype=first.dtype, device=first.device)
+        if not bool(torch.isfinite(moments).all()):
+            raise FourfoldError("a scene is asked for at a time that is not a number of seconds")
         per_layer = [layer.motion.at(layer, moments) for layer in self.layers]
         return [Gaussians.concatenate([moved[i] for moved in per_layer]) for i in range(len(moments))]
 
