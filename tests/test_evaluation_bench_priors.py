@@ -13,13 +13,14 @@ from fourfold.errors import FourfoldError
 from fourfold.evaluation import bench_priors, bench_priors_inputs
 from fourfold.evaluation.bench_priors import Choice, Row, bench, check
 from fourfold.evaluation.bench_priors_inputs import Draft, base_capture, variant
+from fourfold.evaluation.bench_priors_long_tracks import score_long_tracks
 from fourfold.evaluation.bench_priors_page import write_page
 from fourfold.evaluation.bench_priors_scores import Judge, score_cameras, score_depth, score_flow, score_masks, score_matches
 from fourfold.evaluation.bench_priors_tracks import score_space_tracks, score_tracks2d
 from fourfold.evaluation.bench_priors_truth import ExactScene
 from fourfold.evaluation.prior_scores import camera_errors, depth_errors, flow_errors, mask_scores
 from fourfold.geometry.rotations import so3_exp
-from fourfold.priors.contracts import Cameras, Depth, Flow, Masks, Matches, Provenance, Tracks2D, Tracks3D
+from fourfold.priors.contracts import Cameras, Depth, Flow, LongTracks, Masks, Matches, Provenance, Tracks2D, Tracks3D
 
 TRUTH = Provenance("truth")
 
@@ -161,6 +162,27 @@ def test_the_truth_itself_scores_perfectly(base: Path, judge: Judge) -> None:
     assert flow is not None
     assert flow["epe"] == pytest.approx(0, abs=1e-5)
     assert flow["epe_moving"] == pytest.approx(0, abs=1e-5)
+
+
+def test_true_long_tracks_are_without_error_and_a_wrong_return_is_counted(judge: Judge) -> None:
+    size = judge.capture.sizes[0]
+    pixels = np.random.default_rng(0).uniform(2, size - 2, (60, 2))
+    paths = judge.scene.paths(0, 0, pixels)
+    keep = np.isfinite(paths.xy).all(axis=(1, 2))
+    xy, moments = paths.xy[keep], np.array([0, 1, 2, 4, 5])
+    track = np.repeat(np.arange(len(xy), dtype=np.int32), len(moments))
+    time = np.tile(moments, len(xy)).astype(np.int32)
+    exact = LongTracks(TRUTH, xy[:, moments].reshape(-1, 2).astype(np.float32), time, track, np.zeros(len(xy), np.int32))
+    score = score_long_tracks(exact, judge)
+    assert score is not None
+    assert score["error_5_10"] == pytest.approx(0, abs=1e-3)
+    assert (score["near_still"], score["links"], score["links_right"]) == (100, len(xy), 100)
+    wrong = exact.xy.copy()
+    wrong[(track % 2 == 0) & (time >= 4)] += 3 * size.max() / 640  # 3 px of an image 640 px wide, in x and y
+    spoilt = score_long_tracks(replace(exact, xy=wrong), judge)
+    assert spoilt is not None
+    assert spoilt["links_right"] == pytest.approx(50, abs=2)
+    assert spoilt["near_still"] == pytest.approx(75, abs=2)
 
 
 def test_true_tracks_score_a_hundred_and_late_ones_less(judge: Judge) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.evaluation.bench_priors_inputs import DRAFTS, base_capture, variant
+from fourfold.evaluation.bench_priors_long_tracks import score_long_tracks
 from fourfold.evaluation.bench_priors_scores import (
     Figures,
     Judge,
@@ -40,6 +41,7 @@ SCORES: dict[str, Callable[[Any, Judge], Figures | None]] = {
     "disparity": score_disparity,
     "pointmaps": score_pointmaps,
     "matches": score_matches,
+    "longtracks": score_long_tracks,
     "tracks2d": score_tracks2d,
     "tracks3d": score_space_tracks,
 }
@@ -53,12 +55,13 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "disparity": ("cameras", "masks"),
     "pointmaps": ("cameras", "masks"),
     "matches": ("cameras", "masks"),
+    "longtracks": ("cameras",),
     "tracks2d": ("cameras", "masks"),
     "tracks3d": ("cameras", "masks", "depth"),
 }
-"""What is given when a prior is judged alone. (Flow reads images only; cameras are given to save their estimation.)"""
+"""What is given when a prior is judged alone. (Flow and long tracks read images only; cameras are given to save their estimation.)"""
 
-SAME_FROM_IMAGES = ("flow",)
+SAME_FROM_IMAGES = ("flow", "longtracks")
 """Priors that read images only: one judgement serves for both kinds of inputs."""
 
 SECONDS = "seconds.json"

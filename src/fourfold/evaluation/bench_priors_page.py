@@ -25,6 +25,11 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "disparity": (("abs_rel", "abs rel"), ("delta_125", "delta 1.25, %"), ("abs_rel_moving", "abs rel, moving")),
     "pointmaps": (("abs_rel_scaled", "abs rel, scaled"), ("delta_125_scaled", "delta 1.25, scaled, %"), ("abs_rel_scaled_moving", "moving, scaled")),
     "matches": (("median", "median, px"), ("within_2px", "within 2 px, %"), ("matches", "matches")),
+    "longtracks": (
+        ("error_5_10", "error after 5 to 9, px"), ("error_20_40", "after 20 to 39, px"), ("near_still", "within 1.5 px, still, %"),
+        ("near_moving", "moving, %"), ("hidden", "hidden, %"), ("links", "found again"), ("links_right", "of these right, %"),
+        ("longest_tenth", "a tenth are longer than"), ("tracks", "tracks"),
+    ),
     "tracks2d": (
         ("aj", "AJ"), ("delta_avg", "delta"), ("oa", "OA"), ("aj_points", "AJ, truth's points"), ("oa_points", "OA, truth's points"),
         ("aj_still", "AJ, still"), ("aj_4_64", "AJ, 4-64 px"), ("tracks", "tracks"),
@@ -50,6 +55,10 @@ NOTES = {
         "Scaled: after one scale for the whole capture (median of truth over estimate). Cameras estimated from images have a scale of their own."
     ),
     "matches": "Distance from where the point of the first image truly is in the second.",
+    "longtracks": (
+        "Distance, in pixels of an image 640 px wide, from the exact path of the pixel where the track began; the first two are medians of "
+        "what stands still, so many moments after that. Right: within 2 px after a gap."
+    ),
     "tracks2d": (
         "AJ, delta, OA as TAP-Vid defines them: thresholds 1 to 16 px of a 256 x 256 raster, query moments left out. The first three judge "
         "the provider's own tracks on movers against the exact path of the pixel each was started at; the truth's points are spread evenly "
