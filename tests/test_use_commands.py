@@ -55,6 +55,7 @@ def test_the_report_has_every_promised_key(finished_run):
         assert scores.keys() >= METRICS
         assert scores["lpips"] is None
         assert 5 < scores["psnr"] < 60 and -1 <= scores["ssim"] <= 1 and 5 < scores["psnr_dynamic"] < 60
+    assert report["side"].keys() == {"score", "solid", "front_solid", "relief", "smear", "looks"} and 0 <= report["side"]["score"] <= 1
     assert report["timing"]["total_s"] >= max(report["timing"]["stages"].values()) > 0
     assert report["scene"]["gaussians_static"] > 0 and report["scene"]["gaussians_dynamic"] > 0
     assert report["scene"]["bytes"] == (finished_run / "scene.safetensors").stat().st_size
@@ -127,7 +128,7 @@ def test_a_time_budget_continues_too(casual_capture, hurry, tmp_path, call):
     )
     first = call(*arguments)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text()
-    assert lines and first["baselines"]["static3d"]["psnr"] is None
+    assert lines and first["baselines"]["static3d"]["psnr"] is None and first["baselines"]["nearest_frame"]["psnr"] > 5
     assert call(*arguments)["metrics"]["heldout"] == pytest.approx(first["metrics"]["heldout"], abs=1e-6)
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from PIL import Image
 from fourfold import __version__
 from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout, report_html
+from fourfold.evaluation.advice import advice
 from fourfold.evaluation.prior_sheets import masks_sheet, tracks_sheet
-from fourfold.evaluation.report import advice, capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
+from fourfold.evaluation.report import capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
+from fourfold.evaluation.side_view import side_score, side_sheet
 from fourfold.export.formats import draw, frame_rate
 from fourfold.export.paths import PathOptions, camera_path
 from fourfold.export.video import write_mp4
@@ -54,9 +56,11 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     job.clock.lap("evaluation", since)
     since = time.perf_counter()
     baselines: dict[str, heldout.Scores] = {}
-    if job.options.baselines and capture.heldout.any():
-        report("training the static baseline", 0, None)
-        baselines = train_baselines(job, regions)
+    if capture.heldout.any():
+        baselines["nearest_frame"] = heldout.score(heldout.nearest_frame(capture), capture, regions)
+        if job.options.baselines:
+            report("training the static baseline", 0, None)
+            baselines["static3d"] = train_static(job, regions)
     job.clock.lap("baselines", since)
     since = time.perf_counter()
     report("rendering videos and the player", 0, None)
@@ -78,13 +82,12 @@ def moving_regions_of(preparation: Preparation) -> Regions:
     return heldout.moving_regions(preparation.capture, estimated)
 
 
-def train_baselines(job: Job, regions: Regions) -> dict[str, heldout.Scores]:
-    """A static scene trained on the same images, and copies of the nearest training image, scored on the same held-out frames."""
+def train_static(job: Job, regions: Regions) -> heldout.Scores:
+    """A static scene trained on the same images, scored on the same held-out frames."""
     capture, priors = job.preparation.capture, job.preparation.priors
     config = TrainConfig(seed=job.options.seed, quality="draft", device=job.options.device)
     static = train(find_recipe("splat3d"), None, capture, priors, job.root / "baselines" / "static3d", config)
-    renderers = {"static3d": heldout.scene_renderer(static, capture), "nearest_frame": heldout.nearest_frame(capture)}
-    return {name: heldout.score(render, capture, regions) for name, render in renderers.items()}
+    return heldout.score(heldout.scene_renderer(static, capture), capture, regions)
 
 
 def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]:
@@ -98,6 +101,10 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
             files["side_views"] = "renders/side_views.png"
             shots = [draw(scene, frames[round(k * (len(frames) - 1))]) for k in (0.0, 0.25, 0.5, 0.75)]
             Image.fromarray(np.concatenate([np.concatenate(shots[:2], 1), np.concatenate(shots[2:], 1)])).save(root / files["side_views"])
+    sheet = side_sheet(scene, capture)
+    if sheet is not None:
+        files["side"] = "renders/side.png"
+        Image.fromarray(sheet).save(root / files["side"])
     write_player(root / files["player"], scene, capture)
     return files
 
@@ -105,6 +112,7 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
 def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: dict[str, str]) -> dict[str, Any]:
     """Write `report.json` and `report.html`."""
     preparation, root = job.preparation, job.root
+    side = side_score(scene, preparation.capture)
     named = {name: getattr(preparation.priors, name) for name in ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d", "clouds")}
     priors = {
         name: {"provider": p.provenance.provider, "notes": p.provenance.notes, "figures": p.provenance.figures}
@@ -124,6 +132,7 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
             "heldout_frames": {"this scene": scores.frames, **{name: s.frames for name, s in baselines.items()}},
         },
         "baselines": {name: scores_object(baselines.get(name)) for name in ("static3d", "nearest_frame")},
+        "side": None if side is None else asdict(side),
         "timing": {"total_s": job.clock.total, "stages": job.clock.stages},
         "scene": scene_facts(scene, root / "scene.safetensors"),
         "peak_rss_bytes": peak_rss_bytes(),
@@ -135,6 +144,8 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
     parts["advice"] = advice(parts, preparation.priors.advice)
     written = write_report(root / "report.json", parts)
     pictures = {"heldout": root / "renders" / "heldout", "From the side": root / outputs["side_views"]}
+    if "side" in outputs:
+        pictures[report_html.SIDE] = root / outputs["side"]
     pictures |= {
         "Masks": masks_sheet(preparation, root / "renders" / "masks.png"),
         "Tracks": tracks_sheet(preparation, root / "renders" / "tracks.png"),

@@ -46,7 +46,7 @@ class Options:
             data set's own protocol or, without one, every eighth frame of a clip.
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
-        baselines: also train a static scene for comparison.
+        baselines: also train a static scene for comparison; copies of the nearest filmed frame are compared with in any case.
         priors: folder with supplied priors in a public layout, or None.
         synchronise: how to find when several videos began: "auto", "audio", "motion", or "none" if they began together.
         offsets: seconds by which each of several videos began after the first one, separated by commas, or None.

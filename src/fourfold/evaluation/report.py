@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,35 +52,6 @@ def scene_facts(scene: Scene, path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size if path.exists() else 0,
         "layers": layers,
     }
-
-
-def advice(report: dict[str, Any], from_priors: Sequence[str]) -> list[str]:
-    """Plain sentences about what is weak, from the report's own figures and from the priors."""
-    said = list(dict.fromkeys(from_priors))
-    capture, heldout = report["capture"], report["metrics"]["heldout"]
-    baselines = report["baselines"]
-    if capture["camera_model"] == "rotation":
-        said.append("The camera only turned and hardly moved sideways, so distances cannot be known: it plays well near the filmed path only.")
-    if capture["camera_model"] == "fixed":
-        said.append("The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path only.")
-    if capture["train_images"] < 20:
-        said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")
-    if report["scene"]["gaussians_dynamic"] == 0 and "tracks3d" in report.get("priors", {}):
-        said.append(
-            "Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images."
-        )
-    ours, copied = heldout.get("psnr"), (baselines.get("nearest_frame") or {}).get("psnr")
-    if ours is not None and copied is not None and ours < copied:
-        said.append(
-            f"Copying the nearest filmed frame scores {copied:.1f} dB and this scene {ours:.1f} dB on the held-out frames: "
-            "the cameras or the depth are probably wrong; look at the camera path and at the side views below."
-        )
-    static = (baselines.get("static3d") or {}).get("psnr")
-    if ours is not None and static is not None and ours < static:
-        said.append(
-            f"A static scene scores {static:.1f} dB and this one {ours:.1f} dB: the motion that was found does not explain the held-out frames."
-        )
-    return said
 
 
 def write_report(path: Path, parts: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold.capture.capture import Capture
+from fourfold.evaluation.advice import side_words
 from fourfold.evaluation.plots import camera_path_svg, line_plot_svg
 from fourfold.files import replacing
 from fourfold.pages import with_policy
 
 HELDOUT = "heldout"
+SIDE = "What moves, from -20, 0 and +20 degrees"
 MOST_VIDEO_BYTES = 12_000_000  # a larger video is linked, not put into the page
 FIGURES = {"psnr": "PSNR, dB", "psnr_dynamic": "moving parts, dB", "psnr_static": "still parts, dB", "ssim": "SSIM", "lpips": "LPIPS"}
 ROWS = {"this scene": "This scene", "static3d": "Static scene, same images", "nearest_frame": "Copy of the nearest filmed frame"}
@@ -45,7 +47,7 @@ def write_html(path: Path, report: Mapping[str, Any], capture: Capture, pictures
         _cards(report),
         _section("What to know", _advice(report)),
         _section("Held-out frames", _held_out(report, pictures.get(HELDOUT))),
-        *(_section(caption, _picture(file)) for caption, file in pictures.items() if caption != HELDOUT and file.exists()),
+        *(_section(caption, _about(caption, report) + _picture(file)) for caption, file in pictures.items() if caption != HELDOUT and file.exists()),
         _section("Camera path, seen from above", camera_path_svg(capture)),
         _section("Where the time went", _stages(report["timing"])),
         _section("Who estimated what", _priors(report.get("priors", {}))),
@@ -127,6 +129,11 @@ def _advice(report: Mapping[str, Any]) -> str:
     also = [*report["capture"].get("notes", ()), *report["fallbacks"]]
     said += [f'<li class="soft">{html.escape(s)}</li>' for s in dict.fromkeys(also) if s not in report["advice"]]
     return f"<ul>{''.join(said)}</ul>" if said else "<p>Nothing weak was noticed.</p>"
+
+
+def _about(caption: str, report: Mapping[str, Any]) -> str:
+    side = report.get("side") if caption == SIDE else None
+    return f"<p>{html.escape(side_words(side))} Score {side['score']:.2f} of 1.</p>" if side else ""
 
 
 def _held_out(report: Mapping[str, Any], directory: Path | None) -> str:

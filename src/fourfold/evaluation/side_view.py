@@ -28,6 +28,7 @@ from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
 
 Array = NDArray[np.float32]
+Look = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,31 @@ def side_score(scene: Scene, capture: Capture, options: SideOptions = SideOption
     rows = scene.foreground_rows().bool()
     if not bool(rows.any()):
         return None
-    looks = [found for view, index in looked_from(capture, options.looks) if (found := _look(scene, rows, capture, (view, index), options))]
+    looks = [found for frame in looked_from(capture, options.looks) if (found := _look(scene, rows, capture, frame, options)) is not None]
     if not looks:
         return None
     solid, front, relief, smear = (float(n) for n in np.mean(looks, axis=0))
-    score = np.mean([_score(*look, options) for look in looks])
+    score = np.mean([_score(*look, options=options) for look in looks])
     return SideScore(round(float(score), 4), round(solid, 4), round(front, 4), round(relief, 4), round(smear, 4), len(looks))
+
+
+def side_sheet(scene: Scene, capture: Capture, options: SideOptions = SideOptions(), rows: int = 3) -> NDArray[np.uint8] | None:
+    """(H, W, 3) picture of the whole scene: a row for each of `rows` looks, -degrees, 0 and +degrees side by side; None where nothing moves."""
+    movers, lines = scene.foreground_rows().bool(), list[NDArray[np.uint8]]()
+    background = torch.tensor(scene.background)
+    for frame in looked_from(capture, rows) if bool(movers.any()) else []:
+        with torch.no_grad():
+            gaussians = scene.at(float(capture.timestamps[frame[1]]))
+            camera = front_camera(scene, capture, frame, options.longest)
+            front = _sight(gaussians.select(movers), camera)
+            if not (front.alpha > 0.5).any():
+                continue
+            centre = mover_centre(front.depth, front.alpha > 0.5, camera)
+            shots = [rasterize(gaussians, beside(camera, centre, s * options.degrees), background=background).color for s in (-1.0, 0.0, 1.0)]
+        line = (torch.cat(shots, 1).clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
+        if not lines or line.shape == lines[0].shape:
+            lines.append(line)
+    return np.concatenate(lines) if lines else None
 
 
 def looked_from(capture: Capture, number: int) -> list[tuple[int, int]]:
@@ -134,7 +154,9 @@ def mover_centre(sight_depth: Array, body: NDArray[np.bool_], camera: Camera) ->
     return np.median((local - pose[:3, 3]) @ pose[:3, :3], axis=0)
 
 
-def _look(scene: Scene, rows: torch.Tensor, capture: Capture, frame: tuple[int, int], options: SideOptions) -> tuple[float, ...] | None:
+def _look(
+    scene: Scene, rows: torch.Tensor, capture: Capture, frame: tuple[int, int], options: SideOptions
+) -> tuple[float, float, float, float] | None:
     """Solid, front solid, relief and smear of one look; None where the movers are not in the picture."""
     with torch.no_grad():
         movers = scene.at(float(capture.timestamps[frame[1]])).select(rows)
@@ -150,7 +172,7 @@ def _look(scene: Scene, rows: torch.Tensor, capture: Capture, frame: tuple[int, 
     return float(np.mean([min(1.0, share / max(here, 1e-6)) for share in sides])), here, relief, smear
 
 
-def _score(solid: float, front: float, relief: float, smear: float, options: SideOptions) -> float:
+def _score(solid: float, front: float, relief: float, smear: float, *, options: SideOptions) -> float:
     least, most = options.relief
     deep = options.flat + (1 - options.flat) * min(1.0, relief / least) if relief < least else min(1.0, most / relief)
     return solid * min(1.0, front / options.dense) * deep / (1 + smear / options.smear)
@@ -165,9 +187,8 @@ def _sight(movers: Gaussians, camera: Camera) -> _Sight:
     own = (torch.einsum("nij,ni->nj", axes, ray) * movers.scale).square().sum(-1)
     middle = depth.median()  # squares of differences lose no digits
     drawn = rasterize(movers, camera, channels=torch.stack([depth - middle, (depth - middle).square() + own], -1))
-    if drawn.channels is None:
-        raise ValueError("the renderer left out the channels it was given")
-    alpha, blended = drawn.alpha.cpu().numpy(), drawn.channels.cpu().numpy()
+    channels = drawn.color.new_zeros((*drawn.alpha.shape, 2)) if drawn.channels is None else drawn.channels
+    alpha, blended = drawn.alpha.cpu().numpy(), channels.cpu().numpy()
     mean = blended[..., 0] / np.maximum(alpha, 1e-6)
     spread = blended[..., 1] / np.maximum(alpha, 1e-6) - mean * mean
     return _Sight(alpha, (mean + float(middle)).astype(np.float32), np.sqrt(np.maximum(spread, 0)).astype(np.float32))

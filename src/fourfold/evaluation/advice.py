@@ -1,0 +1,100 @@
+"""Plain sentences about what is weak in a result, and what it is likely to come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FEW_IMAGES = 20  # training images
+FEW_HELDOUT = 4  # held-out images below which a difference may be chance
+CLOSE_RIVAL = 0.95  # of the best answer's score: nearer than that, the second best may be the true one
+WHOLE, FLAT, DEEP, SMEARED, TRANSLUCENT = 0.9, 0.1, 0.8, 0.1, 0.45  # of `SideScore`: solid at least, relief below and above, smear above, front below
+
+
+def advice(report: Mapping[str, Any], from_priors: Sequence[str]) -> list[str]:
+    """What is weak, from the report's own figures and from the priors; for a mover that a copied frame beats also the likely cause."""
+    said = list(dict.fromkeys(from_priors))
+    capture = report["capture"]
+    if capture["camera_model"] == "rotation":
+        said.append("The camera only turned and hardly moved sideways, so distances cannot be known: it plays well near the filmed path only.")
+    if capture["camera_model"] == "fixed":
+        said.append("The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path only.")
+    if capture["train_images"] < FEW_IMAGES:
+        said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")
+    if report["scene"]["gaussians_dynamic"] == 0 and "tracks3d" in report.get("priors", {}):
+        said.append(
+            "Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images."
+        )
+    side = report.get("side")
+    return [*said, *_against_baselines(report), *([side_words(side)] if side is not None and not looks_whole(side) else [])]
+
+
+def _against_baselines(report: Mapping[str, Any]) -> list[str]:
+    heldout, said = report["metrics"]["heldout"], list[str]()
+    static, copied = ((report["baselines"].get(name) or {}) for name in ("static3d", "nearest_frame"))
+    if _worse(heldout, copied, "psnr"):
+        said.append(
+            f"Copying the nearest filmed frame scores {copied['psnr']:.1f} dB and this scene {heldout['psnr']:.1f} dB on the held-out frames: "
+            "the cameras or the depth are probably wrong; look at the camera path and at the side views below."
+        )
+    if _worse(heldout, copied, "psnr_dynamic"):
+        causes = likely_causes(report)
+        because = f"probably because {'; '.join(causes)}" if causes else "and nothing says why: look at the masks and at the side views below"
+        said.append(
+            f"What moves is worse than in a copy of the nearest filmed frame ({heldout['psnr_dynamic']:.1f} dB against "
+            f"{copied['psnr_dynamic']:.1f} dB), {because}."
+        )
+    if _worse(heldout, static, "psnr"):
+        said.append(
+            f"A static scene scores {static['psnr']:.1f} dB and this one {heldout['psnr']:.1f} dB: the motion that was found does not explain "
+            "the held-out frames."
+        )
+    return said
+
+
+def _worse(ours: Mapping[str, Any], other: Mapping[str, Any], figure: str) -> bool:
+    mine, its = ours.get(figure), other.get(figure)
+    return mine is not None and its is not None and mine < its
+
+
+def likely_causes(report: Mapping[str, Any]) -> list[str]:
+    """Why a mover may be bad, each as half a sentence, from what the priors say of themselves; the surest first."""
+    priors, causes = report.get("priors", {}), list[str]()
+    cameras = priors.get("cameras", {}).get("figures", {})
+    rival = cameras.get("runner_up") or {}
+    if rival.get("score") and cameras.get("score") and rival["score"] > CLOSE_RIVAL * cameras["score"]:
+        causes.append(f"another answer for the cameras explains nearly as much ({rival['score']:.2f} against {cameras['score']:.2f})")
+    doubts = {name: [n.removeprefix("check: ") for n in priors.get(name, {}).get("notes", ()) if n.startswith("check: ")] for name in priors}
+    causes += [f"{words}: {doubts[name][0]}" for name, words in _DOUBTED.items() if doubts.get(name)]
+    model = report["capture"]["camera_model"]
+    if model in ("rotation", "fixed"):
+        causes.append(f"the camera {'only turned' if model == 'rotation' else 'stood still'}, so that the mover's distance is a guess")
+    elif report["capture"]["views"] == 1 and report["capture"].get("cameras") == "estimated":
+        causes.append("one camera sees a mover from one side at a time, and its depth is a guess")
+    counted = len(report["metrics"].get("heldout_frames", {}).get("this scene", []))
+    if 0 < counted < FEW_HELDOUT:
+        causes.append(f"only {counted} held-out frame{'s' if counted > 1 else ''} tell{'' if counted > 1 else 's'}, which may be chance")
+    return causes
+
+
+_DOUBTED = {"masks": "the masks of what moves are doubtful", "cameras": "the cameras are doubtful", "depth": "the depth is doubtful"}
+
+
+def looks_whole(side: Mapping[str, Any]) -> bool:
+    """Whether a side score (`report["side"]`) has no weak part."""
+    return side["solid"] >= WHOLE and FLAT <= side["relief"] <= DEEP and side["smear"] <= SMEARED and side["front_solid"] >= TRANSLUCENT
+
+
+def side_words(side: Mapping[str, Any]) -> str:
+    """A side score in a sentence."""
+    weak = [
+        (side["front_solid"] < TRANSLUCENT, f"are translucent even from the front ({side['front_solid']:.0%} of the silhouette is solid)"),
+        (side["solid"] < WHOLE, f"fall apart ({side['solid']:.0%} as solid as from the front)"),
+        (side["smear"] > SMEARED, f"smear (a pixel is made of what lies {side['smear']:.2f} body sizes apart)"),
+        (side["relief"] < FLAT, "are as flat as a sheet"),
+        (side["relief"] > DEEP, f"are drawn out along the view ({side['relief']:.1f} times as deep as large)"),
+    ]
+    found = [words for applies, words in weak if applies]
+    if not found:
+        return f"From 20 degrees to either side the movers stay whole ({side['solid']:.0%} as solid as from the front)."
+    return f"From 20 degrees to either side the movers {' and '.join(found)}."

@@ -1,0 +1,84 @@
+"""What a report says is weak, and the likely cause where a copied frame beats the mover."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fourfold.evaluation.advice import advice, looks_whole, side_words
+
+GOOD_SIDE = {"score": 0.8, "solid": 0.97, "front_solid": 0.7, "relief": 0.4, "smear": 0.02, "looks": 5}
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    """A report in which nothing is weak, with `changes`."""
+    scores = {"psnr": 30.0, "psnr_dynamic": 25.0}
+    return {
+        "capture": {"camera_model": "given", "cameras": "given", "train_images": 60, "views": 1},
+        "metrics": {"heldout": scores, "heldout_frames": {"this scene": [{}] * 8}},
+        "baselines": {"static3d": {"psnr": 20.0, "psnr_dynamic": 12.0}, "nearest_frame": {"psnr": 22.0, "psnr_dynamic": 18.0}},
+        "scene": {"gaussians_dynamic": 100},
+        "priors": {},
+        "side": GOOD_SIDE,
+    } | changes
+
+
+COPY_WINS = {"static3d": None, "nearest_frame": {"psnr": 22.0, "psnr_dynamic": 26.5}}
+
+
+def test_a_good_result_gets_no_advice_but_what_the_priors_say() -> None:
+    assert advice(report(), ["look here", "look here"]) == ["look here"]
+    assert advice(report(baselines={"static3d": None, "nearest_frame": None}), []) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        (
+            {"priors": {"cameras": {"figures": {"score": 0.6, "runner_up": {"score": 0.59}}, "notes": []}}},
+            "probably because another answer for the cameras explains nearly as much (0.59 against 0.60).",
+        ),
+        (
+            {"priors": {"masks": {"figures": {}, "notes": ["all well", "check: they cover half the picture"]}}},
+            "probably because the masks of what moves are doubtful: they cover half the picture.",
+        ),
+        (
+            {"capture": {"camera_model": "rotation", "cameras": "fixed", "train_images": 60, "views": 1}},
+            "probably because the camera only turned, so that the mover's distance is a guess.",
+        ),
+        (
+            {"metrics": {"heldout": {"psnr": 30.0, "psnr_dynamic": 25.0}, "heldout_frames": {"this scene": [{}] * 2}}},
+            "probably because only 2 held-out frames tell, which may be chance.",
+        ),
+        ({}, "and nothing says why: look at the masks and at the side views below."),
+    ],
+)
+def test_a_mover_that_a_copied_frame_beats_is_said_with_the_likely_cause(changes: dict[str, Any], cause: str) -> None:
+    said = [s for s in advice(report(baselines=COPY_WINS, **changes), []) if s.startswith("What moves is worse")]
+    assert said == [f"What moves is worse than in a copy of the nearest filmed frame (25.0 dB against 26.5 dB), {cause}"]
+
+
+def test_a_rival_far_behind_is_no_cause() -> None:
+    priors = {"cameras": {"figures": {"score": 0.6, "runner_up": {"score": 0.3}}, "notes": []}}
+    assert "nothing says why" in advice(report(baselines=COPY_WINS, priors=priors), [])[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"solid": 0.6}, "fall apart (60% as solid as from the front)"),
+        ({"smear": 0.25}, "smear (a pixel is made of what lies 0.25 body sizes apart)"),
+        ({"relief": 0.01}, "are as flat as a sheet"),
+        ({"relief": 2.0}, "are drawn out along the view (2.0 times as deep as large)"),
+        ({"front_solid": 0.2}, "are translucent even from the front (20% of the silhouette is solid)"),
+    ],
+)
+def test_a_weak_side_is_said_in_words(part: dict[str, float], words: str) -> None:
+    sentence = f"From 20 degrees to either side the movers {words}."
+    assert side_words(GOOD_SIDE | part) == sentence and not looks_whole(GOOD_SIDE | part)
+    assert advice(report(side=GOOD_SIDE | part), []) == [sentence]
+
+
+def test_a_whole_side_is_said_too() -> None:
+    assert side_words(GOOD_SIDE) == "From 20 degrees to either side the movers stay whole (97% as solid as from the front)."
