@@ -90,3 +90,24 @@ def _two_streams(path: Path, size: tuple[int, int], count: int) -> None:
             for image in film:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode(None))
+
+
+def _rig(root: Path, azimuths: tuple[float, ...]) -> Path:
+    """Calibrated cameras around the origin, three metres away, with five frames each."""
+    lines = []
+    for number, azimuth in enumerate(np.radians(azimuths)):
+        files.write_images(root / "images" / f"c{number}", files.noise(5))
+        turn = [0.0, float(azimuth), 0.0]  # a camera that looks along z, turned about y; its centre is at distance 3 behind the origin
+        lines += [f"[c{number}]", f'name = "c{number}"', "size = [64, 48]", "matrix = [[50, 0, 31.5], [0, 50, 23.5], [0, 0, 1]]"]
+        lines += [f"rotation = {turn}", "translation = [0.0, 0.0, 3.0]", "distortions = [0, 0, 0, 0]", ""]
+    (root / "Calib_scene.toml").write_text("\n".join(lines))
+    return root
+
+
+def test_one_of_four_calibrated_cameras_is_held_out_and_said(tmp_path: Path) -> None:
+    rig = _rig(tmp_path / "rig", (0, 80, 200, 30, 300))  # c3 stands between c0 and c1
+    found = inspect(rig)
+    assert (found["holdout"], found["heldout_images"], found["train_images"]) == ("cameras:c3 (one of 5 calibrated)", 5, 20)
+    assert "  held out  cameras:c3 (one of 5 calibrated): 5 images, 20 to train on" in as_lines(found)
+    assert inspect(rig, holdout="every:4")["holdout"] == "every:4" and inspect(rig, holdout="none")["heldout_images"] == 0
+    assert inspect(_rig(tmp_path / "three", (0, 90, 180)))["holdout"] == "every:8"

@@ -43,7 +43,7 @@ class Options:
         quality: how much work to do.
         time_budget: seconds for the whole job, or None for the quality's own length.
         holdout: which images measure the result and are never trained on: "every:8", "cameras:NAME,...", "none", or None for the
-            data set's own protocol or, without one, every eighth frame of a clip.
+            data set's own protocol or, without one, one camera of four or more calibrated ones and else every eighth frame.
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
         baselines: also train a static scene for comparison; copies of the nearest filmed frame are compared with in any case.

@@ -1,4 +1,7 @@
-"""Which frames are never trained on: the dataset's own protocol, every n-th frame, whole cameras, or none."""
+"""Which frames are never trained on: the dataset's own protocol, every n-th frame, whole cameras, or none.
+
+Moments between trained ones say little about a scene that several cameras see: that is why one of four or more calibrated cameras is held out.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from fourfold.capture.source import Source
 from fourfold.errors import FourfoldError
 
 SHORT = 10  # frames; a shorter clip holds out the one in its middle
+ENOUGH = 4  # calibrated cameras from which one can be spared
 DEFAULT_EVERY = 8  # frames; every eighth is the habit of the novel-view literature since LLFF
 
 
@@ -22,7 +26,8 @@ def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[
         rule: `every:N` holds out the frames whose number, plus the view's number so that a moment keeps other views, leaves N/2 when divided by N
             (every:8: frames 4, 12, 20, ...; a clip of fewer than 10 frames: the one in the middle); `cameras:NAME_OR_INDEX,...` whole views;
             `moments:N` all views at moments 1, N + 1, 2 N + 1, ...; `standing` the views whose known pose stays the same where others move; `none`;
-            None: the dataset's own protocol if it has one, else `every:8`.
+            None: the dataset's own protocol if it has one, else the camera that the others surround best of four or more calibrated ones that
+            filmed together, else `every:8`.
 
     Raises:
         FourfoldError: the rule cannot be read, names a view that does not exist, or leaves nothing to train on.
@@ -32,6 +37,9 @@ def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[
     kind, _, argument = (rule or "").partition(":")
     if rule is None and source.protocol is not None:
         heldout, words = np.array([v.heldout for v in source.views]), source.protocol
+    elif rule is None and (spared := spare_camera(source)) is not None:
+        heldout, words = np.zeros_like(present), f"cameras:{source.views[spared].name} (one of {len(present)} calibrated)"
+        heldout[spared] = True
     elif rule is None or kind == "every":
         n = _number(argument, rule) if rule else DEFAULT_EVERY
         heldout, words = every(present, n), f"every:{n}"
@@ -52,6 +60,27 @@ def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[
     if not train.any():
         raise FourfoldError(f"{source.path}: holding out {words!r} leaves no frame to train on")
     return train, heldout, words
+
+
+def spare_camera(source: Source) -> int | None:
+    """Of four or more cameras with known poses that all filmed more than half of several moments, the one nearest in angle to its two nearest
+    neighbours, as seen from the point they look at; None for other sources."""
+    present = np.array([v.present for v in source.views])
+    if source.cameras != "given" or len(present) < ENOUGH or present.shape[1] < 2 or (present.mean(axis=1) <= 0.5).any():
+        return None
+    first = [v.world_to_camera[np.flatnonzero(v.present)[0]] for v in source.views]
+    poses = np.stack(first)
+    if not np.isfinite(poses).all():
+        return None
+    centres = -np.einsum("vji,vj->vi", poses[:, :3, :3], poses[:, :3, 3])
+    across = np.eye(3) - poses[:, 2, :3, None] * poses[:, 2, None, :3]
+    damping = 1e-6 * len(poses)  # parallel axes meet nowhere: then the middle of the cameras
+    middle = np.linalg.solve(across.sum(0) + damping * np.eye(3), np.einsum("vij,vj->i", across, centres) + damping * centres.mean(0))
+    away = centres - middle
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)
+    angles = np.arccos(np.clip(away @ away.T, -1, 1))
+    np.fill_diagonal(angles, np.inf)
+    return int(np.sort(angles, axis=1)[:, :2].sum(axis=1).round(9).argmin())
 
 
 def every(present: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:

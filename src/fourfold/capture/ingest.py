@@ -24,7 +24,7 @@ from fourfold.errors import FourfoldError
 from fourfold.files import STAGE_FILE, key_of, run_stage
 
 OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
-VERSION = 3  # raise when the same input gives other frames or cameras than before
+VERSION = 4  # raise when the same input gives other frames or cameras than before
 GREY_LONG_SIDE = 640
 """Longer side of the grey images kept for tracking where the stored images are smaller than they were filmed, pixels."""
 

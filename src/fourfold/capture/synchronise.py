@@ -1,6 +1,7 @@
-"""When free-running videos of one scene began: cross-correlation of how much moves, or of what is heard.
+"""When free-running videos of one scene began: cross-correlation of how much moves, of what is heard, or of calibrated cameras' barcodes.
 
 Two cameras see different pixels but the same bursts and pauses: the mean absolute difference of consecutive frames rises and falls together.
+Of cameras whose places are known much more is known: `epipolar_clock`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.epipolar_clock import (
+    ClockNumbers,
+    FixedCamera,
+    RigClock,
+    choose_together,
+    curve_of,
+    parts_of,
+    refined,
+)
 from fourfold.capture.source import Synchronise
 from fourfold.capture.video import VideoFile
 from fourfold.errors import FourfoldError
@@ -24,6 +34,7 @@ AUDIO_STEP = 40  # samples per value of the loudness curve, 5 ms
 SLOW = 2.0  # seconds; slower changes (light, zoom) are taken out before comparing
 MIN_OVERLAP = 0.25  # of the shorter recording
 RIVAL_BEYOND = 0.25  # seconds from the best offset; a peak farther away is a rival
+SURELY = 3.0  # error bars by which calibrated videos must differ from beginning together
 UNSURE = 0.25  # confidence under which a notice is given
 
 Curve = NDArray[np.float64]
@@ -36,12 +47,17 @@ class Offset:
     Attributes:
         seconds: after the reference began; negative if before.
         correlation: of the two curves at this offset, -1..1.
-        confidence: correlation minus that of the best rival offset, 0..1; periodic motion gives about 0, a clear event 0.3 and more.
+        confidence: how clearly it beats the best rival offset, 0..1: the difference of their correlations (periodic motion gives about 0, a clear
+            event 0.3 and more), or of calibrated cameras, whose correlations are small, that difference as a share of the correlation.
+        error: standard deviation in seconds, from leaving out each fifth of the recording (jackknife); NaN where it was not told.
+        rival: the best offset farther away than `RIVAL_BEYOND`, seconds; NaN where there is none.
     """
 
     seconds: float
     correlation: float
     confidence: float
+    error: float = float("nan")
+    rival: float = float("nan")
 
 
 def estimate_offsets(videos: Sequence[VideoFile], how: Literal["motion", "audio"] = "motion") -> list[Offset]:
@@ -62,18 +78,23 @@ def estimate_offsets(videos: Sequence[VideoFile], how: Literal["motion", "audio"
         (i, j), best = max(edges, key=lambda edge: edge[1].confidence)
         known, new, sign = (i, j, 1.0) if i in offsets else (j, i, -1.0)
         chain = min(best.confidence, offsets[known].confidence)
-        offsets[new] = Offset(offsets[known].seconds + sign * best.seconds, best.correlation, chain)
+        error = float(np.hypot(best.error, np.nan_to_num(offsets[known].error)))
+        rival = offsets[known].seconds + sign * best.rival
+        offsets[new] = Offset(offsets[known].seconds + sign * best.seconds, best.correlation, chain, error, rival)
     return [offsets[number] for number in range(len(videos))]
 
 
-def find_offsets(videos: Sequence[VideoFile], how: Synchronise) -> tuple[list[Offset], str]:
+def find_offsets(videos: Sequence[VideoFile], how: Synchronise, rig: Sequence[FixedCamera] = ()) -> tuple[list[Offset], str]:
     """When each video began after the first one, and how that is known, in words.
 
     With "auto" sound is asked first, where all have it, then motion; the first that is sure serves, and if neither is, the videos are
-    taken to begin together, which is said. What is asked for by name is used even if it is uncertain, which is said too.
+    taken to begin together, which is said. What is asked for by name is used even if it is uncertain, which is said too. The videos of a
+    calibrated `rig` should have begun together: with "auto" only what surely says otherwise is used.
     """
+    if rig and how == "auto":
+        return _checked_rig(videos, rig)
     if how != "auto":
-        found = estimate_offsets(videos, "audio" if how == "audio" else "motion")
+        found = epipolar_offsets(videos, rig) if rig and how == "motion" else estimate_offsets(videos, "audio" if how == "audio" else "motion")
         for video, offset in zip(videos, found, strict=True):
             if offset.confidence < UNSURE:
                 fallback(f"the time offset of {video.path.name} ({offset.seconds:+.3f} s, from {how}) is uncertain: give --offsets if it is known")
@@ -91,6 +112,21 @@ def find_offsets(videos: Sequence[VideoFile], how: Synchronise) -> tuple[list[Of
     said = f" ({', '.join(tried)})" if tried else ""
     fallback(f"when the {len(videos)} videos began could not be told{said}: they are taken to begin together, give --offsets if they do not")
     return [Offset(0.0, 0.0, 0.0)] * len(videos), "assumed to begin together"
+
+
+def _checked_rig(videos: Sequence[VideoFile], rig: Sequence[FixedCamera]) -> tuple[list[Offset], str]:
+    """Offsets of calibrated cameras where what moves surely says that they did not begin together."""
+    together = [Offset(0.0, 0.0, 0.0)] * len(videos), "assumed to begin together"
+    try:
+        found = epipolar_offsets(videos, rig)
+    except FourfoldError:  # too short to tell
+        return together
+    frame = 1 / max(v.fps for v in videos)
+    apart = any(abs(o.seconds) > max(frame / 2, SURELY * o.error) for o in found)
+    if not apart or min(o.confidence for o in found) < UNSURE:
+        return together
+    fallback(f"the {len(videos)} calibrated videos did not begin together: what moves is seen at different times, which is made up for")
+    return found, "estimated from motion before calibrated cameras"
 
 
 def align(first: Curve, second: Curve, rate: float) -> Offset:
@@ -114,7 +150,73 @@ def align(first: Curve, second: Curve, rate: float) -> Offset:
     best = int(score.argmax())
     rivals = score[np.abs(lags - lags[best]) > RIVAL_BEYOND * rate]
     confidence = float(score[best] - max(float(rivals.max()) if rivals.size else 0.0, 0.0))
-    return Offset(float((lags[best] + _vertex(score, best)) / rate), float(score[best]), float(np.clip(confidence, 0.0, 1.0)))
+    far = lags[np.abs(lags - lags[best]) > RIVAL_BEYOND * rate]
+    rival = float(far[rivals.argmax()] / rate) if rivals.size else float("nan")
+    error = _left_out(first, second, int(lags[best])) / rate
+    return Offset(float((lags[best] + _vertex(score, best)) / rate), float(score[best]), float(np.clip(confidence, 0.0, 1.0)), error, rival)
+
+
+def _left_out(first: Curve, second: Curve, lag: int, parts: int = 5, reach: int = 3) -> float:
+    """Jackknife deviation, samples, of the best lag within `reach` of `lag` when each of `parts` parts of the overlap is left out."""
+    begin, end = max(0, lag), min(len(first), len(second) + lag)
+    found: list[float] = []
+    for edge in parts_of(end - begin, parts):
+        keep = np.ones(end - begin, bool)
+        keep[round(edge[0]) : round(edge[1])] = False
+        score = np.array([_overlap_score(first, second, lag + step, begin, keep) for step in range(-reach, reach + 1)])
+        found.append(int(score.argmax()) - reach + _vertex(score, int(score.argmax())))
+    return _jackknife(np.array(found))
+
+
+def _overlap_score(first: Curve, second: Curve, lag: int, begin: int, keep: NDArray[np.bool_]) -> float:
+    """Correlation at a lag of the moments to `keep` (n,) of `first` from `begin` on."""
+    moments = np.flatnonzero(keep) + begin
+    moments = moments[(moments - lag >= 0) & (moments - lag < len(second))]
+    one, two = first[moments], second[moments - lag]
+    norm = float(np.sqrt((one @ one) * (two @ two)))
+    return float(one @ two) / norm if norm > 1e-12 else 0.0
+
+
+def _jackknife(found: Curve) -> float:
+    """Standard deviation of an estimate from those without each of n parts of the data (Efron and Stein 1981)."""
+    return float(np.sqrt((len(found) - 1) / len(found) * np.square(found - found.mean()).sum()))
+
+
+def epipolar_offsets(videos: Sequence[VideoFile], rig: Sequence[FixedCamera], numbers: ClockNumbers = ClockNumbers()) -> list[Offset]:
+    """For each video when it began after the first one, from where the standing cameras of `rig` see motion, all chosen together.
+
+    Raises:
+        FourfoldError: a video is too short to compare.
+    """
+    if any(len(v) < numbers.moments for v in videos):
+        short = next(v for v in videos if len(v) < numbers.moments)
+        raise FourfoldError(f"{short.path} has {len(short)} frames: too few to synchronise by what moves")
+    rate = max(v.fps for v in videos)
+    films, times = [], []
+    for video, camera in zip(videos, rig, strict=True):
+        height, width = camera.directions.shape[:2]
+        clock = np.asarray(video.times, np.float64)
+        clock = clock[clock <= clock[0] + numbers.longest]
+        films.append(np.stack([grey for grey, _ in zip(video.small_grey((width, height)), clock, strict=False)]))
+        times.append(clock[: len(films[-1])])
+    found = RigClock(films, times, rig, rate, numbers)
+    scores = found.scores()
+    lags = choose_together(scores, len(videos))
+    samples = refined(scores, lags)
+    length = int((times[0][-1] - times[0][0]) * rate)
+    without = np.stack([refined(found.scores(samples, part), lags) for part in parts_of(length, numbers.parts)])
+    reach = max(int(np.abs(pair.lags).max()) for pair in scores.values()) if scores else 0
+    offsets = [Offset(0.0, 1.0, 1.0, 0.0)]
+    for view in range(1, len(videos)):
+        curve, own = curve_of(scores, lags, view, reach), np.arange(-reach, reach + 1)
+        far = np.abs(own - lags[view]) > RIVAL_BEYOND * rate
+        best, rival = float(curve[lags[view] + reach]), float(curve[far].max()) if far.any() else 0.0
+        begun = float(times[0][0] - times[view][0])
+        other = float(own[far][curve[far].argmax()] / rate) + begun if far.any() else float("nan")
+        error = float(np.hypot(_jackknife(without[:, view]), numbers.between)) / rate
+        clear = float(np.clip((best - max(rival, 0.0)) / max(best, 1e-9), 0, 1))
+        offsets.append(Offset(float(samples[view] / rate) + begun, best, clear, error, other))
+    return offsets
 
 
 def motion_curves(videos: Sequence[VideoFile]) -> tuple[list[Curve], float]:

@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.epipolar_clock import fixed_camera
 from fourfold.capture.frames import FrameFiles, FrameList, image_files, images_in, mask_files, natural
 from fourfold.capture.lens import Lens, fisheye, pinhole
 from fourfold.capture.mask_names import MASK_FOLDERS, masks_in, matched_masks
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
-from fourfold.capture.readers.video_files import common_times, start_offsets, video_facts, videos_in
+from fourfold.capture.readers.video_files import common_times, in_words, start_offsets, video_facts, videos_in
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, intrinsics, scale_intrinsics, world_to_camera_of
 from fourfold.capture.video import open_video
 from fourfold.errors import FourfoldError
@@ -69,10 +70,16 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         named = {f.stem: f for f in files}
         chosen = _paired(cameras, list(named), path)
         videos = [open_video(named[name]) for _, name in chosen]
-        offsets, _ = start_offsets(videos, options)
+        rig = [
+            fixed_camera(scale_intrinsics(c.K, c.size or v.size, v.size), c.world_to_camera, c.lens, v.size)
+            for (c, _), v in zip(chosen, videos, strict=True)
+        ]
+        offsets, known = start_offsets(videos, options, rig=rig)
         timestamps, which = common_times(videos, offsets)
         frames: list[FrameList] = list(videos)
         facts = video_facts(videos)
+        if known["offsets_from"] != "assumed to begin together":
+            facts |= {"offsets_seconds": offsets, **known, "synchronisation": in_words([name for _, name in chosen], offsets, known)}
     else:
         folders = _image_folders(root)
         chosen = _paired(cameras, list(folders), path)

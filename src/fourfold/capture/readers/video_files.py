@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.epipolar_clock import FixedCamera
 from fourfold.capture.frames import images_in, natural
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, unknown_cameras
 from fourfold.capture.video import VideoFile, is_video, open_video
@@ -37,41 +38,51 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     facts = video_facts(videos)
     if len(videos) > 1:
         facts |= {"offsets_seconds": offsets, **known, "files": [f.name for f in files]}
-        facts["synchronisation"] = _in_words([f.name for f in files], offsets, known)
-        facts["largest_time_difference_seconds"] = round(_time_difference(videos, offsets, chosen), 5)
+        facts["synchronisation"] = in_words([f.name for f in files], offsets, known)
+        facts["largest_time_difference_seconds"] = round(time_difference(videos, offsets, chosen), 5)
     first = Path(paths[0])
     return Source(
         "video" if len(videos) == 1 else "videos", first, first.stem if len(videos) == 1 else first.parent.name, views, timestamps, facts=facts
     )
 
 
-def start_offsets(videos: Sequence[VideoFile], options: CaptureOptions, free_running: bool = False) -> tuple[list[float], dict[str, object]]:
-    """Seconds by which each video began after the first one, and how that is known with what confidence (0..1).
+def start_offsets(
+    videos: Sequence[VideoFile], options: CaptureOptions, free_running: bool = False, rig: Sequence[FixedCamera] = ()
+) -> tuple[list[float], dict[str, object]]:
+    """Seconds by which each video began after the first one, and how that is known: with what confidence (0..1) and standard deviation
+    (seconds), and the best rival offset (None where there is none).
 
-    With "auto" only cameras that may be free-running are compared; those of a calibrated data set began together. FourfoldError if
-    offsets were given, but not one per video.
+    With "auto" only cameras that may be free-running are compared, or those of a calibrated `rig` of standing cameras, which mostly began
+    together. FourfoldError if offsets were given, but not one per video.
     """
     if options.offsets:
         if len(options.offsets) != len(videos):
             raise FourfoldError(f"got {len(options.offsets)} time offsets for {len(videos)} videos: give one per video, in seconds")
         return [float(o) for o in options.offsets], {"offsets_from": "given"}
-    if len(videos) > 1 and options.synchronise != "none" and (free_running or options.synchronise != "auto"):
+    if len(videos) > 1 and options.synchronise != "none" and (free_running or rig or options.synchronise != "auto"):
         from fourfold.capture.synchronise import find_offsets
 
-        found, how = find_offsets(videos, options.synchronise)
-        return [o.seconds for o in found], {"offsets_from": how, "offsets_confidence": [round(o.confidence, 3) for o in found]}
+        found, how = find_offsets(videos, options.synchronise, rig)
+        facts: dict[str, object] = {"offsets_from": how, "offsets_confidence": [round(o.confidence, 3) for o in found]}
+        if any(np.isfinite(o.error) for o in found[1:]):
+            facts["offsets_error"] = [round(o.error, 5) if np.isfinite(o.error) else None for o in found]
+            facts["offsets_rival"] = [round(o.rival, 3) if np.isfinite(o.rival) else None for o in found]
+        return [o.seconds for o in found], facts
     return [0.0] * len(videos), {"offsets_from": "assumed to begin together"}
 
 
-def _in_words(names: Sequence[str], offsets: Sequence[float], known: Mapping[str, object]) -> str:
+def in_words(names: Sequence[str], offsets: Sequence[float], known: Mapping[str, object]) -> str:
     """The offsets of all videos but the first, how they are known and how surely, for the report."""
-    sure = known.get("offsets_confidence")
-    confidence = [f" (confidence {c:.2f})" for c in sure] if isinstance(sure, list) else [""] * len(names)
-    each = ", ".join(f"{n} {o:+.3f} s{c}" for n, o, c in list(zip(names, offsets, confidence, strict=True))[1:])
-    return f"{known['offsets_from']}: {each}"
+    nothing: list[float | None] = [None] * len(names)
+    sure, errors = (found if isinstance(found := known.get(key), list) else nothing for key in ("offsets_confidence", "offsets_error"))
+    rows = list(zip(names, offsets, sure, errors, strict=True))[1:]
+    return f"{known['offsets_from']}: " + ", ".join(
+        f"{name} {offset:+.3f}{'' if error is None else f' +- {error:.3f}'} s{'' if c is None else f' (confidence {c:.2f})'}"
+        for name, offset, c, error in rows
+    )
 
 
-def _time_difference(videos: Sequence[VideoFile], offsets: Sequence[float], chosen: Sequence[NDArray[np.int64]]) -> float:
+def time_difference(videos: Sequence[VideoFile], offsets: Sequence[float], chosen: Sequence[NDArray[np.int64]]) -> float:
     """Largest difference in time between frames of different videos that are taken for one moment, seconds."""
     clocks = np.stack([video.times[frames] + offset for video, frames, offset in zip(videos, chosen, offsets, strict=True)])
     return float(np.ptp(clocks, axis=0).max())
