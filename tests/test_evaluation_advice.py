@@ -82,3 +82,12 @@ def test_a_weak_side_is_said_in_words(part: dict[str, float], words: str) -> Non
 
 def test_a_whole_side_is_said_too() -> None:
     assert side_words(GOOD_SIDE) == "From 20 degrees to either side the movers stay whole (97% as solid as from the front)."
+
+
+def test_training_that_a_time_budget_cut_short_is_said_with_how_to_go_on() -> None:
+    short = {"steps": 180, "planned": 3300, "time_budget_s": 200.0}
+    assert advice(report(training=short), []) == [
+        "The time budget of 200 s was enough for 180 of 3,300 training steps: the same command with a longer --time-budget, or without one, "
+        "keeps what was estimated and trains the whole way."
+    ]
+    assert advice(report(training=short | {"time_budget_s": None}), []) == advice(report(training=short | {"steps": 3300}), []) == []

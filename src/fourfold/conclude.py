@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from fourfold.notices import fallbacks
 from fourfold.options import Clock, Options, Report
 from fourfold.priors.providers import Preparation
 from fourfold.recipes import find_recipe
-from fourfold.recipes.recipe import Recipe
+from fourfold.recipes.recipe import QUALITIES, Recipe
 from fourfold.scene.scene import Scene
+from fourfold.training.metrics_log import read_metrics
+from fourfold.training.schedule import planned_steps
 from fourfold.training.trainer import TrainConfig, train
 from fourfold.viewer.player import write_player
 
@@ -90,6 +93,14 @@ def train_static(job: Job, regions: Regions) -> heldout.Scores:
     return heldout.score(heldout.scene_renderer(static, capture), capture, regions)
 
 
+def training_steps(job: Job) -> dict[str, Any]:
+    """How many steps the stages that were trained took, how many they take without a time budget, and that budget in seconds or None."""
+    done = Counter(str(line.get("name")) for line in read_metrics(job.root / "metrics.jsonl"))
+    quality, frames = QUALITIES[job.options.quality], int(job.preparation.capture.train.sum())
+    planned = sum(planned_steps(stage, quality, frames) for stage in job.recipe.stages if done[stage.name])
+    return {"steps": sum(done.values()), "planned": planned, "time_budget_s": job.options.time_budget}
+
+
 def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]:
     """The filmed path and an orbit as MP4, side views as a picture, and the player; returns name -> path relative to `root`."""
     files = {"scene": "scene.safetensors", "player": "player.html"}
@@ -132,6 +143,7 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
             "heldout_frames": {"this scene": scores.frames, **{name: s.frames for name, s in baselines.items()}},
         },
         "baselines": {name: scores_object(baselines.get(name)) for name in ("static3d", "nearest_frame")},
+        "training": training_steps(job),
         "side": None if side is None else asdict(side),
         "timing": {"total_s": job.clock.total, "stages": job.clock.stages},
         "scene": scene_facts(scene, root / "scene.safetensors"),

@@ -30,7 +30,7 @@ from fourfold.scene.scene import Scene
 from fourfold.training.trainer import TrainConfig, choose_device, train
 
 TRAINING_SHARE = 0.85  # of a time budget is for reading, priors and training; the rest is for scores, baselines and videos
-MINIMUM_TRAINING_SECONDS = 20.0
+LEAST_TRAINING = 0.5  # of a time budget is for training, whatever reading and priors took: a good start that is hardly trained is no scene
 
 
 @dataclass
@@ -215,12 +215,24 @@ def optimise(preparation: Preparation, recipe: Recipe, root: Path, options: Opti
 
 
 def training_seconds(root: Path, options: Options, clock: Clock) -> float | None:
-    """Seconds of the time budget that are left for training, None without one; as before when the same command continues."""
+    """Seconds of the time budget that training gets, None without one; as before when the same command continues."""
     if options.time_budget is None:
         return None
     config = read_config(root)
     shares, asked = config.get("training_seconds", {}), f"{options.time_budget:g}"
     if asked not in shares:
-        shares[asked] = round(max(MINIMUM_TRAINING_SECONDS, TRAINING_SHARE * options.time_budget - clock.total), 1)
+        shares[asked], sentence = training_share(options.time_budget, clock.total)
+        if sentence:
+            fallback(sentence)
         write_json(root / "config.json", config | {"training_seconds": shares})
     return shares[asked]
+
+
+def training_share(budget: float, spent: float) -> tuple[float, str | None]:
+    """Seconds that training gets of a budget of which `spent` seconds are gone, and a sentence if the whole job will take longer for that."""
+    left, least = TRAINING_SHARE * budget - spent, LEAST_TRAINING * budget
+    if left >= least:
+        return round(left, 1), None
+    late = (spent + least) / TRAINING_SHARE
+    took = f"reading and priors took {spent:.0f} s of the {budget:.0f} s that were given"
+    return round(least, 1), f"{took}; training still gets half, so that the whole takes about {late:.0f} s"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 FEW_IMAGES = 20  # training images
+CUT_SHORT = 0.9  # of the planned steps
 FEW_HELDOUT = 4  # held-out images below which a difference may be chance
 CLOSE_RIVAL = 0.95  # of the best answer's score: nearer than that, the second best may be the true one
 WHOLE, FLAT, DEEP, SMEARED, TRANSLUCENT = 0.9, 0.1, 0.8, 0.1, 0.45  # of `SideScore`: solid at least, relief below and above, smear above, front below
@@ -24,6 +25,12 @@ def advice(report: Mapping[str, Any], from_priors: Sequence[str]) -> list[str]:
     if report["scene"]["gaussians_dynamic"] == 0 and "tracks3d" in report.get("priors", {}):
         said.append(
             "Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images."
+        )
+    training = report.get("training") or {}
+    if training.get("time_budget_s") and training["steps"] < CUT_SHORT * training["planned"]:
+        said.append(
+            f"The time budget of {training['time_budget_s']:.0f} s was enough for {training['steps']:,} of {training['planned']:,} training steps: "
+            "the same command with a longer --time-budget, or without one, keeps what was estimated and trains the whole way."
         )
     side = report.get("side")
     return [*said, *_against_baselines(report), *([side_words(side)] if side is not None and not looks_whole(side) else [])]

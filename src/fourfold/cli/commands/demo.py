@@ -20,8 +20,8 @@ class Demo(Command):
     seed: int = 0
     """Seed of the clip and of the reconstruction."""
 
-    time_budget: str = "200s"
-    """How long the reconstruction may take."""
+    time_budget: str | None = None
+    """How long the reconstruction may take, for example 3m. Without one it takes its steps, and its quality does not depend on the machine."""
 
     def run(self) -> Result:
         from fourfold.capture.synthetic import generate
@@ -33,7 +33,8 @@ class Demo(Command):
             if not (clip / "video.mp4").exists():
                 report("filming the demo clip", 0, None)
                 generate("casual", clip, seed=self.seed)
-            run = reconstruct(clip / "video.mp4", self.out, seed=self.seed, time_budget=seconds(self.time_budget), report=report)
+            budget = None if self.time_budget is None else seconds(self.time_budget)
+            run = reconstruct(clip / "video.mp4", self.out, seed=self.seed, time_budget=budget, report=report)
         return Result(run_value(run))
 
     def show(self, result: Result) -> None:
