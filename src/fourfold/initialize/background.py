@@ -1,4 +1,4 @@
-"""The static layer: a dense coloured cloud from depth, from sparse points, or from nothing."""
+"""The static layer: a static scene fitted already, a dense coloured cloud from depth, from sparse points, or from nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
 from fourfold.initialize.frames import Frame, read_frame, reference_frames, unproject_pixels
 from fourfold.initialize.splats import make_splats, neighbour_spacing
+from fourfold.initialize.still_start import from_still
 from fourfold.notices import fallback
 from fourfold.priors.classical.fill import pull_push
 from fourfold.priors.contracts import Priors
@@ -32,7 +33,7 @@ class BackgroundNumbers:
         opacity: of all Gaussians at the start.
         spacing_share: standard deviation as a share of the distance to the three nearest neighbours.
         smallest, largest: bounds of the standard deviation in pixels of the image it came from.
-        fewest_points: sparse points below this number are not worth starting from.
+        fewest_points: fitted Gaussians or sparse points below this number are not worth starting from.
     """
 
     count: int = 55_000
@@ -75,6 +76,9 @@ def static_layer(
     if object_alone(capture) and not any(frame.still.any() for frame in frames):
         return Layer(name, STATIC, Static(), make_splats(np.zeros((0, 3)), np.zeros((0, 3), np.float32), np.zeros(0), numbers.opacity))
     count = max(100, round(numbers.count * quality.gaussians))
+    if priors.still is not None and len(priors.still.means) >= numbers.fewest_points:
+        centres = np.stack([-frame.world_to_camera[:3, :3].T @ frame.world_to_camera[:3, 3] for frame in frames])
+        return Layer(name, STATIC, Static(), from_still(priors.still, centres, count))
     if any((frame.depth > 0).any() for frame in frames):
         cloud = from_depth(frames, count, random, numbers)
     elif priors.cameras is not None and len(priors.cameras.points) >= numbers.fewest_points:

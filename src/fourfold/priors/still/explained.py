@@ -26,6 +26,9 @@ from fourfold.priors.still.shadows import ShadowNumbers, shadows
 from fourfold.priors.still.start import StartNumbers, first_gaussians, median_depth
 from fourfold.render.api import rasterize
 
+LOOKED_AT = 0.2
+"""Pixels of full weight, in recent images together, that a Gaussian of the static scene must have painted."""
+
 Blocked = dict[int, NDArray[np.bool_]]
 
 
@@ -137,7 +140,8 @@ def share_inside(scene: StillScene, frames: Sequence[StillFrame], blocked: Block
 
 
 def still_of(scene: StillScene) -> Still:
-    """The fitted scene as a prior."""
+    """The fitted scene as a prior, without Gaussians that nothing trusted ever looked at."""
+    scene.keep(scene.weight > LOOKED_AT)
     g: Gaussians = scene.gaussians().detach()
     names = ("means", "quat_wxyz", "log_scale", "opacity_logit", "color")
     arrays = {name: np.ascontiguousarray(getattr(g, name).numpy(), np.float32) for name in names}
