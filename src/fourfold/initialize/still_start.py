@@ -11,8 +11,10 @@ from fourfold.geometry.rotations import quat_normalize, quat_to_matrix
 from fourfold.initialize.splats import logit
 from fourfold.priors.contracts import Still
 
-SPLIT = 0.6
-"""A Gaussian is split along its longest axis into two of this share of its length, this many of its deviations away on both sides."""
+OFFSET = 0.6
+"""A Gaussian is split along its longest axis into two, so many of its deviations away on both sides, of the length that keeps the variance
+and the opacity that keeps the mass."""
+LENGTH = float(np.sqrt(1 - OFFSET**2))
 
 
 def from_still(still: Still, centres: NDArray[np.float64], count: int) -> dict[str, Tensor]:
@@ -42,10 +44,14 @@ def split(arrays: dict[str, NDArray[np.float32]], chosen: NDArray[np.int64]) -> 
     """The Gaussians with those in the rows `chosen` replaced by two each, the second ones at the end."""
     axis = arrays["log_scale"][chosen].argmax(1)
     rotation = quat_to_matrix(quat_normalize(torch.from_numpy(arrays["quat_wxyz"][chosen]))).numpy()
-    along = rotation[np.arange(len(chosen)), :, axis] * (SPLIT * np.exp(arrays["log_scale"][chosen, axis]))[:, None]
-    first, second = ({name: a.copy() for name, a in arrays.items()} for _ in range(2))
-    first["log_scale"][chosen, axis] += np.float32(np.log(SPLIT))
-    first["means"][chosen] += along
-    second["log_scale"][chosen, axis] += np.float32(np.log(SPLIT))
-    second["means"][chosen] -= along
+    along = rotation[np.arange(len(chosen)), :, axis] * (OFFSET * np.exp(arrays["log_scale"][chosen, axis]))[:, None]
+    depth = np.logaddexp(0, arrays["opacity_logit"][chosen].astype(np.float64)) / (2 * LENGTH)  # -log(1 - opacity), shared by mass
+    parts: list[dict[str, NDArray[np.float32]]] = []
+    for side in (1, -1):
+        part = {name: a.copy() for name, a in arrays.items()}
+        part["log_scale"][chosen, axis] += np.float32(np.log(LENGTH))
+        part["means"][chosen] += side * along
+        part["opacity_logit"][chosen] = np.log(np.expm1(depth))
+        parts.append(part)
+    first, second = parts
     return {name: np.concatenate([first[name], second[name][chosen]]).astype(np.float32) for name in arrays}
