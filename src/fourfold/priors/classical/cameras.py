@@ -14,8 +14,10 @@ from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
 from fourfold.priors.classical.camera_solution import cameras_of as cameras_of_photos
 from fourfold.priors.classical.film_cameras import cameras_of, hinted_focal
+from fourfold.priors.classical.joined_cameras import cameras_of_views
+from fourfold.priors.classical.joined_views import one_view
 from fourfold.priors.classical.sfm import extract_features
-from fourfold.priors.classical.spread_tracks import Film, film_of, spread
+from fourfold.priors.classical.spread_tracks import Film, film_of, only, spread
 from fourfold.priors.contracts import Cameras, LongTracks
 from fourfold.priors.given import given_cameras, given_masks
 
@@ -44,11 +46,14 @@ def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbe
     """
     if capture.cameras == "given":
         return given_cameras(capture)
+    tracks = only(tracks, _standing_tracks(capture, tracks, numbers))
     film = film_of(capture, tracks)
-    if len(np.unique(film.frames[:, 0])) == 1 and _is_film(film, numbers):
-        film = film.of(_standing_tracks(capture, film, numbers))
-        return cameras_of(capture, film, find_cameras(film, hinted_focal(capture, film), numbers.search))
-    return photo_cameras(capture, numbers.photos)
+    views = [int(v) for v in np.unique(film.frames[:, 0])]
+    if len(views) == 1 and _is_film(film, numbers):
+        alone, _ = one_view(film, views[0])
+        return cameras_of(capture, alone, find_cameras(alone, hinted_focal(capture, alone), numbers.search))
+    joined = cameras_of_views(capture, tracks, film, numbers.search) if len(views) > 1 else None
+    return photo_cameras(capture, numbers.photos) if joined is None else joined
 
 
 def photo_cameras(capture: Capture, numbers: CameraConfig = CameraConfig()) -> Cameras:
@@ -70,15 +75,14 @@ def _has_masks(capture: Capture) -> bool:
     return any(capture.has("masks", view) for view in range(capture.views))
 
 
-def _standing_tracks(capture: Capture, film: Film, numbers: CamerasNumbers) -> NDArray[np.bool_]:
-    """(N,) tracks that given masks do not call moving; all of them without masks."""
-    seen = film.seen
+def _standing_tracks(capture: Capture, tracks: LongTracks, numbers: CamerasNumbers) -> NDArray[np.bool_]:
+    """(P,) tracks that given masks do not call moving; all of them without masks."""
     if not _has_masks(capture):
-        return np.ones(seen.tracks, bool)
-    view, time = film.frames[seen.frame].T
-    moving = np.zeros(len(seen.xy), bool)
+        return np.ones(len(tracks.view), bool)
+    view, moving = tracks.view[tracks.track], np.zeros(len(tracks.xy), bool)
     for v, mask in enumerate(given_masks(capture).mask):
         mine = view == v
-        x, y = (np.clip(seen.xy[mine, i] / film.unit[v, i], 0, mask.shape[2 - i] - 1).astype(int) for i in (0, 1))
-        moving[mine] = mask[time[mine], y, x] >= 0
-    return np.bincount(seen.track, moving, seen.tracks) < numbers.moving * seen.lengths
+        x, y = (np.clip(tracks.xy[mine, i], 0, mask.shape[2 - i] - 1).astype(int) for i in (0, 1))
+        moving[mine] = mask[tracks.time[mine], y, x] >= 0
+    length = np.bincount(tracks.track, minlength=len(tracks.view))
+    return np.bincount(tracks.track, moving, len(tracks.view)) < numbers.moving * np.maximum(length, 1)

@@ -40,10 +40,6 @@ class Film:
     sizes: NDArray[np.float64]
     unit: NDArray[np.float64]
 
-    def of(self, keep: NDArray[np.bool_]) -> Film:
-        """The same film with the tracks where `keep` (N,) is true."""
-        return replace(self, seen=self.seen.of(keep))
-
 
 def film_of(capture: Capture, tracks: LongTracks) -> Film:
     """The present frames and all tracks of a capture."""
@@ -57,6 +53,13 @@ def film_of(capture: Capture, tracks: LongTracks) -> Film:
     first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     seen = Sightings(tracks.xy * unit[view], row[view, tracks.time].astype(np.int32), first, frames[:, 0], sizes / 2)
     return Film(seen, frames, sizes, unit)
+
+
+def only(tracks: LongTracks, keep: NDArray[np.bool_]) -> LongTracks:
+    """The tracks where `keep` (P,) is true, numbered anew."""
+    rows = keep[tracks.track]
+    number = (np.cumsum(keep) - 1).astype(np.int32)
+    return replace(tracks, xy=tracks.xy[rows], time=tracks.time[rows], track=number[tracks.track[rows]], view=tracks.view[keep])
 
 
 def cells_of(film: Film, seen: Sightings, cell: float) -> NDArray[np.int64]:
