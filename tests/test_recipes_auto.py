@@ -45,11 +45,11 @@ def panned(degrees: float) -> Capture:
 @pytest.mark.parametrize(
     ("capture", "recipe"),
     [
-        (film((0.0,), 40.0), "shape_of_motion"),
-        (film((0.0,), 200.0), "fourdgs360"),
+        (film((0.0,), 40.0), "lived_bases"),
+        (film((0.0,), 200.0), "lived_bases"),
         (film((0.0, 35.0, 70.0), 25.0), "sparse_dynamic"),
         (film((0.0, 90.0, 180.0, 270.0), 0.0), "monofusion"),
-        (panned(150.0), "shape_of_motion"),
+        (panned(150.0), "lived_bases"),
     ],
 )
 def test_the_shelf(capture: Capture, recipe: str) -> None:
@@ -60,7 +60,12 @@ def test_the_shelf(capture: Capture, recipe: str) -> None:
 
 def test_a_jumping_camera_that_goes_round_is_no_film() -> None:
     jumps = film((0.0,), 23 * 77.0)
-    assert camera_arc(jumps) > 120 and choose_recipe(jumps, all_recipes())[0].name not in ("fourdgs360", "shape_of_motion", "sparse_dynamic")
+    assert camera_arc(jumps) > 120 and choose_recipe(jumps, all_recipes())[0].name not in (
+        "fourdgs360",
+        "lived_bases",
+        "shape_of_motion",
+        "sparse_dynamic",
+    )
 
 
 @pytest.mark.parametrize("sweep", [15.0, 90.0, 179.0])

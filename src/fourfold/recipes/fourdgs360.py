@@ -11,7 +11,7 @@ from fourfold.initialize.shape_of_motion import BackgroundAndObject
 from fourfold.losses.tree_rays import TreeRays
 from fourfold.losses.tree_rigidity import TreeRigidity
 from fourfold.recipes.himor import TREE_TERMS, tree_stages
-from fourfold.recipes.recipe import Recipe, Suits, Term
+from fourfold.recipes.recipe import Recipe, Term
 
 TERMS_360 = (
     *TREE_TERMS,
@@ -26,6 +26,5 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d:anchored"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),
     background=(0.4, 0.4, 0.4),
-    suits=Suits(views=(1, 1), moving=True, arc=120.0, video=True, rank=60, because="one moving camera that goes far round"),
     stages=tree_stages(TERMS_360, PlantTree(nodes=70), TreeControl()),  # H 1
 )

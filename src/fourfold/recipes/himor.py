@@ -13,7 +13,7 @@ from fourfold.initialize.settle_scale import SettleScale
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
 from fourfold.losses.tree_calm import TreeAcceleration, TreeRadius
 from fourfold.losses.tree_rigidity import TreeRigidity
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
 from fourfold.recipes.shape_of_motion import FREE_RATES, MOVING_TERMS, OBJECT_RATES, STATIC_RATES
 from fourfold.recipes.shape_of_motion import RECIPE as SHAPE_OF_MOTION
 
@@ -66,6 +66,5 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),
     background=(0.4, 0.4, 0.4),
-    suits=Suits(views=(1, 1), moving=True, rank=0, because="one moving camera"),
     stages=tree_stages((*TREE_TERMS, Term("rigidity", TreeRigidity(), 0.5)), PlantTree(nodes=50), TreeControl()),
 )

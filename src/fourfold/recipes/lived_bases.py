@@ -12,7 +12,7 @@ from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.losses.masks import ForegroundMask, OpaqueEverywhere
 from fourfold.losses.photometric import Photometric
 from fourfold.losses.regularizers import LittleOpacity
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
 from fourfold.recipes.shape_of_motion import FREE_RATES, STATIC_RATES
 from fourfold.training.samplers import Epochs
 
@@ -34,6 +34,7 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
     initialize=BackgroundAndLives(BackgroundNumbers(count=55_000), LivedNumbers()),
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen
+    suits=Suits(views=(1, 1), moving=None, video=True, rank=70, because="one camera; movers live as long as other moments confirm them"),
     stages=(
         Stage(
             name="static",

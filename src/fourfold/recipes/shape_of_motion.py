@@ -16,7 +16,7 @@ from fourfold.losses.photometric import Photometric
 from fourfold.losses.regularizers import LittleOpacity, ScaleVariance
 from fourfold.losses.smoothness import BasesAcceleration, RayVelocity, TrackAcceleration
 from fourfold.losses.tracks import TrackDepth, TrackReprojection
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
 from fourfold.training.samplers import Epochs
 
 STATIC_RATES = {
@@ -68,7 +68,6 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),  # cal. E: 60k + 14k
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen; the paper uses white
-    suits=Suits(views=(1, 1), moving=None, video=True, rank=50, because="one camera"),
     stages=(
         Stage(
             name="static",
