@@ -11,8 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.camera_pairs import PairConfig, candidate_pairs, choose_frames, stands_still
-from fourfold.priors.classical.camera_solution import Solution, mean_pose
-from fourfold.priors.classical.sfm import Structure
+from fourfold.priors.classical.camera_solution import mean_pose
 
 CONFIG = PairConfig(overlap=2)
 
@@ -103,21 +102,3 @@ def test_the_mean_pose_of_scattered_ones():
     mean = mean_pose(poses)
     assert np.degrees(Rotation.from_matrix(mean[:3, :3] @ truth[:3, :3].T).magnitude()) < 0.3
     assert -mean[:3, :3].T @ mean[:3, 3] == pytest.approx(centre, abs=0.02)
-
-
-def _solution(capture: Capture, placed: int) -> Solution:
-    shape = (capture.views, capture.times)
-    registered = np.arange(len(choose_frames(capture).frames)) < placed
-    count, none = len(registered), np.zeros(0)
-    structure = Structure(
-        registered,
-        np.tile(np.eye(4), (count, 1, 1)),
-        none,
-        none,
-        none,
-        none.astype(np.float32),
-        *(none.astype(np.int32),) * 2,
-        none.astype(np.float32),
-    )
-    K, poses = np.full((*shape, 3, 3), float(placed)), np.tile(np.eye(4), (*shape, 1, 1))
-    return Solution("estimated" if placed else "fixed", K, poses, structure if placed else None, None)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from fourfold.priors.classical import bundle_system
 from fourfold.priors.classical.bundle_system import Sightings, Solved, residuals
-from fourfold.priors.classical.camera_score import score
+from fourfold.priors.classical.camera_score import ground_order, score
 from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.classical.focal_deviation import focal_deviation
 from fourfold.priors.classical.spread_tracks import Film, SpreadNumbers, spread
@@ -165,6 +166,27 @@ def test_an_implausible_lens_and_an_inverted_scene_lose() -> None:
     assert score(film, film.seen, long, known_lens=True).value == pytest.approx(2 * score(film, film.seen, long).value)
 
 
+def test_ground_behind_its_walls_is_told() -> None:
+    rng = np.random.default_rng(0)
+    floor = np.stack([rng.uniform(-4, 4, 200), np.full(200, 1.5), rng.uniform(4, 10, 200)], 1)
+    wall = np.stack([rng.uniform(-5, 5, 200), rng.uniform(-3, 1.5, 200), np.full(200, 10.0)], 1)
+    points, frames = np.concatenate([floor, wall]), 3
+    rotation, translation = _path(0, 0.5, frames)
+    c = np.einsum("fij,nj->nfi", rotation, points) + translation
+    seen = Sightings(
+        (c[..., :2] / c[..., 2:] * FOCAL + [WIDTH / 2, HEIGHT / 2]).reshape(-1, 2),
+        np.tile(np.arange(frames, dtype=np.int32), len(points)),
+        np.arange(len(points) + 1) * frames,
+        np.zeros(frames, np.int32),
+        np.array([[WIDTH / 2, HEIGHT / 2]]),
+    )
+    distance = np.linalg.norm(points, axis=1)
+    at = Solved(rotation, translation, points / distance[:, None], 1 / distance, np.array([FOCAL]), np.zeros(1))
+    assert ground_order(seen, at) > 0.3
+    assert ground_order(seen, replace(at, inverse=distance / 50)) < -0.3
+    assert ground_order(seen, replace(at, translation=0 * translation)) == 0
+
+
 def test_one_turn_between_two_bundles_of_rays() -> None:
     rng = np.random.default_rng(2)
     a = rng.normal([0, 0, 2], 0.4, (100, 3))
@@ -175,7 +197,17 @@ def test_one_turn_between_two_bundles_of_rays() -> None:
     assert np.degrees(Rotation.from_matrix(relative_rotation(a, b, 500.0) @ turn.T).magnitude()) < 0.05
 
 
-def test_the_search_gives_the_same_bits_again() -> None:
+def test_neither_threads_nor_their_number_change_a_bit() -> None:
+    library = bundle_system._library()
+    if library is None:
+        pytest.skip("no compiled kernels here")
     film, _, _ = _film(12, 3.0, movers=0.2)
-    a, b = (find_cameras(film, numbers=SearchNumbers(focals=(0.8,))).best.solved for _ in range(2))
-    assert np.array_equal(a.rotation, b.rotation) and np.array_equal(a.translation, b.translation) and np.array_equal(a.focal, b.focal)
+    before, found = library.ff_get_threads(), []
+    try:
+        for threads in (1, 2, 7):
+            library.ff_set_threads(threads)
+            found.append(find_cameras(film, numbers=SearchNumbers(focals=(0.8,))).best.solved)
+    finally:
+        library.ff_set_threads(before)
+    for other in found[1:]:
+        assert all(np.array_equal(getattr(found[0], name), getattr(other, name)) for name in ("rotation", "translation", "inverse", "focal"))

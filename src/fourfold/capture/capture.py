@@ -42,7 +42,7 @@ class Capture:
         present: (V, T) bool, an image exists.
         train: (V, T) bool, may be trained on.
         heldout: (V, T) bool, is never trained on and measures the result.
-        cameras: where the cameras come from: "given" with the data, "estimated" by structure from motion, "rotation" (the camera
+        cameras: where the cameras come from: "given" with the data, "estimated" from the images, "rotation" (the camera
             only turned, depth cannot be known), "fixed" (it stood still), or "unknown" (not estimated yet).
         metric: True if one scene unit is one metre.
         name: what to call it in reports.

@@ -23,7 +23,6 @@ class CheckConfig:
         field_of_view: plausible horizontal degrees, low and high.
         path: camera travel as a share of the median depth below which depth is poorly known.
         wander: travel divided by the largest distance from the start above which the path is noise.
-        focal_change: relative change of the focal length between passes that says the first pass was wrong.
     """
 
     registered: float = 0.95
@@ -32,7 +31,6 @@ class CheckConfig:
     field_of_view: tuple[float, float] = (20.0, 110.0)
     path: float = 0.03
     wander: float = 8.0
-    focal_change: float = 0.08
 
 
 def point_depths(structure: Structure) -> NDArray[np.float64]:
@@ -106,14 +104,3 @@ def _warnings(figures: dict[str, Any], config: CheckConfig) -> list[str]:
         ),
     ]
     return [sentence.format(**figures) for failed, sentence in tests if failed]
-
-
-def check_passes(first_focal: float, second_focal: float, config: CheckConfig = CheckConfig()) -> tuple[str, ...]:
-    """A sentence where the focal length of the unmasked and the masked pass differ: the first pass took something moving for the scene."""
-    change = abs(second_focal / first_focal - 1)
-    if not change > config.focal_change:
-        return ()
-    return (
-        f"check: the focal length changed by {change:.0%} between the unmasked and the masked pass ({first_focal:.0f} to {second_focal:.0f} px): "
-        "something moving had been taken for the scene, the second pass is used",
-    )

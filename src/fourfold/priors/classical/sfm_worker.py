@@ -95,7 +95,6 @@ def map_frames(job: Path, settings: dict[str, Any]) -> None:
     options.extract_colors = False
     options.min_model_size = 3
     options.ba_global_function_tolerance = 1e-5
-    options.max_runtime_seconds = settings["max_seconds"]
     options.mapper.init_min_tri_angle = settings["init_min_tri_angle"]
     if settings["focal"]:
         options.ba_refine_focal_length = settings["refine_focal"]

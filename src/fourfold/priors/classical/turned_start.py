@@ -46,9 +46,9 @@ def relative_rotation(a: Array, b: Array, focal: float) -> Array:
     """(3, 3) R with R a ~ b for unit vectors (M, 3), by reweighted orthogonal Procrustes; `focal` turns angles into pixels."""
     weight, turn = np.ones(len(a)), np.eye(3)
     for _ in range(ROUNDS):
-        u, _, vt = np.linalg.svd((weight[:, None] * b).T @ a)
+        u, _, vt = np.linalg.svd(np.einsum("n,ni,nj->ij", weight, b, a))  # summed in one order, whatever the number of threads
         turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
-        error = np.linalg.norm(a @ turn.T - b, axis=1) * focal
+        error = np.linalg.norm(np.einsum("ij,nj->ni", turn, a) - b, axis=1) * focal
         scale = max(0.3, 1.5 * float(np.median(error)))
         weight = 1 / (1 + (error / scale) ** 2) ** 2
     return turn
