@@ -79,11 +79,8 @@ def _untracked(bodies: list[FollowedBody], frames: dict[int, Frame], tracked: Ob
     inside, pixels = np.zeros(len(bodies)), np.zeros(len(bodies))
     for number, frame in frames.items():
         knot = int(np.flatnonzero(tracked.tracks.indices == frame.index)[0])
-        points = tracked.tracks.xyz[tracked.tracks.visible[:, knot], knot]
-        local = points @ frame.world_to_camera[:3, :3].T + frame.world_to_camera[:3, 3]
-        column, row = (local[local[:, 2] > 1e-6] @ (frame.K / 1.0).T).T[:2] / local[local[:, 2] > 1e-6, 2]
-        pictured = (column >= 0) & (column < frame.moving.shape[1]) & (row >= 0) & (row < frame.moving.shape[0])
-        row, column = row[pictured].astype(np.int64), column[pictured].astype(np.int64)
+        xy, depth = frame.project(tracked.tracks.xyz[tracked.tracks.visible[:, knot], knot])
+        column, row = xy[frame.pictured(xy, depth)].astype(np.int64).T
         for place, body in enumerate(bodies):
             if number in body.masks:
                 inside[place] += body.masks[number][row, column].sum()

@@ -79,7 +79,7 @@ def confirmed_lives(capture: Capture, priors: Priors, motion: BodyMotion, seeds:
         evidence = _evidence(frame, carried, facing, color, numbers)
         evidence[seeds.frame == number] = 1
         score[:, knots[number]] += np.where(evidence < 0, numbers.contradicted * evidence, evidence)
-        xy = _pixels(frame, carried.points)[0]
+        xy = frame.project(carried.points)[0]
         for axis in (0, 1):
             inside = np.clip(xy[:, 1 - axis], 0, frame.moving.shape[axis] - 1)
             places[axis, :, number] = np.where(evidence > 0, inside, -1)
@@ -137,15 +137,14 @@ def _own_views(
         frame = read_frame(capture, priors, view, index)
         carried = _carried(motion.fitted, seeds.rows(mine), int(np.searchsorted(motion.indices, index)))
         facing[mine] = _toward_camera(carried, frame)
-        color[mine] = _sampled(_blurred(frame, numbers), _pixels(frame, carried.points)[0])
+        color[mine] = _sampled(_blurred(frame, numbers), frame.project(carried.points)[0])
     return facing, color
 
 
 def _evidence(frame: Frame, carried: _Carried, facing: NDArray[np.float64], color: NDArray[np.float32], numbers: LifeNumbers) -> NDArray[np.int64]:
     """(P,) 1 confirmed, -1 contradicted, 0 neither."""
-    xy, depth = _pixels(frame, carried.points)
+    xy, depth = frame.project(carried.points)
     height, width = frame.moving.shape
-    pictured = (depth > 0) & (xy >= 0).all(1) & (xy[:, 0] < width) & (xy[:, 1] < height)
     away = cv2.distanceTransform((~frame.moving).astype(np.uint8), cv2.DIST_L2, 5) if frame.moving.any() else np.full((height, width), 1e3)
     column, row = (np.clip(xy[:, axis], 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
     distance = away[row, column]
@@ -154,18 +153,11 @@ def _evidence(frame: Frame, carried: _Carried, facing: NDArray[np.float64], colo
     evidence = np.where((other <= numbers.color) & (distance == 0) & faces, 1, 0)
     evidence = np.where((other > numbers.color) & faces, -1, evidence)
     evidence = np.where(distance > numbers.outside * max(height, width), -1, evidence)
-    return np.where(pictured, evidence, 0)
+    return np.where(frame.pictured(xy, depth), evidence, 0)
 
 
 def _blurred(frame: Frame, numbers: LifeNumbers) -> NDArray[np.float32]:
     return cv2.GaussianBlur(frame.color, (0, 0), numbers.blur * max(frame.moving.shape))
-
-
-def _pixels(frame: Frame, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixels (P, 2) and depths (P,) of world points."""
-    local = points @ frame.world_to_camera[:3, :3].T + frame.world_to_camera[:3, 3]
-    image = local @ frame.K.T
-    return image[:, :2] / np.maximum(image[:, 2:], 1e-6), local[:, 2]
 
 
 def _sampled(image: NDArray[np.float32], xy: NDArray[np.float64]) -> NDArray[np.float32]:

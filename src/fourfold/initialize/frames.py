@@ -36,6 +36,17 @@ class Frame:
         """(P, 3) world points at `depth` (P,) behind the centres of the given pixels."""
         return unproject_pixels(self.K, self.world_to_camera, np.stack([column + 0.5, row + 0.5], 1), depth)
 
+    def project(self, points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pixels (P, 2) and depths (P,) along the axis of world `points` (P, 3); pixels mean nothing where the depth is not positive."""
+        local = np.asarray(points, np.float64) @ self.world_to_camera[:3, :3].T + self.world_to_camera[:3, 3]
+        image = local @ self.K.T
+        return image[:, :2] / np.maximum(image[:, 2:], 1e-6), local[:, 2]
+
+    def pictured(self, xy: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(P,) whether what lies at `depth` (P,) behind pixels `xy` (P, 2) is in the picture."""
+        height, width = self.moving.shape
+        return (depth > 0) & (xy >= 0).all(1) & (xy[:, 0] < width) & (xy[:, 1] < height)
+
 
 def unproject_pixels(
     K: NDArray[np.float64], world_to_camera: NDArray[np.float64], xy: NDArray[np.floating], depth: NDArray[np.floating]

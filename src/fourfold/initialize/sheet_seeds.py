@@ -119,14 +119,6 @@ def _logits(
     if followed.any():
         known = fitted.positions(fitted.means, fitted.logits)[knot].numpy().astype(np.float64)
         pixels = np.stack([column[followed], row[followed]], 1) + 0.5
-        result[followed] = neighbour_logits(pixels, _projected(frame, known), fitted.logits.numpy())[0]
+        result[followed] = neighbour_logits(pixels, frame.project(known)[0], fitted.logits.numpy())[0]
     result[np.flatnonzero(own >= 0), own[own >= 0]] = ALONE
-    return result
-
-
-def _projected(frame: Frame, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(P, 2) pixels of world `points` (P, 3) in the image."""
-    local = points @ frame.world_to_camera[:3, :3].T + frame.world_to_camera[:3, 3]
-    image = local @ frame.K.T
-    result: NDArray[np.float64] = image[:, :2] / np.maximum(image[:, 2:], 1e-6)
     return result
