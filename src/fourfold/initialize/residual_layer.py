@@ -66,7 +66,7 @@ class ResidualLayer:
         chosen = reference_frames(capture, self.frames)
         has_object = any(layer.role == DYNAMIC for layer in scene.layers)
         looked: list[tuple[Frame, Picture, NDArray[np.float32]]] = []
-        evidence = _evidence(capture, priors)
+        evidence = _evidence(capture, priors, has_object)
         for view, index in chosen:
             frame, seen = read_frame(capture, priors, view, index, margin=1), picture(scene, capture, view, index)
             failed = self._failure(frame, seen)
@@ -138,16 +138,17 @@ class ResidualLayer:
         return np.clip(velocity, -limit, limit)
 
 
-def _evidence(capture: Capture, priors: Priors) -> tuple[NDArray[np.float16], ...] | None:
+def _evidence(capture: Capture, priors: Priors, has_object: bool) -> tuple[NDArray[np.float16], ...] | None:
     """Per view, suspicion of motion (T, h, w) by long tracks beside the known movers; None without long tracks.
 
-    Tracks of known movers are not heard: their votes would reach over the masks' borders, where every scene fails a little.
+    Where a layer has the known movers, their tracks are not heard: their votes would reach over the masks' borders, where every scene fails a little.
     """
     if priors.longtracks is None:
         return None
     none = np.zeros(0, np.float32)
     known = Cameras(Provenance("capture"), capture.K, capture.world_to_camera, none.reshape(0, 3), none, none.astype(np.int32))
-    heard = (_beside_movers(judge_tracks(capture, priors.longtracks, known, view), capture, priors, view) for view in range(capture.views))
+    judged = [judge_tracks(capture, priors.longtracks, known, view) for view in range(capture.views)]
+    heard = [_beside_movers(tracks, capture, priors, view) for view, tracks in enumerate(judged)] if has_object else judged
     return tuple(view_suspicion(capture, view, tracks) for view, tracks in enumerate(heard))
 
 
