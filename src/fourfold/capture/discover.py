@@ -10,6 +10,7 @@ from fourfold.capture.focal import focal_hint
 from fourfold.capture.frames import FrameFiles, FrameList, image_orientation
 from fourfold.capture.given_masks import settle_masks
 from fourfold.capture.part import as_it_is, select
+from fourfold.capture.pictures import look_at_pictures
 from fourfold.capture.readers import readers
 from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, noted
 from fourfold.capture.video import VideoFile
@@ -42,7 +43,7 @@ def open_source(paths: Sequence[Path], options: CaptureOptions, cut: Callable[[S
         kinds = ", ".join(f"{p} ({r.layout})" for p, r in zip(paths, found, strict=True))
         raise FourfoldError(f"these inputs do not make one capture: {kinds}; give several videos, several image folders, or one dataset folder")
     source = check_cameras(select(reader.read(paths, options), options, cut))
-    for finish in (_with_focal_hints, _with_treatment, settle_masks):
+    for finish in (_with_focal_hints, _with_treatment, settle_masks, look_at_pictures):
         source = finish(source)
     return source
 

@@ -108,6 +108,27 @@ class ArrayFrames:
         return array
 
 
+@dataclass(frozen=True)
+class SameFrames:
+    """One picture that stands for every frame."""
+
+    image: NDArray[Any]
+    count: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def decode(self, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """The picture, as often as it is asked for."""
+        for _ in indices:
+            yield self.image
+
+
 def image_files(paths: Sequence[Path]) -> FrameFiles:
     """Colour images, all of the size of the first. FourfoldError if there is none or the first cannot be read."""
     if not paths:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.boxes import movie_index
 from fourfold.capture.colour import Colour, colour_of, to_rgb
 from fourfold.capture.orientation import Orientation
 from fourfold.capture.video_index import film_streams, open_container, shown_times
@@ -18,6 +19,7 @@ from fourfold.errors import FourfoldError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".gif"})
 
+ALL_AROUND = (b"sv3d", b"GSpherical:Spherical")  # of Google's spherical video metadata, version 2 and 1
 WIDEST_PIXEL = 4.0  # width over height; a file that tells more is damaged
 LOOKED_AT = 12  # pictures at the start of which one must be interlaced for a film to be
 
@@ -79,7 +81,7 @@ class VideoFile:
             if target is None:
                 return
             if read == target:
-                yield self._upright(frame)
+                yield self.upright(frame)
                 target = next(wanted, None)
             read += 1
         if target is not None:
@@ -136,7 +138,7 @@ class VideoFile:
                     f"{self.path} is damaged: {read} of its {len(self)} frames can be read; copy the file again or cut it to length"
                 ) from error
 
-    def _upright(self, frame: Any) -> NDArray[np.uint8]:
+    def upright(self, frame: Any) -> NDArray[np.uint8]:
         image = self.orientation.apply(to_rgb(frame, self.colour, round(frame.width * self.stretch)))
         if (image.shape[1], image.shape[0]) != self.size:
             got = f"{image.shape[1]}x{image.shape[0]}"
@@ -193,6 +195,8 @@ def open_video(path: Path) -> VideoFile:
         size = orientation.size((round(first.width * stretch), first.height))
         interlaced = any(frame.interlaced_frame for frame in looked_at)
         colour, pixel_format = colour_of(first), first.format.name
+    if any(mark in movie_index(path) for mark in ALL_AROUND) or any(s.type.name == "SPHERICAL" for s in first.side_data):
+        raise FourfoldError(f"{path} is a film all around (360 degrees or VR180), which no flat camera sees: cut perspective views out of it first")
     times = shown_times(path, films[0])
     return VideoFile(
         path,

@@ -23,6 +23,8 @@ Grey = NDArray[np.uint8]
 Points = NDArray[np.float32]
 """(N, 2) pixels; inside this file pixel centres are whole numbers, as OpenCV has them."""
 
+BESIDE_INVALID = 3  # pixels of the stored images: the edge of a bar or of a text is none of the scene
+
 
 @dataclass(frozen=True)
 class LongTrackConfig:
@@ -70,14 +72,34 @@ def long_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -
         known = np.isfinite(capture.world_to_camera[view]).all() and not capture.train[view].any()
         times = np.flatnonzero(capture.present[view] & (not known))
         track, step, xy = follow(tracking_frames(capture, view, times, config.long_side), config)
-        count = int(track.max()) + 1 if len(track) else 0
-        parts.append((track + first, times[step].astype(np.int32), _to_stored(xy, capture, view, config.long_side)))
+        time, xy = times[step].astype(np.int32), _to_stored(xy, capture, view, config.long_side)
+        seen = _on_valid_pixels(capture, view, time, xy)
+        kept, track = np.unique(track[seen], return_inverse=True)
+        count = len(kept)
+        parts.append(((track + first).astype(np.int32), time[seen], xy[seen]))
         views.append(np.full(count, view, np.int32))
         first += count
     track, time, xy = (np.concatenate([p[i] for p in parts]) for i in range(3))
     length = np.bincount(track, minlength=1)
     figures = {"tracks": first, "median_length": float(np.median(length)), "longest_tenth": float(np.percentile(length, 90))}
     return LongTracks(Provenance("long_tracks", figures=figures), xy, time, track.astype(np.int32), np.concatenate(views))
+
+
+def _on_valid_pixels(capture: Capture, view: int, time: NDArray[np.int32], xy: Points) -> NDArray[np.bool_]:
+    """(M,) whether observations lie on the scene: not on, or within `BESIDE_INVALID` pixels of, what the capture says is to be ignored."""
+    good = np.ones(len(xy), bool)
+    if capture.facts.get("alpha_means") != "valid" or not capture.has("alpha", view):
+        return good
+    kernel = np.ones((2 * BESIDE_INVALID + 1, 2 * BESIDE_INVALID + 1), np.uint8)
+    for moment in np.unique(time):
+        alpha = capture.alpha(view, int(moment))
+        if alpha is None or bool((np.asarray(alpha) >= 128).all()):
+            continue
+        valid = cv2.erode((np.asarray(alpha) >= 128).astype(np.uint8), kernel, borderValue=1)
+        here = np.flatnonzero(time == moment)
+        column, row = (np.clip(xy[here, axis].astype(np.intp), 0, valid.shape[1 - axis] - 1) for axis in (0, 1))
+        good[here] = valid[row, column] > 0
+    return good
 
 
 def tracking_frames(capture: Capture, view: int, times: NDArray[np.intp], long_side: int) -> Iterator[Grey]:
@@ -181,4 +203,4 @@ def _make(capture: Capture, _: Priors) -> list[LongTracks]:
     return [long_tracks(capture)]
 
 
-PROVIDERS = (Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make, version=3),)
+PROVIDERS = (Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make, version=4),)
