@@ -10,6 +10,7 @@ from fourfold.priors.classical.depth_clouds import nearest_velocity, spacing
 from fourfold.priors.classical.enclosure import fit_enclosure
 from fourfold.priors.classical.hull import HullNumbers, carve, silhouette, visible
 from fourfold.priors.classical.hull_clouds import HullCloudNumbers, hull_clouds, motion
+from fourfold.priors.classical.hull_repair import RepairNumbers, Stand, coverage, mended, shown
 from fourfold.priors.classical.rig import stage_of
 from rig_scene import RADIUS, make_rig
 
@@ -55,6 +56,60 @@ def test_one_wrong_mask_of_many_is_forgiven(rig):
     views[2] = silhouette(np.zeros((60, 80), bool), views[2].K, views[2].world_to_camera)
     assert len(carve(views, np.zeros(3), 3.0, 0.1)[1]) == 0
     assert len(carve(views, np.zeros(3), 3.0, 0.1, HullNumbers(miss_share=0.13))[1]) > 50
+
+
+def _punched(rig, view, radius=4):
+    """The exact outlines but for a hole in the middle of one mask."""
+    views = outlines(rig)
+    body = views[view].outside == 0
+    rows, columns = np.nonzero(body)
+    y, x = np.mgrid[: body.shape[0], : body.shape[1]]
+    body = body & (np.hypot(y - rows.mean(), x - columns.mean()) > radius)
+    views[view] = silhouette(body, views[view].K, views[view].world_to_camera)
+    return views
+
+
+def test_a_hole_in_one_mask_is_closed_by_the_others(rig):
+    stand, hull = Stand(np.zeros(3), 1.5, 0.05), HullNumbers()
+    whole = carve(outlines(rig), stand.center, stand.half, stand.voxel)[1]
+    holed = _punched(rig, 2)
+    tunnel = carve(holed, stand.center, stand.half, stand.voxel)[1]
+    assert len(tunnel) < 0.8 * len(whole)
+    assert coverage(whole, outlines(rig), 0.05).min() > 0.95 and coverage(tunnel, holed, 0.05).min() < 0.95
+    views = mended(holed, stand, hull, RepairNumbers(gap=0.15))
+    assert {tuple(p) for p in carve(views, stand.center, stand.half, stand.voxel)[1].round(3)} == {tuple(p) for p in whole.round(3)}
+    for before, after in zip(outlines(rig), views, strict=True):  # nothing outside the body is added
+        grown = (after.outside == 0) & (before.outside > 0)
+        assert grown.sum() < 0.1 * (before.outside == 0).sum()
+
+
+def test_a_gap_that_the_others_see_through_stays(rig):
+    """Two balls beside each other in every mask: the gap is no hole."""
+    views = []
+    for view in outlines(rig):
+        local = view.world_to_camera[:3, 1] * 0.9  # another ball above or below the first
+        shift = round(float(view.K[0, 0] * local[1] / 3))
+        body = view.outside == 0
+        views.append(silhouette(body | np.roll(body, shift, 0), view.K, view.world_to_camera))
+    after = mended(views, Stand(np.zeros(3), 2.0, 0.06), HullNumbers(), RepairNumbers(gap=0.3))
+    added = np.mean([((a.outside == 0) & (b.outside > 0)).sum() / (b.outside == 0).sum() for a, b in zip(after, views, strict=True)])
+    assert added < 0.12
+
+
+def test_a_hull_is_shown_where_its_cells_are(rig):
+    view = outlines(rig)[0]
+    _, body = carve(outlines(rig), np.zeros(3), 1.5, 0.05)
+    drawn, truth = shown(body, view, 0.05), view.outside == 0
+    assert (drawn & truth).sum() > 0.98 * truth.sum() and (drawn & ~truth).sum() < 0.25 * truth.sum()
+    assert coverage(body[:0], [view], 0.05).tolist() == [0.0]
+
+
+def test_masks_that_do_not_agree_are_said(rig):
+    good = hull_clouds(rig.capture, rig.masks)
+    assert good.provenance.notes == () and min(good.provenance.figures["covered"].values()) > 0.9
+    late = tuple(np.roll(m, 4 * (v % 2), 2) for v, m in enumerate(rig.masks.mask))  # every other camera looks four pixels aside
+    bad = hull_clouds(rig.capture, replace(rig.masks, mask=late))
+    assert len(bad.provenance.notes) == 1 and "do not agree" in bad.provenance.notes[0]
 
 
 def test_a_camera_sees_the_near_side(rig):

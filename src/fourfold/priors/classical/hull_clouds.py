@@ -6,9 +6,9 @@ Source: spec calibration.md B (dense rig) and C (few cameras).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 from fourfold.priors.classical.flow import FlowConfig, flow_between
 from fourfold.priors.classical.hull import HullNumbers, Points, Silhouette, carve, silhouette, visible
+from fourfold.priors.classical.hull_repair import RepairNumbers, Stand, coverage, mended
 from fourfold.priors.classical.rig import stage_of
 from fourfold.priors.contracts import Clouds, Masks, Priors, Provenance
 from fourfold.priors.providers import Provider
@@ -41,6 +42,8 @@ class HullCloudNumbers:
         least_arc: viewing directions must differ by this angle, radians; hulls of parallel views are cones.
         confident: round-trip confidence below which flow is not used.
         width: pixels; flow is found on images of at most this width.
+        repair: of masks with holes.
+        agreed: share of the masks that their hull must cover on average; below it, that the masks do not agree is said.
     """
 
     hull: HullNumbers = HullNumbers()
@@ -54,6 +57,8 @@ class HullCloudNumbers:
     least_arc: float = 0.8
     confident: float = 0.25
     width: int = 400
+    repair: RepairNumbers = RepairNumbers()
+    agreed: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,14 @@ class View:
 
 @dataclass(frozen=True)
 class Cloud:
-    """The points of one moment: xyz (N, 3), color (N, 3) in [0, 1], velocity (N, 3) scene units per second, and the voxel's side."""
+    """The points of one moment: xyz (N, 3), color (N, 3) in [0, 1], velocity (N, 3) scene units per second, the voxel's side, and the share
+    of each camera's mask that the hull covers, by view."""
 
     xyz: Points
     color: NDArray[np.float32]
     velocity: Points
     voxel: float
+    covered: dict[int, float]
 
 
 def hull_clouds(capture: Capture, masks: Masks, numbers: HullCloudNumbers = HullCloudNumbers()) -> Clouds:
@@ -101,9 +108,15 @@ def hull_clouds(capture: Capture, masks: Masks, numbers: HullCloudNumbers = Hull
         none = np.zeros((0, 3), np.float32)
         return Clouds(Provenance("hull", notes=(sentence,)), none, np.zeros(0, np.int32), none, none, np.zeros(0, np.float32))
     voxels = [cloud.voxel for _, cloud in clouds]
-    figures = {"moments": len(clouds), "voxel": float(np.median(voxels)), "points": sum(len(cloud.xyz) for _, cloud in clouds)}
+    covered = _covered(capture, masks, dict(zip(keys, made, strict=True)))
+    figures = {
+        "moments": len(clouds),
+        "voxel": float(np.median(voxels)),
+        "points": sum(len(cloud.xyz) for _, cloud in clouds),
+        "covered": {name: round(share, 3) for name, share in covered.items()},
+    }
     return Clouds(
-        Provenance("hull", figures=figures),
+        Provenance("hull", notes=_doubts(covered, numbers), figures=figures),
         np.concatenate([cloud.xyz for _, cloud in clouds]).astype(np.float32),
         np.concatenate([np.full(len(cloud.xyz), t, np.int32) for t, cloud in clouds]),
         np.concatenate([cloud.velocity for _, cloud in clouds]).astype(np.float32),
@@ -119,7 +132,13 @@ def _cloud(
     cameras = [int(v) for v in np.flatnonzero(capture.train[:, index])]
     views = [_view(capture, masks, v, index, numbers.erode) for v in cameras]
     outlines = [view.outline for view in views]
-    points, _ = carve(outlines, center, half, voxel, numbers.hull)
+    points, cells = carve(outlines, center, half, voxel, numbers.hull)
+    covered = coverage(cells, outlines, voxel)
+    if 3 <= len(cameras) <= numbers.repair.most and covered.min() < 1 - numbers.repair.uncovered:
+        outlines = mended(outlines, Stand(center, half, voxel), numbers.hull, numbers.repair)
+        views = [replace(view, outline=outline) for view, outline in zip(views, outlines, strict=True)]
+        points, cells = carve(outlines, center, half, voxel, numbers.hull)
+        covered = coverage(cells, outlines, voxel)
     while len(points) > numbers.most:
         voxel *= max(1.05, float(np.sqrt(len(points) / numbers.most)))
         points, _ = carve(outlines, center, half, voxel, numbers.hull)
@@ -132,7 +151,33 @@ def _cloud(
     seen = [readable(points, view, voxel) for view in views]
     color = filled_in(median_color(len(points), views, seen), points, 0.5)
     step = filled_in(motion(points, outlines, seen, flows, numbers), points, 0.0)
-    return Cloud(points, color.astype(np.float32), step / seconds if seconds else np.zeros_like(step), voxel)
+    shares = dict(zip(cameras, covered.tolist(), strict=True))
+    return Cloud(points, color.astype(np.float32), step / seconds if seconds else np.zeros_like(step), voxel, shares)
+
+
+def _covered(capture: Capture, masks: Masks, clouds: Mapping[int, Cloud | None]) -> dict[str, float]:
+    """By name of the view, the mean share of its masks that the hulls cover; nothing where masks agree on no body at all."""
+    shares: dict[int, list[float]] = {}
+    for index, cloud in clouds.items():
+        for view in (int(v) for v in np.flatnonzero(capture.train[:, index])):
+            if cloud is not None:
+                shares.setdefault(view, []).append(cloud.covered[view])
+            elif (masks.mask[view][index] > 0).any():
+                shares.setdefault(view, []).append(0.0)
+    return {capture.view_names[v]: float(np.mean(found)) for v, found in sorted(shares.items())}
+
+
+def _doubts(covered: dict[str, float], numbers: HullCloudNumbers) -> tuple[str, ...]:
+    """A sentence for the report where the masks do not agree on a body."""
+    mean = float(np.mean(list(covered.values())))
+    if mean >= numbers.agreed:
+        return ()
+    worst = min(covered, key=lambda name: covered[name])
+    return (
+        f"What moves is doubtful: the body that all masks agree on covers {100 * mean:.0f} % of them (camera {worst}: {100 * covered[worst]:.0f} %). "
+        "Probably masks miss parts of it or show what does not move, or the cameras' calibration or clocks do not agree; "
+        "look at the masks, give better ones in a folder 'masks', or check the calibration and --offsets.",
+    )
 
 
 def _view(capture: Capture, masks: Masks, view: int, index: int, erode: int) -> View:
