@@ -24,10 +24,12 @@ from fourfold.capture.synthetic.options import NoiseOptions
 from fourfold.capture.synthetic.tracks import positions
 from fourfold.evaluation.bench_priors_truth import ExactScene
 from fourfold.geometry.projection import project
+from fourfold.priors.classical.long_tracks import long_tracks
 from fourfold.priors.classical.matches import match_views, moving_pixels
-from fourfold.priors.classical.motion_masks import motion_masks
+from fourfold.priors.classical.plate_masks import plate_masks
 from fourfold.priors.classical.sift_matches import agreeing, describe
 from fourfold.priors.contracts import Depth, Masks, Matches, Provenance
+from fourfold.priors.given import given_cameras
 from fourfold.priors.matching import MatchConfig, match
 from fourfold.priors.multiview_tracks.consistent import ConsistencyNumbers, Observations, filter_epipolar, triangulate_tracks
 from fourfold.priors.multiview_tracks.linking import Links, alike_ends, link_matches, strongest
@@ -190,7 +192,7 @@ def witness(name: str, full: Capture, used: tuple[str, ...], fifth: str) -> None
     """The rows with triangulation on a real rig, judged by a camera that took no part."""
     views = [full.view_names.index(n) for n in used]
     rig = chosen_views(full, used)
-    masks = None if all(full.has("masks", v) for v in views) else motion_masks(rig)
+    masks = None if all(full.has("masks", v) for v in views) else plate_masks(rig, long_tracks(rig), given_cameras(rig))
     for sampson in (0.1, 0.5, 1.0):
         case = Case(name, rig, masks, None, sampson)
         for epipolar in (False, True):

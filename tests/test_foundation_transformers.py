@@ -8,8 +8,9 @@ import torch
 
 import foundation_models as tiny
 from fourfold.errors import FourfoldError
-from fourfold.priors.contracts import Masks, Priors, Provenance
+from fourfold.priors.contracts import LongTracks, Masks, Priors, Provenance
 from fourfold.priors.foundation import clip, depth_anything_v2, dinov2, prompts, sam2_video
+from fourfold.priors.given import given_cameras
 from fourfold.priors.providers import all_providers
 
 pytest.importorskip("transformers")
@@ -174,14 +175,16 @@ def test_the_provider_follows_the_prompts_file(capture):
 def test_without_prompts_what_moves_is_followed(capture, monkeypatch):
     moving = np.full((3, 42, 56), -1, np.int8)
     classical = Masks(Provenance("motion"), (moving.copy(), moving))
-    monkeypatch.setattr(sam2_video, "motion_masks", lambda _: classical)
+    monkeypatch.setattr(sam2_video, "classical_masks", lambda *_: classical)
+    none = np.zeros(0, np.int32)
+    priors = Priors(cameras=given_cameras(capture), longtracks=LongTracks(Provenance("t"), np.zeros((0, 2), np.float32), none, none, none))
     provider = next(p for p in all_providers() if p.name == "sam2")
-    (masks,) = provider.make(capture, Priors())
+    (masks,) = provider.make(capture, priors)
     assert (
         (masks.mask[0] == -1).all() and masks.provenance.provider == "motion" and masks.provenance.notes
     )  # nothing moves: the classical masks serve
     classical.mask[0][1, 10:25, 10:25] = 1
-    (masks,) = provider.make(capture, Priors())
+    (masks,) = provider.make(capture, priors)
     assert masks.provenance.provider == "sam2" and (masks.mask[1] == -1).all()
     assert (masks.mask[0] == sam2_video.segment(capture, prompts.automatic_prompts(classical, capture.train), "sam2-tiny").mask[0]).all()
 

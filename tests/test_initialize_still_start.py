@@ -25,9 +25,9 @@ def _still(count: int = 60) -> Still:
 
 
 def _picture(arrays: dict[str, torch.Tensor]) -> torch.Tensor:
-    names = ("means", "quat_wxyz", "log_scale", "opacity_logit")
+    shape = {name: arrays[name] for name in ("means", "quat_wxyz", "log_scale", "opacity_logit")}
     with torch.no_grad():
-        return rasterize(Gaussians(*(arrays[n] for n in names), torch.sigmoid(arrays["color_logit"])), CAMERA).color
+        return rasterize(Gaussians(**shape, color=torch.sigmoid(arrays["color_logit"])), CAMERA).color
 
 
 def test_enough_gaussians_stay_as_they_were_fitted() -> None:

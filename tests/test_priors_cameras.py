@@ -11,7 +11,6 @@ from fourfold.priors.classical.camera_checks import check_cameras, parallax_degr
 from fourfold.priors.classical.camera_gaps import interpolate_pose
 from fourfold.priors.classical.camera_pairs import PairConfig, candidate_pairs
 from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
-from fourfold.priors.classical.motion_evidence import fundamental, ray_distances
 from fourfold.priors.classical.sfm import Features, Structure
 from fourfold.priors.contracts import Masks, Provenance
 
@@ -83,23 +82,6 @@ def test_photos_of_which_nothing_can_be_placed_are_said_to_be_of_one_place(monke
     solution = solve(_capture(), features, np.ones(len(features.xy), bool), CameraConfig())
     assert solution.source == "fixed" and "placed only 0% of the photos" in solution.notes[0]
     assert np.isfinite(solution.world_to_camera).all() and np.isfinite(solution.K).all()
-
-
-def test_ray_distances_against_the_fundamental_matrix_and_the_stretch() -> None:
-    pose_a, pose_b = np.eye(4), _poses(10, 1, 2)[1]
-    world = np.random.default_rng(1).uniform([-2, -1, 4], [2, 1, 9], (50, 3))
-    project = lambda pose: (lambda p: p[:, :2] / p[:, 2:])((world @ pose[:3, :3].T + pose[:3, 3]) @ K.T)  # noqa: E731
-    xy_a, xy_b = project(pose_a), project(pose_b)
-    F = fundamental(K, pose_a, K, pose_b)
-    lines = np.concatenate([xy_a, np.ones((50, 1))], 1) @ F.T
-    normal = lines[:, :2] / np.linalg.norm(lines[:, :2], axis=1, keepdims=True)
-    assert np.abs(np.sum(lines * np.concatenate([xy_b, np.ones((50, 1))], 1), 1)).max() < 1e-9
-    assert ray_distances(xy_a, xy_b, K, pose_a, K, pose_b, 3.0).max() < 1e-6
-    assert np.allclose(ray_distances(xy_a, xy_b + 2.5 * normal, K, pose_a, K, pose_b, 3.0), 2.5, atol=1e-6)
-    behind = 2 * ((K @ pose_b[:3, :3] @ np.linalg.inv(K) @ np.concatenate([xy_a, np.ones((50, 1))], 1).T).T)
-    infinity = behind[:, :2] / behind[:, 2:]
-    beyond = infinity + (infinity - xy_b)
-    assert np.allclose(ray_distances(xy_a, beyond, K, pose_a, K, pose_b, 3.0), np.linalg.norm(infinity - xy_b, axis=1), atol=1e-6)
 
 
 def test_interpolated_pose_lies_on_the_path() -> None:

@@ -12,7 +12,8 @@ from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.priors.classical.track_evidence import judge_tracks, view_suspicion
 from fourfold.priors.contracts import Masks, Provenance
-from fourfold.priors.still.cut import CutNumbers, cut
+from fourfold.priors.providers import choose
+from fourfold.priors.still.cut import CutNumbers, cut, with_band
 from fourfold.priors.still.explained import masks_and_still, still_behind
 from fourfold.priors.still.fit import FitNumbers, StillScene, explain, fit_still
 from fourfold.priors.still.frames import StillFrame, still_frames
@@ -199,3 +200,21 @@ def test_a_mover_that_stays_in_its_place_is_not_absorbed(tmp_path: Path) -> None
     capture, truth, longtracks = spinning(tmp_path)
     masks, _ = masks_and_still(capture, longtracks, cameras_of(capture))
     assert _iou(masks.mask[0], truth) > 0.7
+
+
+def test_a_band_surrounds_the_outline() -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[10:20, 10:20] = 1
+    banded = with_band(mask)
+    assert banded[15, 15] == 1 and banded[10, 15] == 0 and banded[9, 15] == 0 and banded[8, 15] == -1 and banded[11, 15] == 1
+
+
+def test_who_makes_masks_goes_by_how_the_cameras_move(tmp_path: Path) -> None:
+    capture, truth = film(tmp_path)
+    assert choose("masks", capture).name == "explained"
+    standing = replace(capture, world_to_camera=np.broadcast_to(np.eye(4), (1, TIMES, 4, 4)))
+    assert choose("masks", standing).name == "plate"
+    assert choose("still", standing).name == "still_behind"
+    np.save(tmp_path / "masks_000.npy", np.where(truth, 1, -1).astype(np.int8))
+    assert choose("masks", capture).name == "given-masks"
+    assert choose("still", capture).name == "still_behind"

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.mask_refine import with_band
 from fourfold.priors.classical.plate import Plate, PlateNumbers, fit_plate, seen_plate, unexplained
 from fourfold.priors.classical.plate_fill import FillNumbers, filled_plate
 from fourfold.priors.classical.plate_frames import Image, PlateFrame, Standing, turned
@@ -22,7 +21,7 @@ from fourfold.priors.classical.track_evidence import judge_tracks, view_suspicio
 from fourfold.priors.contracts import Cameras, LongTracks, Masks, Priors, Provenance
 from fourfold.priors.given import given_masks
 from fourfold.priors.providers import Provider
-from fourfold.priors.still.cut import CutNumbers, cut
+from fourfold.priors.still.cut import CutNumbers, cut, with_band
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""Which classical estimates of cameras, masks and flow serve which capture."""
+"""Which classical estimates of cameras and flow serve which capture."""
 
 from __future__ import annotations
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.cameras import estimate_cameras, photo_cameras
 from fourfold.priors.classical.flow import estimate_flow
-from fourfold.priors.classical.motion_masks import motion_masks
 from fourfold.priors.contracts import Cameras, Priors
 from fourfold.priors.providers import Provider
 
@@ -33,5 +32,4 @@ PROVIDERS = (
     Provider("dis", ("flow",), (), 10, _always, lambda capture, priors: [estimate_flow(capture, kept=priors.kept)]),
     Provider("bundle", ("cameras",), ("longtracks",), 20, _filmed, _film_cameras),
     Provider("structure_from_motion", ("cameras",), (), 10, _without_cameras, lambda capture, _: [photo_cameras(capture)]),
-    Provider("motion", ("masks",), ("cameras",), 5, _always, lambda capture, _: [motion_masks(capture)]),
 )

@@ -147,16 +147,6 @@ def map_structure(
     return structure
 
 
-def keypoints_of(features: Features, structure: Structure, points: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-    """(N,) keypoints that the structure uses (same image, same position to a fiftieth of a pixel); of the chosen (P,) points only."""
-    chosen = slice(None) if points is None else points[structure.observation_point]
-    used, keys = (
-        (image.astype(np.int64) << 40) + (np.round(xy[:, 0] * 50).astype(np.int64) << 20) + np.round(xy[:, 1] * 50).astype(np.int64)
-        for image, xy in ((structure.observation_image[chosen], structure.observation_xy[chosen]), (features.image, features.xy))
-    )
-    return np.isin(keys, used)
-
-
 def _read_structure(features: Features) -> Structure:
     z = np.load(features.job / "model.npz", allow_pickle=False)
     scale = features.scale

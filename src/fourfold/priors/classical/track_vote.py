@@ -17,13 +17,15 @@ class VoteNumbers:
         side: longer side of the grid of pixels that are voted for.
         reach: standard deviation of a vote in space, grid pixels at a longer side of 320.
         colour: standard deviation of a vote in colour, units of OpenCV's 8-bit Lab.
-        doubt: weight of the assumption that a pixel rests.
+        doubt: weight of what is assumed of a pixel before any track is heard.
+        unheard: the suspicion that is assumed.
     """
 
     side: int = 320
     reach: float = 8.0
     colour: float = 12.0
     doubt: float = 0.02
+    unheard: float = 0.0
 
 
 def vote(
@@ -34,7 +36,7 @@ def vote(
     A track is heard up to two deviations away, in its own cell and those around it.
     """
     moving, all_of = gathered(image, xy, np.stack([say * suspicion, say]), numbers)
-    return moving / (all_of + np.float32(numbers.doubt))
+    return (moving + np.float32(numbers.doubt * numbers.unheard)) / (all_of + np.float32(numbers.doubt))
 
 
 def gathered(

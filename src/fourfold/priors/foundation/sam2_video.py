@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.motion_masks import motion_masks
 from fourfold.priors.contracts import Masks, Priors, Provenance
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.hub_models import first_parameter, load_pretrained, pixels
 from fourfold.priors.foundation.prompts import Prompt, automatic_prompts, prompts_file, read_prompts
 from fourfold.priors.foundation.video import device_here, training_times
 from fourfold.priors.providers import Provider
+from fourfold.priors.still.provider import classical_masks
 
 NAMES = ("sam2-large", "sam2-small", "sam2-tiny")
 _BOX_CORNERS = (2, 3)  # labels of the network's prompt encoder
@@ -85,7 +85,8 @@ def _make(capture: Capture, priors: Priors) -> list[Masks]:
     file = prompts_file(capture)
     if file is not None:
         return [segment(capture, read_prompts(file, capture), weights.first_here(*NAMES))]
-    classical = motion_masks(capture)
+    assert priors.longtracks is not None and priors.cameras is not None
+    classical = classical_masks(capture, priors.longtracks, priors.cameras)
     prompts = automatic_prompts(classical, capture.train & capture.present)
     note = "SAM 2 follows the largest moving part of each view, the classical masks serve where there is none: point at objects in prompts.json"
     if not prompts:
@@ -99,4 +100,4 @@ def _inputs(capture: Capture) -> str:
     return file.read_text() if file else ""
 
 
-PROVIDERS = (Provider("sam2", ("masks",), ("cameras",), 30, lambda _: weights.missing(*NAMES), _make, inputs=_inputs),)
+PROVIDERS = (Provider("sam2", ("masks",), ("longtracks", "cameras"), 30, lambda _: weights.missing(*NAMES), _make, inputs=_inputs),)

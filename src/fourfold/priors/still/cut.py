@@ -51,3 +51,11 @@ def cut(image: NDArray[np.uint8], evidence: NDArray[np.float32], numbers: CutNum
     keep = (stats[:, cv2.CC_STAT_AREA] >= numbers.area * mask.size) & (peaks >= numbers.peak)
     keep[0] = False
     return keep[parts]
+
+
+def with_band(mask: NDArray[np.uint8] | NDArray[np.bool_], share: float = 0.004) -> NDArray[np.int8]:
+    """(H, W) int8: +1 inside `mask` (H, W), -1 outside, 0 within `share` of the width of the border, where nobody should rely on it."""
+    half = max(1, round(share * mask.shape[1]))
+    kernel, moving = np.ones((2 * half + 1, 2 * half + 1), np.uint8), (mask > 0).astype(np.uint8)
+    sure, reach = cv2.erode(moving, kernel, borderType=cv2.BORDER_REPLICATE), cv2.dilate(moving, kernel)
+    return np.where(sure > 0, 1, np.where(reach > 0, 0, -1)).astype(np.int8)

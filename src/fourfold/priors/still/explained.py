@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.priors.classical.track_evidence import JudgedTracks, TrackEvidenceNumbers, judge_tracks, view_suspicion
+from fourfold.priors.classical.track_vote import VoteNumbers
 from fourfold.priors.contracts import Cameras, LongTracks, Masks, Provenance, Still
-from fourfold.priors.still.cut import CutNumbers, cut
+from fourfold.priors.still.cut import CutNumbers, cut, with_band
 from fourfold.priors.still.evidence import EvidenceNumbers, absorbed_evidence, motion_evidence
 from fourfold.priors.still.fit import Explained, FitNumbers, StillScene, explain, fit_still
 from fourfold.priors.still.frames import StillFrame, still_frames
@@ -37,7 +38,8 @@ class ExplainNumbers:
     """Numbers of the whole.
 
     Attributes:
-        tracks, start, fit, evidence, gains, shadows, cut: of the parts.
+        tracks, start, fit, evidence, gains, shadows, cut: of the parts; what no track says anything of is suspected a little, so that a
+            plain body is found whole where the static scene does not explain it.
         side: longer side of the images that are fitted, pixels.
         near: depth before which nothing is drawn, in median depths.
         absorbed: evidence from which pixels are taken for absorbed, half-way.
@@ -45,7 +47,7 @@ class ExplainNumbers:
         band: half width of the "do not use" border, share of the image's width.
     """
 
-    tracks: TrackEvidenceNumbers = field(default_factory=TrackEvidenceNumbers)
+    tracks: TrackEvidenceNumbers = field(default_factory=lambda: TrackEvidenceNumbers(votes=VoteNumbers(unheard=0.25)))
     start: StartNumbers = field(default_factory=StartNumbers)
     fit: FitNumbers = field(default_factory=FitNumbers)
     evidence: EvidenceNumbers = field(default_factory=EvidenceNumbers)
@@ -169,11 +171,7 @@ def _cleaned(mask: NDArray[np.bool_], numbers: CutNumbers) -> NDArray[np.bool_]:
 def _full_size(mask: NDArray[np.bool_], size: NDArray[np.int64], band: float) -> NDArray[np.int8]:
     """(H, W) +1 inside, -1 outside, 0 along the border, of a mask of any size brought to `size` (2,) width and height."""
     width, height = (int(n) for n in size)
-    large = (cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5).astype(np.uint8)
-    half = max(1, round(band * width))
-    kernel = np.ones((2 * half + 1, 2 * half + 1), np.uint8)
-    sure, reach = cv2.erode(large, kernel, borderType=cv2.BORDER_REPLICATE), cv2.dilate(large, kernel)
-    return np.where(sure > 0, 1, np.where(reach > 0, 0, -1)).astype(np.int8)
+    return with_band(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5, band)
 
 
 def _exposure(clip: Clip) -> dict[str, object]:

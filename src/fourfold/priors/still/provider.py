@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Masks, Priors, Still
+from fourfold.priors.classical.plate_masks import plate_masks, travels
+from fourfold.priors.contracts import Cameras, LongTracks, Masks, Priors, Still
 from fourfold.priors.providers import Provider
 from fourfold.priors.still.explained import masks_and_still, still_behind
 
 
-def _without_masks(capture: Capture) -> str | None:
-    """Masks that the capture brought are kept as they are."""
-    return "" if any(capture.has("masks", view) for view in range(capture.views)) else None
+def classical_masks(capture: Capture, longtracks: LongTracks, cameras: Cameras) -> Masks:
+    """What moves, without learned weights: by a static scene where a camera travels, by a plate for each view where none does."""
+    if _travelling(capture) is None:
+        return masks_and_still(capture, longtracks, cameras)[0]
+    return plate_masks(capture, longtracks, cameras)
+
+
+def _travelling(capture: Capture) -> str | None:
+    """Masks that the capture brought are kept as they are; cameras that do not travel need no scene with depth."""
+    trained = np.flatnonzero(capture.train.any(axis=1))
+    given = any(capture.has("masks", view) for view in range(capture.views))
+    return None if not given and any(travels(capture, int(view)) for view in trained) else ""
 
 
 def _explain(capture: Capture, priors: Priors) -> list[Masks | Still]:
@@ -24,6 +36,6 @@ def _behind(capture: Capture, priors: Priors) -> list[Still]:
 
 
 PROVIDERS = (
-    Provider("explained", ("masks", "still"), ("longtracks", "cameras"), 20, _without_masks, _explain),
+    Provider("explained", ("masks", "still"), ("longtracks", "cameras"), 20, _travelling, _explain),
     Provider("still_behind", ("still",), ("masks", "longtracks", "cameras"), 6, lambda _: None, _behind),
 )
