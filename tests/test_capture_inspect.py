@@ -44,7 +44,7 @@ def test_given_cameras_and_masks_are_not_estimated(tmp_path: Path) -> None:
     rows[2, 3] = 0.5  # the third camera stands elsewhere
     np.save(root / "poses_bounds.npy", rows)
     found = inspect(root)
-    assert (found["layout"], found["cameras"], found["moving_cameras"], found["masks"]) == ("LLFF", "given", True, 1)
+    assert (found["layout"], found["cameras"], found["moving_cameras"], found["masks"]) == ("llff", "given", True, 1)
     assert found["will_estimate"] == ["depth", "point tracks"]
 
 

@@ -205,7 +205,7 @@ def test_ego_exo4d_videos_with_their_fisheye_calibration(tmp_path: Path) -> None
     (root / "trajectory" / "gopro_calibs.csv").write_text("\n".join(lines) + "\n")
     (root / "timestep.txt").write_text("2\n")
     source = open_source([root], CaptureOptions())
-    assert (source.layout, len(source.views), len(source.timestamps), source.metric) == ("Ego-Exo4D", 2, 4, True)
+    assert (source.layout, len(source.views), len(source.timestamps), source.metric) == ("egoexo4d", 2, 4, True)
     np.testing.assert_allclose(source.views[0].world_to_camera[0], pose, atol=1e-9)
     np.testing.assert_allclose(source.views[0].K[0], [[30, 0, 32], [0, 30.5, 24], [0, 0, 1]])  # half the size; centres at whole numbers become +0.5
     assert source.views[0].lens(0).model == "fisheye"

@@ -204,5 +204,5 @@ def test_masks_of_a_colmap_folder(tmp_path: Path) -> None:
     for number, mask in enumerate(truth):
         Image.fromarray(_levels(~mask)).save(tmp_path / "clip" / "masks" / f"{number + 1:04d}.jpg.png")
     source = open_source([tmp_path / "clip"], CaptureOptions())
-    assert source.layout == "COLMAP"
+    assert source.layout == "colmap"
     assert _iou(_read(tmp_path / "clip", tmp_path), truth) == 1.0

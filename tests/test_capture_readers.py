@@ -47,9 +47,9 @@ def _opengl(world_to_camera: np.ndarray) -> list[list[float]]:
 
 def test_readers_are_found_by_scanning_special_ones_first() -> None:
     layouts = [r.layout for r in readers()]
-    assert layouts[0] == "prepared capture"
-    assert layouts[-2:] == ["video", "images"]
-    assert {"Panoptic", "DyCheck / Nerfies", "LLFF", "calibrated cameras", "transforms", "COLMAP"} <= set(layouts)
+    assert layouts[0] == "prepared"
+    assert layouts[-3:] == ["video", "images", "videos"]
+    assert {"panoptic", "dycheck", "llff", "calibrated", "nerfstudio", "colmap"} <= set(layouts)
 
 
 def test_natural_order() -> None:
@@ -393,7 +393,7 @@ def test_every_layout_projects_a_point_to_one_place(tmp_path: Path) -> None:
 def test_a_synthetic_style_capture_is_read_as_it_is(tmp_path: Path) -> None:
     files.write_images(tmp_path / "clip", files.noise(12))
     first = prepare_capture([tmp_path / "clip"], tmp_path / "a", pixels=64 * 48)
-    assert find_reader(tmp_path / "a").layout == "prepared capture"
+    assert find_reader(tmp_path / "a").layout == "prepared"
     second = prepare_capture([tmp_path / "a"], tmp_path / "b", pixels=64 * 48)
     for t in range(12):
         np.testing.assert_array_equal(second.image(0, t), first.image(0, t))

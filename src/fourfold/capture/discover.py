@@ -9,12 +9,15 @@ from pathlib import Path
 from fourfold.capture.focal import focal_hint
 from fourfold.capture.frames import FrameFiles, FrameList, image_orientation
 from fourfold.capture.given_masks import settle_masks
+from fourfold.capture.known_files import unread
 from fourfold.capture.part import as_it_is, select
 from fourfold.capture.pictures import look_at_pictures
 from fourfold.capture.readers import readers
+from fourfold.capture.refusals import why_not
 from fourfold.capture.source import CaptureOptions, Reader, Source, check_cameras, noted
 from fourfold.capture.video import VideoFile
 from fourfold.errors import FourfoldError
+from fourfold.notices import fallback
 
 
 def find_reader(path: Path) -> Reader:
@@ -22,11 +25,19 @@ def find_reader(path: Path) -> Reader:
     if not path.exists():
         raise FourfoldError(f"{path} does not exist: give a video, several videos, a folder of images or a dataset folder")
     for reader in readers():
-        if reader.recognises(path):
+        if _recognised(reader, path):
             return reader
-    known = ", ".join(dict.fromkeys(r.layout for r in readers()))
-    kind = "folder without images, videos or a known dataset" if path.is_dir() else "file that is neither a video nor a folder"
-    raise FourfoldError(f"{path} is a {kind}: give one of the layouts {known}")
+    try:
+        raise FourfoldError(why_not(path, dict.fromkeys(r.layout for r in readers())))
+    except OSError as error:
+        raise FourfoldError(f"{path} may not be read ({error.strerror}): check its permissions") from error
+
+
+def _recognised(reader: Reader, path: Path) -> bool:
+    try:
+        return reader.recognises(path)
+    except OSError:  # a name too long, a folder that may not be read
+        return False
 
 
 def open_source(paths: Sequence[Path], options: CaptureOptions, cut: Callable[[Source], Source] = as_it_is) -> Source:
@@ -43,9 +54,17 @@ def open_source(paths: Sequence[Path], options: CaptureOptions, cut: Callable[[S
         kinds = ", ".join(f"{p} ({r.layout})" for p, r in zip(paths, found, strict=True))
         raise FourfoldError(f"these inputs do not make one capture: {kinds}; give several videos, several image folders, or one dataset folder")
     source = check_cameras(select(reader.read(paths, options), options, cut))
-    for finish in (_with_focal_hints, _with_treatment, settle_masks, look_at_pictures):
+    for finish in (_with_focal_hints, _with_treatment, settle_masks, look_at_pictures, _with_unread):
         source = finish(source)
     return source
+
+
+def _with_unread(source: Source) -> Source:
+    """`source` with a note of every known file beside it that was not read, said aloud."""
+    said = unread(source.path, source.layout, source.cameras == "given") if source.layout != "prepared" else []
+    for sentence in said:
+        fallback(f"{source.path}: {sentence}")
+    return noted(source, *said)
 
 
 def _with_treatment(source: Source) -> Source:

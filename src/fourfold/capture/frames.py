@@ -18,10 +18,11 @@ from fourfold.capture.mask_levels import ANY_LABEL, decide, read_object_mask, re
 from fourfold.capture.orientation import UPRIGHT, Orientation
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.arrays import archive_names, load_archive, load_array
-from fourfold.untrusted.images import opened_image
+from fourfold.untrusted.images import HEIF_SUFFIXES, opened_image, reads_heif
 
 EXIF_ORIENTATION = 0x0112
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+_ALWAYS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+IMAGE_SUFFIXES = _ALWAYS | (HEIF_SUFFIXES if reads_heif() else frozenset[str]())
 
 
 class FrameList(Protocol):

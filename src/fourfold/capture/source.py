@@ -154,7 +154,8 @@ class Reader:
 
 def noted(source: Source, *sentences: str) -> Source:
     """`source` with sentences added to the fact `notes`: what was done to it or assumed of it, for `inspect` and the report."""
-    notes = list(dict.fromkeys([*source.facts.get("notes", ()), *sentences]))
+    before = source.facts.get("notes", ())
+    notes = list(dict.fromkeys([*(str(n) for n in (before if isinstance(before, list | tuple) else ())), *sentences]))
     return replace(source, facts=source.facts | {"notes": notes}) if notes else source
 
 

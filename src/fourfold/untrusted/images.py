@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +14,21 @@ from PIL import Image
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.files import BoundedReader
 
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 MOST_PIXELS = 100_000_000  # of one image: three times 8K; more is not a frame of a film
+
+
+@cache
+def reads_heif() -> bool:
+    """Whether photos of phones in HEIC can be read: with the library pillow-heif."""
+    return find_spec("pillow_heif") is not None
+
+
+@cache
+def _prepare_heif() -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 
 @contextmanager
@@ -23,6 +39,8 @@ def opened_image(path: Path, what: str = "an image") -> Iterator[Image.Image]:
         FourfoldError: it is missing, damaged, of an unknown kind, or of more than `MOST_PIXELS` pixels.
     """
     try:
+        if path.suffix.lower() in HEIF_SUFFIXES and reads_heif():
+            _prepare_heif()
         with BoundedReader(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata, and of sizes that are checked here
             with Image.open(file) as image:

@@ -51,7 +51,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     places, told = _places(everything, found, root)
     frames = [_posed(root, path, image, *places[path]) for path, image in found.items()]
     views, times = view_sources([replace(f, time=(f.time or 0.0) / fps) for f in frames], "valid", 1.0)
-    return Source("COLMAP", root, root.resolve().name, views, times, "given", False, None, facts | told)
+    return Source("colmap", root, root.resolve().name, views, times, "given", False, None, facts | told)
 
 
 def _places(everything: list[Path], found: dict[Path, ModelImage], root: Path) -> tuple[dict[Path, tuple[str, int]], dict[str, object]]:
@@ -90,4 +90,4 @@ def _file(root: Path, name: str) -> Path | None:
     return next((path for folder in IMAGE_FOLDERS if is_file(path := below(root / folder, name))), None)
 
 
-READER = Reader("COLMAP", 40, recognises, read)
+READER = Reader("colmap", 40, recognises, read)

@@ -79,7 +79,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         lists, which = [frames for frames, _ in listed], [numbers for _, numbers in listed]
     views = [_view(root, n, image, f, w) for (image, n), f, w in zip(chosen, lists, which, strict=True)]
     views.sort(key=lambda v: natural(v.name))
-    return Source("COLMAP", root, root.resolve().name, tuple(views), times, "given", False, None, facts)
+    return Source("colmap", root, root.resolve().name, tuple(views), times, "given", False, None, facts)
 
 
 def _listed(files: list[Path | None], moments: int) -> tuple[FrameList, NDArray[np.int64]]:
@@ -150,4 +150,4 @@ def _per_moment(root: Path) -> _Rig | None:
     return None
 
 
-READER = Reader("COLMAP", 35, recognises, read)
+READER = Reader("colmap", 35, recognises, read)

@@ -48,7 +48,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     cut = tuple(replace(v, frame_of_time=v.frame_of_time[first:], K=v.K[first:], world_to_camera=v.world_to_camera[first:]) for v in views)
     cut = tuple(replace(v, heldout=v.heldout[first:], unused=v.unused[first:]) for v in cut)
     facts = video_facts(list(videos.values())) | {"first_frame": first}
-    return Source("Ego-Exo4D", root, root.resolve().name, cut, timestamps[first:] - timestamps[first], "given", True, None, facts)
+    return Source("egoexo4d", root, root.resolve().name, cut, timestamps[first:] - timestamps[first], "given", True, None, facts)
 
 
 def _rows(path: Path) -> dict[str, dict[str, str]]:
@@ -87,4 +87,4 @@ def _view(name: str, row: dict[str, str], video: VideoFile, which: np.ndarray, r
     return ViewSource(name, video, which, np.repeat(K[None], times, 0), np.repeat(pose[None], times, 0), lenses=(fisheye(*bend),))
 
 
-READER = Reader("Ego-Exo4D", 10, recognises, read)
+READER = Reader("egoexo4d", 10, recognises, read)

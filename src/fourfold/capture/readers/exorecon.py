@@ -48,7 +48,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     fps = options.fps or DEFAULT_FPS
     times = np.arange(next(iter(counts.values()))) / fps
     return Source(
-        "ExoRecon", root, root.resolve().name, views, times, "given", True, None, {"fps": fps, "fps_from": "given" if options.fps else "assumed"}
+        "exorecon", root, root.resolve().name, views, times, "given", True, None, {"fps": fps, "fps_from": "given" if options.fps else "assumed"}
     )
 
 
@@ -102,4 +102,4 @@ def load_dynamic_mask(path: Path) -> NDArray[np.int8]:
     return np.where(depth_map(values, 1.0, path) > 0, 1, -1).astype(np.int8)
 
 
-READER = Reader("ExoRecon", 10, recognises, read)
+READER = Reader("exorecon", 10, recognises, read)

@@ -82,7 +82,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     counts = [len(f.images) for f in folders]
     if min(counts) != max(counts):
         facts["images_per_view"] = {f.name: len(f.images) for f in folders}
-    layout = "images" if len(folders) == 1 else "images per camera"
+    layout = "images"
     name = first.resolve().parent.name if first.name in IMAGE_FOLDERS else first.resolve().name
     source = Source(layout, first, name, views, moments - moments[0], facts=facts)
     return noted(source, *dict.fromkeys(t.words for t in times if t.words))

@@ -90,7 +90,7 @@ def _moving(root: Path, K: Array, world_to_camera: Array, size: tuple[int, int],
         facts["heldout_also_trained"] = seen
     protocol = f"images of {', '.join(v.name for v in held)} at every moment" if held else None
     return Source(
-        "NVIDIA dynamic scene" if held else "LLFF",
+        "nvidia" if held else "llff",
         root,
         root.resolve().name,
         (moving, *held),
@@ -141,7 +141,7 @@ def _rig(root: Path, K: Array, world_to_camera: Array, size: tuple[int, int], op
         for i, (file, video, which) in enumerate(zip(files, videos, chosen, strict=True))
     )
     protocol = f"camera {files[0].stem}, the first in order"
-    return Source("Neural 3D Video", root, root.resolve().name, views, timestamps, "given", False, protocol, video_facts(videos))
+    return Source("n3dv", root, root.resolve().name, views, timestamps, "given", False, protocol, video_facts(videos))
 
 
-READER = Reader("LLFF", 20, recognises, read)
+READER = Reader("llff", 20, recognises, read)

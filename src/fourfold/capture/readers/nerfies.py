@@ -66,7 +66,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         facts["fps_from"] = "given" if options.fps else "assumed"
     if (root / "covisible" / scale / "val").is_dir():
         facts["covisible_folder"] = str(root / "covisible" / scale / "val")
-    return Source("DyCheck" if metric else "Nerfies", root, root.resolve().name, tuple(views), times / fps, "given", metric, protocol, facts)
+    return Source("dycheck" if metric else "hypernerf", root, root.resolve().name, tuple(views), times / fps, "given", metric, protocol, facts)
 
 
 def _images(root: Path) -> tuple[str, dict[str, Path]]:
@@ -156,4 +156,4 @@ def _beside(stem: Path, suffixes: Sequence[str]) -> Path | None:
     return next((p for s in suffixes if is_file(p := stem.with_name(stem.name + s))), None)
 
 
-READER = Reader("DyCheck / Nerfies", 10, recognises, read)
+READER = Reader("dycheck", 10, recognises, read)

@@ -48,7 +48,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     held = [v.name for v in views if v.heldout.any()]
     protocol = f"cameras {', '.join(held)} at every moment" if held else None
     fps = FPS
-    return Source("Panoptic", root, root.resolve().name, views, np.arange(times) / fps, "given", True, protocol, {"fps": fps})
+    return Source("panoptic", root, root.resolve().name, views, np.arange(times) / fps, "given", True, protocol, {"fps": fps})
 
 
 def _collect(root: Path, name: str, heldout: bool, cameras: dict[str, _Camera]) -> tuple[tuple[int, int], int]:
@@ -96,4 +96,4 @@ def _view(root: Path, name: str, camera: _Camera, size: tuple[int, int], times: 
     )
 
 
-READER = Reader("Panoptic", 10, recognises, read)
+READER = Reader("panoptic", 10, recognises, read)

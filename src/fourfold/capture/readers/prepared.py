@@ -13,19 +13,22 @@ from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource
 
 
 def recognises(path: Path) -> bool:
-    """A folder with `capture.json` and `cameras.safetensors`."""
-    return (path / "capture.json").is_file() and (path / "cameras.safetensors").is_file()
+    """A folder with `capture.json` and `cameras.safetensors`, or a run's folder with one."""
+    return _folder(path) is not None
+
+
+def _folder(path: Path) -> Path | None:
+    places = (path, path / "capture") if (path / "config.json").is_file() else (path,)
+    return next((p for p in places if (p / "capture.json").is_file() and (p / "cameras.safetensors").is_file()), None)
 
 
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     """The capture's own views, times, cameras and split."""
-    capture = Capture.load(paths[0])
+    capture = Capture.load(_folder(paths[0]) or paths[0])
     views = tuple(_view(capture, v) for v in range(capture.views))
     held = bool(capture.heldout.any())
     protocol = str(capture.facts.get("holdout", "the capture's own held-out frames")) if held else None
-    return Source(
-        "prepared capture", paths[0], capture.name, views, capture.timestamps, capture.cameras, capture.metric, protocol, dict(capture.facts)
-    )
+    return Source("prepared", paths[0], capture.name, views, capture.timestamps, capture.cameras, capture.metric, protocol, dict(capture.facts))
 
 
 def _view(capture: Capture, view: int) -> ViewSource:
@@ -51,4 +54,4 @@ def _view(capture: Capture, view: int) -> ViewSource:
     )
 
 
-READER = Reader("prepared capture", 0, recognises, read)
+READER = Reader("prepared", 0, recognises, read)

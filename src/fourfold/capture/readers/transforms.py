@@ -65,7 +65,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     views = [replace(v, heldout=np.full(len(times), h), unused=np.full(len(times), u)) for v, (h, u) in zip(views, flags, strict=True)]
     views.sort(key=lambda v: SPLITS.index(split_of[v.name]))
     protocol = f"the {heldout} split" if heldout else None
-    return Source("transforms", root, root.resolve().name, tuple(views), times, "given", False, protocol, facts)
+    return Source("dnerf", root, root.resolve().name, tuple(views), times, "given", False, protocol, facts)
 
 
 def _rate(options: CaptureOptions) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _single(root: Path, path: Path, options: CaptureOptions) -> Source:
         files = [p for p in view.frames.paths if p is not None] if isinstance(view.frames, FrameFiles) else []
         used = [files[i] for i in view.frame_of_time[view.present]]
         view.heldout[view.present] = [p.is_relative_to(root) and p.relative_to(root).as_posix() in held for p in used]
-    return Source("transforms", root, root.resolve().name, views, times, "given", False, "test_filenames" if held else None, facts)
+    return Source("nerfstudio", root, root.resolve().name, views, times, "given", False, "test_filenames" if held else None, facts)
 
 
 def as_first(header: Record) -> Record:
@@ -195,4 +195,4 @@ def _optional(root: Path, name: object) -> Path | None:
     return path if isinstance(name, str) and is_file(path := below(root, name)) else None
 
 
-READER = Reader("transforms", 30, recognises, read)
+READER = Reader("nerfstudio", 30, recognises, read)

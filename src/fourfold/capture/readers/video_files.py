@@ -14,10 +14,25 @@ from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, 
 from fourfold.capture.video import VideoFile, is_video, open_video
 from fourfold.errors import FourfoldError
 
+VIDEO_FOLDERS = ("", "videos", "video", "Videos", "Video", "recordings", "recording", "videos-raw", "clips", "footage", "media", "raw")
+
 
 def recognises(path: Path) -> bool:
     """A video file, or a folder with video files and no images beside them."""
     return is_video(path) or (bool(videos_in(path)) and not images_in(path))
+
+
+def videos_below(root: Path) -> dict[str, Path]:
+    """The videos of a folder by name: in it, in `videos/` and its like, one in each of its folders, or in the only folder that has any."""
+    for name in VIDEO_FOLDERS:
+        if found := videos_in(root / name):
+            return dict(zip(view_names(found), found, strict=True))
+    inside = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: natural(p.name)) if root.is_dir() else []
+    holding = {p.name: videos for p in inside if (videos := videos_in(p))}
+    if len(holding) == 1:
+        found = next(iter(holding.values()))
+        return dict(zip(view_names(found), found, strict=True))
+    return {name: videos[0] for name, videos in holding.items()} if all(len(v) == 1 for v in holding.values()) else {}
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -27,11 +42,13 @@ def videos_in(folder: Path) -> list[Path]:
 
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     """One view per video. Cameras are unknown."""
-    files = [file for path in paths for file in (videos_in(path) if path.is_dir() else [path])]
+    named = [item for path in paths for item in (videos_below(path).items() if path.is_dir() else [(path.stem, path)])]
+    files = [file for _, file in named]
     videos = [open_video(file) for file in files]
     offsets, known = start_offsets(videos, options, free_running=True)
     timestamps, chosen = common_times(videos, offsets)
-    names = view_names(files)
+    names = [name for name, _ in named]
+    names = names if len(set(names)) == len(names) else view_names(files)
     views = tuple(
         ViewSource(name, video, frames, *unknown_cameras(len(timestamps))) for name, video, frames in zip(names, videos, chosen, strict=True)
     )
@@ -41,9 +58,8 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         facts["synchronisation"] = in_words([f.name for f in files], offsets, known)
         facts["largest_time_difference_seconds"] = round(time_difference(videos, offsets, chosen), 5)
     first = Path(paths[0])
-    return Source(
-        "video" if len(videos) == 1 else "videos", first, first.stem if len(videos) == 1 else first.parent.name, views, timestamps, facts=facts
-    )
+    name = first.stem if len(videos) == 1 else (first if first.is_dir() else first.parent).resolve().name
+    return Source("video" if len(videos) == 1 else "videos", first, name, views, timestamps, facts=facts)
 
 
 def start_offsets(

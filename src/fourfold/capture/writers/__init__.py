@@ -20,6 +20,6 @@ def writers() -> tuple[Writer, ...]:
 def find_writer(name: str) -> Writer:
     """The writer called `name`. FourfoldError naming all of them if there is none."""
     for writer in writers():
-        if writer.name == name:
+        if writer.name == name.lower():
             return writer
     raise FourfoldError(f"there is no layout {name!r} to convert to: choose one of {', '.join(w.name for w in writers())}")

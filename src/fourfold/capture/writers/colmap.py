@@ -48,4 +48,4 @@ def _folder(capture: Capture, view: int) -> str:
     return capture.view_names[view].replace(" ", "_")
 
 
-WRITERS = (Writer("colmap", "a COLMAP model with one folder of images per camera (LetCamsGo)", unknown_cameras, write),)
+WRITERS = (Writer("colmap", "a COLMAP model with one folder of images per camera", unknown_cameras, write),)

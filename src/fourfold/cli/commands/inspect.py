@@ -30,7 +30,8 @@ class Inspect(ReadingCommand):
         from fourfold.capture.inspect import inspect
         from fourfold.capture.source import CaptureOptions
 
-        return Result(inspect(self.paths, CaptureOptions(**self.part()), self.holdout))
+        found = inspect(self.paths, CaptureOptions(**self.part()), self.holdout)
+        return Result(found | {"run": of_run(self.paths[0])} if len(self.paths) == 1 and (self.paths[0] / "config.json").is_file() else found)
 
     def show(self, result: Result) -> None:
         if not self.priors:
@@ -39,6 +40,16 @@ class Inspect(ReadingCommand):
         for name, made in result.value["priors"].items():
             print(f"{name:<32} {made}")
         print(f"page  {result.value['page']}")
+
+
+def of_run(root: Path) -> dict[str, object]:
+    """What the run in `root` has done so far: its command, the priors that are kept, and what it made."""
+    from fourfold.pipeline import read_config
+
+    made = [name for name in ("scene.safetensors", "report.html", "player.html") if (root / name).is_file()]
+    priors = sorted(p.name for p in (root / "priors").iterdir() if p.is_dir()) if (root / "priors").is_dir() else []
+    config = read_config(root)
+    return {"command": config.get("command"), "sources": config.get("sources"), "priors": priors, "made": made or "nothing yet"}
 
 
 def draw_priors(paths: tuple[Path, ...]) -> dict[str, object]:

@@ -1,0 +1,85 @@
+"""Files that lie beside a capture, are known, and were not read: each is named with the reason, so that nobody thinks they served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fourfold.capture.calibrations import calibration_files
+from fourfold.capture.readers.colmap_model import model_folder
+from fourfold.untrusted.files import is_file
+
+MOST_NAMED = 4  # of one kind
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A kind of file that is not read.
+
+    Attributes:
+        patterns: where it lies below the capture's folder.
+        what: what it is.
+        because: why it is not read, and what to do.
+    """
+
+    patterns: tuple[str, ...]
+    what: str
+    because: str
+
+
+_PICKLES = ("Videos/*/cameraIntrinsicsExtrinsics.pickle", "*/cameraIntrinsicsExtrinsics.pickle", "*.pickle", "calibration/*.pickle")
+_PICKLE = "a pickled file can run code when it is opened: convert it to Calib.toml (Pose2Sim's calibration converts OpenCap's files)"
+
+UNREAD = (
+    KnownFile(
+        ("Videos/*/cameraIntrinsicsExtrinsics.pickle", "*/cameraIntrinsicsExtrinsics.pickle", "*.pickle", "calibration/*.pickle"),
+        "camera parameters as a pickle",
+        _PICKLE,
+    ),
+    KnownFile(("*.r3d", "rgbd/*.depth"), "a Record3D recording in its own format", "export it from the app as EXR + JPG sequence"),
+    KnownFile(("*.svo", "*.svo2"), "a ZED recording", "export its left and right films with ZED Explorer"),
+    KnownFile(("SN*.conf",), "a ZED factory calibration", "its numbers are of unrectified films: give rectified films, or an OpenCV yaml per camera"),
+    KnownFile(("zed_calibration.json", "*fusion*.json"), "a ZED fusion configuration", "convert the poses to Calib.toml or transforms.json"),
+    KnownFile(("*.xcp",), "a Vicon calibration", "convert it to Calib.toml (Pose2Sim does)"),
+    KnownFile(("*.calib",), "a BioCV calibration", "convert it to Calib.toml (Pose2Sim does)"),
+    KnownFile(("*.mcal", "*.cal"), "an OptiTrack calibration", "export it for OpenCV or convert it to Calib.toml"),
+    KnownFile(("*.psx", "*.psz"), "a Metashape project", "export the cameras as XML (File, Export, Export Cameras)"),
+    KnownFile(("*.rcproj", "*.rsproj"), "a RealityCapture project", "export internal and external camera parameters as csv"),
+    KnownFile(("*.blend",), "a Blender scene", "export its cameras as transforms.json"),
+    KnownFile(("bundle.out", "*.nvm", "reconstruction.json", "cameras.sfm", "*.mvs"), "cameras of another program", "convert them to a COLMAP model"),
+    KnownFile(("*.insv", "*.insp", "*.360", "*.lrv"), "recordings of a 360 degree camera", "export reframed films with the maker's program"),
+    KnownFile(("*.vrs",), "an Aria recording", "export its images and trajectory first"),
+    KnownFile(("*.bag", "*.mcap", "*.db3"), "a ROS recording", "export its images as films first"),
+    KnownFile(("lowres_wide.traj", "*.pincam"), "ARKitScenes' trajectories", "convert them to transforms.json"),
+    KnownFile(("database.db",), "COLMAP's database without a model", "run the mapper to its end, or remove it"),
+)
+
+
+def unread(root: Path, layout: str, posed: bool) -> list[str]:
+    """Sentences "found X, not read: why" on known files in the folder `root`, which was read as `layout`; `posed`: it gave cameras."""
+    if not root.is_dir():
+        return []
+    said = [f"found {name} ({kind.what}), not read: {kind.because}" for kind in UNREAD for name in _names(root, kind)]
+    return [*(s for s in said if not (posed and "database.db" in s)), *_others(root, layout)]
+
+
+def _others(root: Path, layout: str) -> Iterator[str]:
+    """Files that another layout would have read."""
+    told = f"not read: the cameras come from {layout}" if layout not in ("images", "video", "videos") else "not read: it does not go with the images"
+    model = model_folder(root)
+    if model is not None and layout != "colmap":
+        yield f"found {model.relative_to(root)} (a COLMAP model), {told}"
+    read_by: dict[str, tuple[str, ...]] = {"transforms.json": ("nerfstudio", "dnerf"), "poses_bounds.npy": ("llff", "nvidia", "n3dv")}
+    read_by["poses_bounds_multipleview.npy"] = ("colmap",)
+    for name, readers in read_by.items():
+        if is_file(root / name) and layout not in readers:
+            yield f"found {name}, {told}"
+    found = calibration_files(root)
+    if found is not None and layout != found[0].layout:
+        yield f"found {found[1][0].name} ({found[0].name}), {told}"
+
+
+def _names(root: Path, kind: KnownFile) -> list[str]:
+    found = sorted({p.relative_to(root).as_posix() for pattern in kind.patterns for p in root.glob(pattern) if p.is_file()})
+    return found[:1] if len(found) > MOST_NAMED else found

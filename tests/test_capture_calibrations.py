@@ -1,0 +1,280 @@
+"""Calibrations beside the frames: every format gives the cameras that were written, lens, pose and unit included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from fourfold.capture import CaptureOptions
+from fourfold.capture.discover import open_source
+from fourfold.capture.source import Source
+from fourfold.errors import FourfoldError
+from rig_folders import FOCAL, HEIGHT, TIMES, VIEWS, WIDTH, Rig
+
+BEND = (-0.25, 0.06, 0.001, -0.002, 0.0)
+OPENCV_K = [[FOCAL, 0.0, WIDTH / 2 - 0.5], [0.0, FOCAL, HEIGHT / 2 - 0.5], [0.0, 0.0, 1.0]]
+
+
+def _turned(pose: np.ndarray) -> list[float]:
+    return cv2.Rodrigues(pose[:3, :3])[0].ravel().tolist()
+
+
+def _matrix(name: str, values: list[float], rows: int) -> str:
+    columns = len(values) // rows
+    return f"{name}: !!opencv-matrix\n   rows: {rows}\n   cols: {columns}\n   dt: d\n   data: [ {', '.join(map(repr, values))} ]\n"
+
+
+def _easymocap(key: str) -> Callable[[Path, Rig], None]:
+    def write(root: Path, rig: Rig) -> None:
+        inner = outer = "%YAML:1.0\n---\nnames:\n" + "".join(f'   - "cam{v:02d}"\n' for v in range(VIEWS))
+        for v in range(VIEWS):
+            pose = rig.world_to_camera[v, 0]
+            inner += _matrix(f"K_cam{v:02d}", np.ravel(OPENCV_K).tolist(), 3) + _matrix(f"{key}_cam{v:02d}", list(BEND), 1 if key == "dist" else 5)
+            outer += _matrix(f"R_cam{v:02d}", _turned(pose), 3) + _matrix(f"T_cam{v:02d}", pose[:3, 3].tolist(), 3)
+        (root / "intri.yml").write_text(inner)
+        (root / "extri.yml").write_text(outer)
+
+    return write
+
+
+def _toml(name: str, scale: float = 1.0, nested: bool = False) -> Callable[[Path, Rig], None]:
+    def write(root: Path, rig: Rig) -> None:
+        text = ""
+        for v in range(VIEWS):
+            pose = rig.world_to_camera[v, 0]
+            turn = pose[:3, :3].tolist() if nested else _turned(pose)
+            text += f"[cameras.{v}]\ncam_id = {v}\nignore = false\n" if nested else f'[cam_{v}]\nname = "cam{v:02d}"\n'
+            text += f"size = [ {WIDTH}, {HEIGHT},]\nmatrix = {OPENCV_K}\ndistortions = {list(BEND)}\nrotation = {turn}\n"
+            text += f"translation = {(scale * pose[:3, 3]).tolist()}\n\n"
+        (root / name).write_text(text + "[metadata]\nadjusted = false\nerror = 0.4\n")
+
+    return write
+
+
+def _kalibr(root: Path, rig: Rig) -> None:
+    text, before = "", np.eye(4)
+    for v in range(VIEWS):
+        pose = rig.world_to_camera[v, 0] @ np.linalg.inv(rig.world_to_camera[0, 0])  # Kalibr's world is the first camera
+        text += f"cam{v}:\n  camera_model: pinhole\n  distortion_model: radtan\n  distortion_coeffs: {list(BEND[:4])}\n"
+        text += f"  intrinsics: [{FOCAL}, {FOCAL}, {WIDTH / 2 - 0.5}, {HEIGHT / 2 - 0.5}]\n  resolution: [{WIDTH}, {HEIGHT}]\n"
+        text += f"  T_cn_cnm1: {(pose @ np.linalg.inv(before)).tolist()}\n" if v else ""
+        before = pose
+    (root / "rig-camchain.yaml").write_text(text)
+    rig.world_to_camera = rig.world_to_camera @ np.linalg.inv(rig.world_to_camera[0, 0])
+
+
+def _qualisys(unit: float, window: bool) -> Callable[[Path, Rig], None]:
+    def write(root: Path, rig: Rig) -> None:
+        text = '<?xml version="1.0"?>\n<calibration><cameras>\n'
+        for v in range(VIEWS):
+            pose = rig.world_to_camera[v, 0]
+            turn, centre = np.diag([1.0, -1, -1]) @ pose[:3, :3], -1000 * pose[:3, :3].T @ pose[:3, 3]
+            numbers = " ".join(f'r{i + 1}{j + 1}="{turn[i, j]!r}"' for i in range(3) for j in range(3))
+            text += f'<camera serial="cam{v:02d}"><transform x="{centre[0]!r}" y="{centre[1]!r}" z="{centre[2]!r}" {numbers}/>\n'
+            bend = f'radialDistortion1="{BEND[0]}" radialDistortion2="{BEND[1]}" tangentalDistortion1="{BEND[2]}" tangentalDistortion2="{BEND[3]}"'
+            sensor = f'sensorMinU="0" sensorMaxU="{WIDTH * unit}" sensorMinV="0" sensorMaxV="{HEIGHT * unit}"'
+            focal = (
+                f'focalLengthU="{FOCAL * unit}" focalLengthV="{FOCAL * unit}" centerPointU="{WIDTH / 2 * unit}" centerPointV="{HEIGHT / 2 * unit}"'
+            )
+            text += f"<intrinsic {focal} {sensor} {bend}/>" + (
+                f'<fov_video left="0" top="0" right="{WIDTH - 1}" bottom="{HEIGHT - 1}"/></camera>\n' if window else "</camera>\n"
+            )
+        (root / ("rig.qca.txt" if window else "cal.txt")).write_text(text.replace("np.float64(", "").replace(")", "") + "</cameras></calibration>\n")
+
+    return write
+
+
+WRITERS: dict[str, tuple[Callable[[Path, Rig], None], str]] = {
+    "EasyMocap": (_easymocap("dist"), "easyvolcap"),
+    "EasyVolcap": (_easymocap("D"), "easyvolcap"),
+    "Pose2Sim": (_toml("Calib_scene.toml"), "pose2sim"),
+    "Anipose in millimetres": (_toml("calibration.toml", 1000.0), "anipose"),
+    "FreeMoCap": (_toml("2024_camera_calibration.toml", 1000.0), "anipose"),
+    "Caliscope": (_toml("camera_array.toml", nested=True), "caliscope"),
+    "Kalibr": (_kalibr, "kalibr"),
+    "Qualisys": (_qualisys(64.0, True), "qualisys"),
+    "Theia3D": (_qualisys(1.0, False), "theia3d"),
+}
+
+
+@pytest.mark.parametrize(("write", "layout"), WRITERS.values(), ids=WRITERS.keys())
+@pytest.mark.parametrize("place", ["", "videos"])
+def test_every_format_gives_its_cameras(tmp_path: Path, write: Callable[[Path, Rig], None], layout: str, place: str) -> None:
+    rig = Rig()
+    rig.videos(tmp_path / place)
+    write(tmp_path, rig)
+    source = open_source([tmp_path], CaptureOptions())
+    assert (source.layout, source.cameras, source.metric, len(source.views), len(source.timestamps)) == (layout, "given", True, VIEWS, TIMES)
+    for v, view in enumerate(source.views):
+        np.testing.assert_allclose(view.world_to_camera[0], rig.world_to_camera[v, 0], atol=1e-9)
+        np.testing.assert_allclose(view.K[0], rig.K, atol=1e-9)
+        np.testing.assert_allclose(view.lens(0).coefficients, BEND, atol=1e-12)
+        level = float(next(iter(view.frames.decode([0]))).mean())
+        assert abs(level - (40 + 50 * v)) < 3
+
+
+def test_a_yaml_per_camera_takes_out_the_lens_and_leaves_the_poses_to_be_estimated(tmp_path: Path) -> None:
+    rig = Rig()
+    rig.videos(tmp_path)
+    for v in range(VIEWS):
+        model = "equidistant" if v == 1 else "plumb_bob"
+        text = f"image_width: {WIDTH}\nimage_height: {HEIGHT}\ncamera_name: cam{v:02d}\ncamera_matrix:\n  rows: 3\n  cols: 3\n"
+        text += f"  data: {np.ravel(OPENCV_K).tolist()}\ndistortion_model: {model}\n"
+        text += f"distortion_coefficients:\n  rows: 1\n  cols: 4\n  data: {list(BEND[:4])}\n"
+        (tmp_path / f"cam{v:02d}.yaml").write_text(text)
+    source = open_source([tmp_path], CaptureOptions())
+    assert (source.layout, source.cameras) == ("opencv", "unknown")
+    assert [v.lens(0).model for v in source.views] == ["pinhole", "fisheye", "pinhole"]
+    np.testing.assert_allclose(source.views[0].K[0], rig.K)
+    assert source.views[0].focal_hint == FOCAL and np.isnan(source.views[0].world_to_camera).all()
+    assert "the poses are estimated" in str(source.facts["notes"])
+
+
+def test_other_toml_and_yaml_files_are_no_calibration(tmp_path: Path) -> None:
+    rig = Rig()
+    rig.videos(tmp_path)
+    (tmp_path / "config.toml").write_text('[project]\nname = "x"\n')
+    (tmp_path / "settings.yaml").write_text("a: [1, 2]\n")
+    _toml("other.toml")(tmp_path, rig)
+    text = (tmp_path / "other.toml").read_text()
+    (tmp_path / "other.toml").write_text(text.replace('"cam00"', '"p"').replace('"cam01"', '"q"').replace('"cam02"', '"r"'))
+        (tmp_path / "other.toml").read_text().replace('"cam00"', '"p"').replace('"cam01"', '"q"').replace('"cam02"', '"r"')
+    )
+    (tmp_path / "cam03.mp4").write_bytes((tmp_path / "cam00.mp4").read_bytes())
+    (tmp_path / "extra.mp4").write_bytes((tmp_path / "cam00.mp4").read_bytes())
+    source = open_source([tmp_path], CaptureOptions(synchronise="none"))
+    assert (source.layout, len(source.views)) == ("videos", 5)
+    assert "found other.toml (Anipose), not read" in str(source.facts["notes"])
+
+
+def _images(root: Path, folder: str, pattern: str) -> Rig:
+    rig = Rig(np.stack([np.stack([Rig().world_to_camera[0, 0] @ np.diag([1, 1, 1, 1.0]) for _ in range(TIMES)])]))
+    for t in range(TIMES):
+        rig.world_to_camera[0, t, 0, 3] += 0.1 * t
+        rig.save(root / folder / pattern.format(t), 0, t)
+    return rig
+
+
+def _arkit(pose: np.ndarray) -> np.ndarray:
+    return np.linalg.inv(pose) @ np.diag([1.0, -1, -1, 1])
+
+
+def _walked(source: Source, rig: Rig, times: np.ndarray) -> None:
+    assert (source.cameras, source.metric, len(source.views)) == ("given", True, 1)
+    np.testing.assert_allclose(source.views[0].world_to_camera, rig.world_to_camera[0], atol=1e-6)
+    np.testing.assert_allclose(source.views[0].K[0], rig.K, atol=1e-9)
+    np.testing.assert_allclose(source.timestamps, times, atol=1e-6)
+
+
+def test_record3d(tmp_path: Path) -> None:
+    rig = _images(tmp_path, "rgb", "{}.jpg")
+    matrices = [_arkit(p) for p in rig.world_to_camera[0]]
+    poses = [[*Rotation.from_matrix(m[:3, :3]).as_quat(), *m[:3, 3]] for m in matrices]
+    meta = {"w": WIDTH, "h": HEIGHT, "fps": 20, "K": rig.K.T.ravel().tolist(), "poses": poses}
+    (tmp_path / "metadata.json").write_text(json.dumps(meta))
+    (tmp_path / "depth").mkdir()
+    for t in range(TIMES):
+        (tmp_path / "depth" / f"{t}.exr").write_bytes(b"v/1\x01")
+    source = open_source([tmp_path], CaptureOptions())
+    _walked(source, rig, np.arange(TIMES) / 20)
+    assert source.layout == "record3d" and "found depth as .exr, not read" in str(source.facts["notes"])
+    (tmp_path / "metadata.json").write_text(json.dumps(meta | {"poses": poses[:-1]}))
+    with pytest.raises(FourfoldError, match="lists 4 poses for 5 images"):
+        open_source([tmp_path], CaptureOptions())
+
+
+def test_polycam_with_depth_in_millimetres(tmp_path: Path) -> None:
+    rig = _images(tmp_path / "keyframes", "corrected_images", "1650843{}00000.jpg")
+    (tmp_path / "keyframes" / "depth").mkdir()
+    (tmp_path / "keyframes" / "corrected_cameras").mkdir()
+    turn = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])  # the app's world
+    for t in range(TIMES):
+        m = _arkit(rig.world_to_camera[0, t])
+        m[:3] = turn @ m[:3]
+        rig.world_to_camera[0, t] = np.linalg.inv(m @ np.diag([1.0, -1, -1, 1]))
+        camera = {"fx": FOCAL, "fy": FOCAL, "cx": WIDTH / 2, "cy": HEIGHT / 2, "width": WIDTH, "height": HEIGHT}
+        camera |= {f"t_{i}{j}": m[i, j] for i in range(3) for j in range(4)}
+        (tmp_path / "keyframes" / "corrected_cameras" / f"1650843{t}00000.json").write_text(json.dumps(camera))
+        cv2.imwrite(str(tmp_path / "keyframes" / "depth" / f"1650843{t}00000.png"), np.full((8, 12), 2500 + t, np.uint16))
+    source = open_source([tmp_path], CaptureOptions())
+    _walked(source, rig, np.arange(TIMES) * 0.1)  # the names count microseconds
+    depth = source.views[0].depth
+    assert depth is not None
+    np.testing.assert_allclose(next(iter(depth.decode([3]))), 2.503, atol=1e-6)
+
+
+def test_stray_scanner(tmp_path: Path) -> None:
+    import capture_files as files
+
+    rig = _images(tmp_path, "scratch", "{}.png")
+    files.write_video(tmp_path / "rgb.mp4", [rig.image(0, t) for t in range(TIMES)], fps=60)
+    lines = ["timestamp, frame, x, y, z, qx, qy, qz, qw"]
+    for t, pose in enumerate(rig.world_to_camera[0]):
+        m = np.linalg.inv(pose)
+        lines.append(", ".join(map(str, (31.5 + t / 60, t, *m[:3, 3], *Rotation.from_matrix(m[:3, :3]).as_quat()))))
+    (tmp_path / "odometry.csv").write_text("\n".join(lines))
+    (tmp_path / "camera_matrix.csv").write_text("\n".join(", ".join(map(str, row)) for row in rig.K))
+    (tmp_path / "depth").mkdir()
+    for t in range(TIMES):
+        cv2.imwrite(str(tmp_path / "depth" / f"{t:06d}.png"), np.full((6, 9), 1200, np.uint16))
+    source = open_source([tmp_path], CaptureOptions())
+    _walked(source, rig, np.arange(TIMES) / 60)
+    depth = source.views[0].depth
+    assert source.layout == "stray-scanner" and depth is not None
+    np.testing.assert_allclose(next(iter(depth.decode([0]))), 1.2, atol=1e-6)
+
+
+def test_ios_logger(tmp_path: Path) -> None:
+    import capture_files as files
+
+    rig = _images(tmp_path, "scratch", "{}.png")
+    files.write_video(tmp_path / "Frames.m4v", [rig.image(0, t) for t in range(TIMES)], fps=30)
+    logged, frames = [], []
+    for t, pose in enumerate(rig.world_to_camera[0]):
+        m = _arkit(pose)
+        x, y, z, w = Rotation.from_matrix(m[:3, :3]).as_quat()
+        logged.append(", ".join(map(str, (7 + t / 30, *m[:3, 3], w, x, y, z))))
+        frames.append(", ".join(map(str, (7 + t / 30 + 0.001, t, FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2))))
+    (tmp_path / "ARposes.txt").write_text("\n".join(logged))
+    (tmp_path / "Frames.txt").write_text("\n".join(frames))
+    _walked(open_source([tmp_path], CaptureOptions()), rig, np.arange(TIMES) / 30)
+
+
+def test_metashape(tmp_path: Path) -> None:
+    rig = _images(tmp_path, "images", "IMG_{:04d}.png")
+    sensor = f'<sensor id="0" label="x" type="frame"><resolution width="{WIDTH}" height="{HEIGHT}"/><calibration type="frame" class="adjusted">'
+    sensor += f"<f>{FOCAL}</f><cx>1.5</cx><cy>-0.5</cy><b1>2.0</b1><k1>-0.1</k1><p1>0.003</p1><p2>0.001</p2></calibration></sensor>"
+    text = f'<document version="2.0"><chunk><sensors next_id="1">{sensor}</sensors><cameras next_id="9">'
+    for t in range(TIMES):
+        values = " ".join(repr(float(v)) for v in np.linalg.inv(rig.world_to_camera[0, t]).ravel())
+        text += f'<camera id="{t}" sensor_id="0" label="IMG_{t:04d}"><transform>{values}</transform></camera>'
+    (tmp_path / "cameras.xml").write_text(text + '<camera id="8" sensor_id="0" label="IMG_0009"/></cameras></chunk></document>')
+    source = open_source([tmp_path], CaptureOptions(fps=10.0))
+    view = source.views[0]
+    assert (source.layout, source.metric, len(source.timestamps)) == ("metashape", False, TIMES)
+    np.testing.assert_allclose(view.world_to_camera, rig.world_to_camera[0], atol=1e-9)
+    np.testing.assert_allclose(view.K[0], [[FOCAL + 2, 0, WIDTH / 2 + 1.5], [0, FOCAL, HEIGHT / 2 - 0.5], [0, 0, 1]])
+    assert view.lens(0).coefficients == (-0.1, 0.0, 0.001, 0.003, 0.0)  # Metashape's P1 is OpenCV's p2
+
+
+def test_realitycapture(tmp_path: Path) -> None:
+    """A camera without heading, pitch and roll looks down, its top to the north; heading turns it clockwise, pitch lifts it."""
+    _images(tmp_path, "images", "a{}.png")
+    rows = ["#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2", "a0.png,1,2,3,0,0,0,36,0,0,0,0,0,0,0,0"]
+    rows += ["a1.png,1,2,3,90,0,0,36,0.75,0,0.1,0,0,0,0,0", "a2.png,1,2,3,0,90,0,36,0,0,0,0,0,0,0,0", "a3.png,2,2,3,0,0,0,36,0,0,0,0,0,0,0,0"]
+    (tmp_path / "cameras.csv").write_text("\n".join(rows))
+    source = open_source([tmp_path], CaptureOptions())
+    view = source.views[0]
+    np.testing.assert_allclose([-p[:3, :3].T @ p[:3, 3] for p in view.world_to_camera[:3]], [[1, 2, 3]] * 3, atol=1e-12)
+    down, turned, level = (p[:3, :3] for p in view.world_to_camera[:3])
+    np.testing.assert_allclose(down[2], [0, 0, -1], atol=1e-12)
+    np.testing.assert_allclose(-down[1], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(-turned[1], [1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(level[2], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(view.K[1], [[WIDTH, 0, WIDTH / 2 + 1], [0, WIDTH, HEIGHT / 2], [0, 0, 1]])
