@@ -144,8 +144,6 @@ def test_other_toml_and_yaml_files_are_no_calibration(tmp_path: Path) -> None:
     _toml("other.toml")(tmp_path, rig)
     text = (tmp_path / "other.toml").read_text()
     (tmp_path / "other.toml").write_text(text.replace('"cam00"', '"p"').replace('"cam01"', '"q"').replace('"cam02"', '"r"'))
-        (tmp_path / "other.toml").read_text().replace('"cam00"', '"p"').replace('"cam01"', '"q"').replace('"cam02"', '"r"')
-    )
     (tmp_path / "cam03.mp4").write_bytes((tmp_path / "cam00.mp4").read_bytes())
     (tmp_path / "extra.mp4").write_bytes((tmp_path / "cam00.mp4").read_bytes())
     source = open_source([tmp_path], CaptureOptions(synchronise="none"))

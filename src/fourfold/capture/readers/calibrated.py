@@ -54,8 +54,8 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     names = list(videos_of or folders)
     pairs = paired([c.name for c in calibration.cameras], names)
     if not pairs:
-        known = ", ".join(c.name for c in calibration.cameras)
-        raise FourfoldError(f"{files[0]} names cameras {known}, the frames are named {', '.join(names)}: name them alike")
+        theirs = ", ".join(c.name for c in calibration.cameras)
+        raise FourfoldError(f"{files[0]} names cameras {theirs}, the frames are named {', '.join(names)}: name them alike")
     if left := [n for i, n in enumerate(names) if i not in {f for _, f in pairs}]:
         fallback(f"{', '.join(left)} of {root} has no camera in {files[0].name}: what it filmed is left out")
     chosen = [(calibration.cameras[c], names[f]) for c, f in pairs]
