@@ -227,3 +227,43 @@ def test_an_image_that_sees_all_around_is_refused(tmp_path: Path) -> None:
 )
 def test_pairs_of_names(cameras: list[str], frames: list[str], pairs: list[tuple[int, int]] | None) -> None:
     assert paired(cameras, frames) == pairs
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda v, t: f"cam{v:02d}_{t:04d}.png",
+        lambda v, t: f"images/frame{t:03d}_cam{v}.png",
+        lambda v, t: f"frame{t:04d}/cam{v}.png",
+        lambda v, t: f"colmap_{t}/images/cam{v:02d}.png",
+        lambda v, t: f"cam{v}/{t:04d}.png",
+    ],
+    ids=["flat", "flat in images", "folder per moment", "folder per moment with images", "folder per camera"],
+)
+def test_images_without_cameras_become_views(tmp_path: Path, name: Names) -> None:
+    rig = Rig()
+    for v, t in np.ndindex(VIEWS, TIMES):
+        rig.save(tmp_path / name(v, t), v, t)
+    source = open_source([tmp_path], CaptureOptions(fps=10.0))
+    assert (source.layout, source.cameras, len(source.views)) == ("images", "unknown", VIEWS)
+    np.testing.assert_allclose(source.timestamps, np.arange(TIMES) / 10)
+    for v, view in enumerate(source.views):
+        levels = [float(image.mean()) for image in view.frames.decode([int(n) for n in view.frame_of_time])]
+        np.testing.assert_allclose(levels, [grey(v, t) for t in range(TIMES)], atol=0.5)
+
+
+def test_numbers_that_jump_leave_gaps_for_all_cameras(tmp_path: Path) -> None:
+    rig = Rig()
+    for v, t in np.ndindex(VIEWS, TIMES):
+        if t != 2 and (v, t) != (1, 3):
+            rig.save(tmp_path / f"cam{v:02d}_{t:04d}.png", v, t)
+    source = open_source([tmp_path], CaptureOptions(fps=10.0))
+    np.testing.assert_allclose(source.timestamps, [0, 0.1, 0.3, 0.4])
+    assert [v.present.tolist() for v in source.views] == [[True] * 4, [True, True, False, True], [True] * 4]
+
+
+def test_one_cameras_images_with_two_numbers_stay_one_view(tmp_path: Path) -> None:
+    rig = Rig()
+    for t in range(6):
+        rig.save(tmp_path / f"IMG_2024{t // 3}_{t}.png", 0, t % TIMES)
+    assert len(open_source([tmp_path], CaptureOptions()).views) == 1

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.arrangement import arrange
 from fourfold.capture.frames import image_files, images_in, natural, valid_mask_files
-from fourfold.capture.image_times import DEFAULT_FPS, ImageTimes, image_times
+from fourfold.capture.image_times import DEFAULT_FPS, ImageTimes, frame_numbers, image_times
 from fourfold.capture.mask_names import MASK_FOLDERS, VALID_FOLDERS, masks_in, matched_masks, paired
 from fourfold.capture.readers.video_files import common_moments, nearest
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, noted, unknown_cameras
@@ -21,12 +22,23 @@ IMAGE_FOLDERS = ("images", "ims", "rgb", "frames", "color", "input")
 
 @dataclass(frozen=True)
 class Folder:
-    """One view's images, the masks of what moves and the masks of valid pixels that belong to them (empty if none)."""
+    """One view's images and what belongs to them.
+
+    Attributes:
+        name: of the view.
+        images: its images.
+        masks: masks of what moves, empty if there are none.
+        valid: masks of valid pixels, empty if there are none.
+        moments: number of the moment of each image where several cameras were told apart in one list, else empty.
+        because: how they were told, in words.
+    """
 
     name: str
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
     valid: tuple[Path, ...] = ()
+    moments: tuple[int, ...] = ()
+    because: str = ""
 
 
 def recognises(path: Path) -> bool:
@@ -34,13 +46,20 @@ def recognises(path: Path) -> bool:
     return path.is_dir() and bool(folders_in(path))
 
 
-def folders_in(path: Path) -> list[Folder]:
-    """The views in a folder: images directly inside it, inside `images/` and its like, or inside one folder per camera in either."""
+def folders_in(path: Path, one_list: bool = False) -> list[Folder]:
+    """The views in a folder: images directly inside it, inside `images/` and its like, or inside one folder per camera or moment in either.
+
+    Names tell the cameras of images that lie together, unless they are known to be `one_list`.
+    """
+    apart = _whole if one_list else told_apart
     if found := images_in(path):
-        return [Folder(path.name, tuple(found), _masks(path, None) or _beside(path, found), _masks(path, None, VALID_FOLDERS))]
+        whole = Folder(path.name, tuple(found), _masks(path, None) or _beside(path, found), _masks(path, None, VALID_FOLDERS))
+        return apart(whole, path)
+    if views := _per_moment(path):
+        return views
     for name in IMAGE_FOLDERS:
         if found := images_in(path / name):
-            return [Folder(path.name, tuple(found), _masks(path, None), _masks(path, None, VALID_FOLDERS))]
+            return apart(Folder(path.name, tuple(found), _masks(path, None), _masks(path, None, VALID_FOLDERS)), path / name)
         if views := _cameras(path / name, path):
             return views
     return _cameras(path, path)
@@ -54,6 +73,39 @@ def _cameras(folder: Path, root: Path) -> list[Folder]:
         key=lambda p: natural(p.name),
     )
     return [Folder(p.name, tuple(found), _masks(root, p.name), _masks(root, p.name, VALID_FOLDERS)) for p in inside if (found := images_in(p))]
+
+
+def _whole(whole: Folder, root: Path) -> list[Folder]:
+    return [whole]
+
+
+def told_apart(whole: Folder, root: Path) -> list[Folder]:
+    """The images of several cameras that lie together in `root` and whose names tell which is whose, a folder each; or `whole`."""
+    found = arrange([p.relative_to(root).as_posix() for p in whole.images])
+    if found is None:
+        return [whole]
+    numbers = frame_numbers([Path(label) for label in found.labels])
+    at = list(range(len(found.labels))) if numbers is None else [int(n) for n in numbers - numbers[0]]
+    folders: list[Folder] = []
+    for name in sorted(set(found.view), key=natural):
+        own = sorted((m, i) for m, i, v in zip(found.moment, whole.images, found.view, strict=True) if v == name)
+        images = tuple(i for _, i in own)
+        masks, valid = (tuple(paired(images, kind, by_number=False) or ()) if kind else () for kind in (whole.masks, whole.valid))
+        folders.append(Folder(name, images, masks, valid, tuple(at[m] for m, _ in own), f"{found.views} cameras told by {found.because}"))
+    return folders
+
+
+def _per_moment(root: Path) -> list[Folder]:
+    """Views of folders that hold one moment each: `frame0001/cam00.png`, `colmap_1/images/cam00.png`."""
+    if not root.is_dir():
+        return []
+    inside = [p for p in root.iterdir() if p.is_dir() and p.name not in (*MASK_FOLDERS, *VALID_FOLDERS) and not p.name.startswith(".")]
+    for name in ("", *IMAGE_FOLDERS):
+        rows = [images for p in sorted(inside, key=lambda p: natural(p.name)) if (images := images_in(p / name))]
+        if len(rows) > 1:
+            views = told_apart(Folder(root.name, tuple(p for row in rows for p in row), ()), root)
+            return views if len(views) > 1 and len({p.parent for p in views[0].images}) == len(views[0].images) else []
+    return []
 
 
 def _masks(root: Path, camera: str | None, names: Sequence[str] = MASK_FOLDERS) -> tuple[Path, ...]:
@@ -72,7 +124,7 @@ def _beside(path: Path, images: Sequence[Path]) -> tuple[Path, ...]:
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     """One view per folder of images, joined by their times or, where these are only counted, by their numbers. Cameras are unknown."""
     folders = [folder for path in paths for folder in folders_in(path)]
-    times = [image_times(folder.images, options.fps) for folder in folders]
+    times = [_counted(f, options.fps or DEFAULT_FPS) if f.moments else image_times(f.images, options.fps) for f in folders]
     moments, which = joined(times, folders[0].images[0].parent)
     views = tuple(_view(folder, frames) for folder, frames in zip(folders, which, strict=True))
     first = Path(paths[0])
@@ -85,7 +137,11 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     layout = "images"
     name = first.resolve().parent.name if first.name in IMAGE_FOLDERS else first.resolve().name
     source = Source(layout, first, name, views, moments - moments[0], facts=facts)
-    return noted(source, *dict.fromkeys(t.words for t in times if t.words))
+    return noted(source, *dict.fromkeys([f.because for f in folders if f.because] + [t.words for t in times if t.words]))
+
+
+def _counted(folder: Folder, fps: float) -> ImageTimes:
+    return ImageTimes(np.array(folder.moments, np.float64) / fps, "numbers", "")
 
 
 def joined(times: Sequence[ImageTimes], first: Path) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:

@@ -62,7 +62,8 @@ def load_poses(path: Path) -> tuple[Array, Array, tuple[int, int]]:
 
 
 def _moving(root: Path, K: Array, world_to_camera: Array, size: tuple[int, int], options: CaptureOptions) -> Source:
-    folders = [f for name in IMAGE_FOLDERS for f in (folders_in(root / name) if (root / name).is_dir() else [])] or folders_in(root)
+    places = [root / name for name in IMAGE_FOLDERS if (root / name).is_dir()]
+    folders = [f for place in places for f in folders_in(place, one_list=True)] or folders_in(root, one_list=True)
     if not folders:
         raise FourfoldError(f"{root} has poses_bounds.npy but no images: put them in {root / 'images'}")
     images = folders[0].images
