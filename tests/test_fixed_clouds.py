@@ -110,6 +110,9 @@ def test_masks_that_do_not_agree_are_said(rig):
     late = tuple(np.roll(m, 4 * (v % 2), 2) for v, m in enumerate(rig.masks.mask))  # every other camera looks four pixels aside
     bad = hull_clouds(rig.capture, replace(rig.masks, mask=late))
     assert len(bad.provenance.notes) == 1 and "do not agree" in bad.provenance.notes[0]
+    one = tuple(np.roll(m, 24 * (v == 3), 2) for v, m in enumerate(rig.masks.mask))
+    alone = hull_clouds(rig.capture, replace(rig.masks, mask=one), HullCloudNumbers(hull=HullNumbers(miss_share=0.2)))
+    assert "(camera 3: " in alone.provenance.notes[0]
 
 
 def test_a_camera_sees_the_near_side(rig):

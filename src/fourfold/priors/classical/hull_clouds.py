@@ -44,6 +44,7 @@ class HullCloudNumbers:
         width: pixels; flow is found on images of at most this width.
         repair: of masks with holes.
         agreed: share of the masks that their hull must cover on average; below it, that the masks do not agree is said.
+        each: the same for every single camera.
     """
 
     hull: HullNumbers = HullNumbers()
@@ -59,6 +60,7 @@ class HullCloudNumbers:
     width: int = 400
     repair: RepairNumbers = RepairNumbers()
     agreed: float = 0.8
+    each: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -169,10 +171,9 @@ def _covered(capture: Capture, masks: Masks, clouds: Mapping[int, Cloud | None])
 
 def _doubts(covered: dict[str, float], numbers: HullCloudNumbers) -> tuple[str, ...]:
     """A sentence for the report where the masks do not agree on a body."""
-    mean = float(np.mean(list(covered.values())))
-    if mean >= numbers.agreed:
+    mean, worst = float(np.mean(list(covered.values()))), min(covered, key=lambda name: covered[name])
+    if mean >= numbers.agreed and covered[worst] >= numbers.each:
         return ()
-    worst = min(covered, key=lambda name: covered[name])
     return (
         f"What moves is doubtful: the body that all masks agree on covers {100 * mean:.0f} % of them (camera {worst}: {100 * covered[worst]:.0f} %). "
         "Probably masks miss parts of it or show what does not move, or the cameras' calibration or clocks do not agree; "
