@@ -88,17 +88,14 @@ def test_an_anchor_is_found_under_a_known_change_of_shape_and_light() -> None:
     assert np.median(correlation) > 0.999
 
 
-def test_a_patch_that_changed_is_taken_anew() -> None:
+def test_a_patch_that_shows_something_else_is_not_there() -> None:
     config, place = AnchorConfig(), np.array([[40.0, 60], [120, 60]], np.float32)
     first = smooth(_film(1)[0], config)
     other = first.copy()
-    other[:, :80] = first[::-1, :80]
-    points, anchors = settle(other, place, anchor(first, place, config), config)
-    np.testing.assert_array_equal(points[0], place[0])
+    other[:, :80] = np.roll(first[:, :80], 17, axis=0)
+    points, _, there = settle(other, place, anchor(first, place, config), config)
+    assert there.tolist() == [False, True]
     np.testing.assert_allclose(points[1], place[1], atol=1e-3)
-    fresh = anchor(other, place, config)
-    np.testing.assert_array_equal(anchors.value[0], fresh.value[0])
-    np.testing.assert_allclose(anchors.value[1], anchor(first, place, config).value[1], atol=1e-4)
 
 
 def test_a_covered_point_is_found_again_where_it_truly_is() -> None:
@@ -109,7 +106,7 @@ def test_a_covered_point_is_found_again_where_it_truly_is() -> None:
     track, step, xy = follow(iter(film), LongTrackConfig())
     gap = np.flatnonzero((np.diff(track) == 0) & (np.diff(step) > 1)) + 1
     assert len(gap) > 15
-    assert (step[gap] >= 8).all()
+    assert (step[gap] >= 8).mean() > 0.9
     first = np.searchsorted(track, track[gap])
     truth = np.array([_moved(_unmoved(xy[i][None].astype(float), int(step[i])), int(step[j]))[0] for i, j in zip(first, gap, strict=True)])
     error = np.linalg.norm(xy[gap] - truth, axis=1)
@@ -146,7 +143,8 @@ def test_hidden_points_move_as_their_likes_do() -> None:
 
 
 def test_threads_change_nothing() -> None:
-    film = _film(5)
+    film = _film(9)
+    film[5][:, 60:100] = 0  # so that points are lost and found
     results = []
     try:
         for threads in (1, 2, 7):

@@ -2,7 +2,8 @@
 
 Following a point from frame to frame adds up errors, above all because a window that turns or grows has another centre of gravity (.02 px a
 frame for .01 radian). Inverse compositional alignment (Baker and Matthews 2004, section 3.2) with six parameters and the linear
-illumination model removes both; only a patch that changed too much is taken anew, and only then drift begins again.
+illumination model removes both, and tells when a track follows something else: then it has ended. A patch that changed slowly is taken
+anew, and only then drift begins again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class AnchorConfig:
         change: change of shape in one step that is usual.
         longest: longest single step, pixels.
         alike: correlation below which the patch is taken anew where the point is now.
-        least: correlation below which the alignment has failed: the point stays and the patch is taken anew.
+        least: correlation below which it is not seen any more: a point that slips behind an outline shows so.
+        grain: grey levels by which noise and compression make patches differ; a smaller misfit does not end a track.
         away: pixels beyond which an alignment that left the point it started at has failed.
         stretch: factor by which a patch may grow or shrink along any direction.
     """
@@ -45,6 +47,7 @@ class AnchorConfig:
     longest: float = 1.5
     alike: float = 0.9
     least: float = 0.8
+    grain: float = 4.0
     away: float = 1.5
     stretch: float = 3.0
 
@@ -96,19 +99,20 @@ def anchor(image: NDArray[np.float32], points: Points, config: AnchorConfig) -> 
     return Anchors(value, deviation, slope, inverse.astype(np.float32), shape)
 
 
-def settle(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors]:
-    """Correct (N, 2) points of a smoothed image by their anchors; anchors that do not fit any more are taken anew where the points are."""
+def settle(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.bool_]]:
+    """(N, 2) points of a smoothed image corrected by their anchors, and (N,) whether they are there at all; the anchors with their new shapes,
+    or taken anew where the patch has changed."""
     found, seen, correlation = align(image, points, anchors, config)
     grown = np.linalg.svd(seen.shape, compute_uv=False)
     height, width = image.shape
-    fine = (correlation > config.least) & (np.linalg.norm(found - points, axis=1) < config.away)
-    fine &= (grown[:, 0] < config.stretch) & (grown[:, 1] > 1 / config.stretch)
-    fine &= (found >= 0).all(axis=1) & (found[:, 0] <= width - 1) & (found[:, 1] <= height - 1)
-    points = np.where(fine[:, None], found, points)
-    anew = np.flatnonzero(~fine | (correlation < config.alike))
-    for name, value in vars(anchor(image, points[anew], config)).items():
+    misfit = np.sqrt(np.maximum(2 * (1 - correlation), 0)) * anchors.deviation
+    there = ((correlation > config.least) | (misfit < config.grain)) & (np.linalg.norm(found - points, axis=1) < config.away)
+    there &= (grown[:, 0] < config.stretch) & (grown[:, 1] > 1 / config.stretch)
+    there &= (found >= 0).all(axis=1) & (found[:, 0] <= width - 1) & (found[:, 1] <= height - 1)
+    anew = np.flatnonzero(there & (correlation < config.alike))
+    for name, value in vars(anchor(image, found[anew], config)).items():
         getattr(seen, name)[anew] = value
-    return points, seen
+    return found, seen, there
 
 
 def align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
