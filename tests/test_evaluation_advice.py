@@ -36,7 +36,11 @@ def test_a_good_result_gets_no_advice_but_what_the_priors_say() -> None:
     ("changes", "cause"),
     [
         (
-            {"priors": {"cameras": {"figures": {"score": 0.6, "runner_up": {"score": 0.59}}, "notes": []}}},
+            {
+                "priors": {
+                    "cameras": {"figures": {"source": "estimated", "score": 0.6, "runner_up": {"source": "rotation", "score": 0.59}}, "notes": []}
+                }
+            },
             "probably because another answer for the cameras explains nearly as much (0.59 against 0.60).",
         ),
         (
@@ -59,8 +63,9 @@ def test_a_mover_that_a_copied_frame_beats_is_said_with_the_likely_cause(changes
     assert said == [f"What moves is worse than in a copy of the nearest filmed frame (25.0 dB against 26.5 dB), {cause}"]
 
 
-def test_a_rival_far_behind_is_no_cause() -> None:
-    priors = {"cameras": {"figures": {"score": 0.6, "runner_up": {"score": 0.3}}, "notes": []}}
+@pytest.mark.parametrize("rival", [{"source": "rotation", "score": 0.3}, {"source": "estimated", "score": 0.599}])
+def test_a_rival_far_behind_or_of_the_same_kind_is_no_cause(rival: dict[str, Any]) -> None:
+    priors = {"cameras": {"figures": {"source": "estimated", "score": 0.6, "runner_up": rival}, "notes": []}}
     assert "nothing says why" in advice(report(baselines=COPY_WINS, priors=priors), [])[0]
 
 

@@ -69,7 +69,8 @@ def likely_causes(report: Mapping[str, Any]) -> list[str]:
     priors, causes = report.get("priors", {}), list[str]()
     cameras = priors.get("cameras", {}).get("figures", {})
     rival = cameras.get("runner_up") or {}
-    if rival.get("score") and cameras.get("score") and rival["score"] > CLOSE_RIVAL * cameras["score"]:
+    other = rival.get("source") != cameras.get("source")  # of the same kind, it is mostly the same answer found from another start
+    if other and rival.get("score") and cameras.get("score") and rival["score"] > CLOSE_RIVAL * cameras["score"]:
         causes.append(f"another answer for the cameras explains nearly as much ({rival['score']:.2f} against {cameras['score']:.2f})")
     doubts = {name: [n.removeprefix("check: ") for n in priors.get(name, {}).get("notes", ()) if n.startswith("check: ")] for name in priors}
     causes += [f"{words}: {doubts[name][0]}" for name, words in _DOUBTED.items() if doubts.get(name)]

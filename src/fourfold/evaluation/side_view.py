@@ -108,21 +108,27 @@ def side_score(scene: Scene, capture: Capture, options: SideOptions = SideOption
 
 def side_sheet(scene: Scene, capture: Capture, options: SideOptions = SideOptions(), rows: int = 3) -> NDArray[np.uint8] | None:
     """(H, W, 3) picture of the whole scene: a row for each of `rows` looks, -degrees, 0 and +degrees side by side; None where nothing moves."""
-    movers, lines = scene.foreground_rows().bool(), list[NDArray[np.uint8]]()
-    background = torch.tensor(scene.background)
-    for frame in looked_from(capture, rows) if bool(movers.any()) else []:
-        with torch.no_grad():
-            gaussians = scene.at(float(capture.timestamps[frame[1]]))
-            camera = front_camera(scene, capture, frame, options.longest)
-            front = _sight(gaussians.select(movers), camera)
-            if not (front.alpha > 0.5).any():
-                continue
-            centre = mover_centre(front.depth, front.alpha > 0.5, camera)
-            shots = [rasterize(gaussians, beside(camera, centre, s * options.degrees), background=background).color for s in (-1.0, 0.0, 1.0)]
-        line = (torch.cat(shots, 1).clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
-        if not lines or line.shape == lines[0].shape:
-            lines.append(line)
-    return np.concatenate(lines) if lines else None
+    found = [views_beside(scene, capture, frame, options) for frame in looked_from(capture, rows)]
+    lines = [np.concatenate(views, axis=1) for views in found if views is not None]
+    return np.concatenate([line for line in lines if line.shape == lines[0].shape]) if lines else None
+
+
+def views_beside(scene: Scene, capture: Capture, frame: tuple[int, int], options: SideOptions = SideOptions()) -> list[NDArray[np.uint8]] | None:
+    """The whole scene (H, W, 3) from -degrees, 0 and +degrees about what moves in `frame` (view, time index); None where nothing moves in it."""
+    movers, background = scene.foreground_rows().bool(), torch.tensor(scene.background)
+    if not bool(movers.any()):
+        return None
+    with torch.no_grad():
+        gaussians = scene.at(float(capture.timestamps[frame[1]]))
+        camera = front_camera(scene, capture, frame, options.longest)
+        front = _sight(gaussians.select(movers), camera)
+        body = front.alpha > 0.5
+        if not body.any():
+            return None
+        centre = mover_centre(front.depth, body, camera)
+        turned = [beside(camera, centre, s * options.degrees) for s in (-1.0, 0.0, 1.0)]
+        shots = [rasterize(gaussians, view, background=background).color for view in turned]
+    return [(shot.clamp(0, 1) * 255 + 0.5).byte().cpu().numpy() for shot in shots]
 
 
 def looked_from(capture: Capture, number: int) -> list[tuple[int, int]]:
