@@ -110,6 +110,16 @@ def test_the_answer_does_not_depend_on_the_frame_of_the_world() -> None:
     assert a.focal[0] == pytest.approx(b.focal[0], rel=1e-4)
 
 
+def test_one_term_of_distortion_comes_back() -> None:
+    film, _, _ = _film(12, 3.0, noise=0.1)
+    p = (film.seen.xy - film.seen.centre) / FOCAL
+    bent = replace(film.seen, xy=film.seen.centre + FOCAL * p * (1 - 0.12 * (p**2).sum(1, keepdims=True)))
+    inverse = np.exp(0.3 * np.random.default_rng(0).normal(size=bent.tracks))
+    start = bundle(bent, replace(turned_start(bent, np.array([500.0])), inverse=inverse), Freedom(), BundleNumbers(lenient=4.0)).solved
+    solved = bundle(bent, start, Freedom(bend=True), BundleNumbers(iterations=100)).solved
+    assert solved.bend[0] == pytest.approx(-0.12, abs=0.02) and solved.focal[0] == pytest.approx(FOCAL, rel=0.01)
+
+
 def test_turning_alone_neither_moves_cameras_nor_changes_distances() -> None:
     film, _, _ = _film(12, 3.0)
     start = turned_start(film.seen, np.array([FOCAL]))

@@ -113,7 +113,7 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     if best.kind != "fixed":
         most = film.seen.of(spread(film, film.seen, numbers.most))
         best = replace(best, seen=most, solved=bundle(most, placed(most, best.solved), best.freedom, numbers.last).solved)
-    return Found(best, tuple(answers[1:]))
+    return Found(best, tuple(a for a in answers[1:] if a.kind != best.kind or not _same(a, best, numbers)))
 
 
 _STOOD = Freedom(travel=False, turn=False, focal=False)
@@ -157,12 +157,13 @@ def _different(answers: list[Answer], numbers: SearchNumbers) -> list[Answer]:
     chosen: list[Answer] = []
     best = max(a.score.value for a in answers)
     for answer in sorted((a for a in answers if a.score.value >= (1 - numbers.hopeless) * best), key=lambda a: -a.score.value):
-        same = any(
-            abs(answer.score.focal / c.score.focal - 1) < numbers.alike and abs(answer.score.value - c.score.value) < numbers.tie for c in chosen
-        )
-        if not same and len(chosen) < numbers.finished:
+        if len(chosen) < numbers.finished and not any(_same(answer, c, numbers) for c in chosen):
             chosen.append(answer)
     return chosen
+
+
+def _same(a: Answer, b: Answer, numbers: SearchNumbers) -> bool:
+    return abs(a.score.focal / b.score.focal - 1) < numbers.alike and abs(a.score.value - b.score.value) < numbers.tie
 
 
 def _finish(answer: Answer, many: Sightings, judge: _Judge, numbers: SearchNumbers) -> Answer:

@@ -13,10 +13,11 @@ from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
 from fourfold.priors.classical.bundle_system import Array, Solved, residuals
 from fourfold.priors.classical.camera_gaps import interpolate_pose
+from fourfold.priors.classical.camera_score import score
 from fourfold.priors.classical.camera_search import Answer, Found
 from fourfold.priors.classical.focal_deviation import focal_deviation
 from fourfold.priors.classical.spread_tracks import Film
-from fourfold.priors.classical.track_bundle import bundle
+from fourfold.priors.classical.track_bundle import BundleNumbers, bundle
 from fourfold.priors.classical.track_places import PlaceNumbers, parallax_degrees, placed, sure_points
 from fourfold.priors.classical.turned_start import with_rotations
 from fourfold.priors.contracts import Cameras, Provenance
@@ -36,6 +37,7 @@ class FilmNumbers:
         tie: share by which the score of a rival may be lower for its focal length to count into the error bar.
         usual: focal length in image widths where the images do not tell it (53 degrees of view).
         poor: explained share of the image below which a check speaks up.
+        bent: what the score must gain by one term of radial distortion for a check to speak up.
         flat: degrees of parallax below which depth is said to be poorly known.
     """
 
@@ -46,6 +48,7 @@ class FilmNumbers:
     tie: float = 0.02
     usual: float = 1.0
     poor: float = 0.5
+    bent: float = 0.02
     flat: float = 2.0
 
 
@@ -68,7 +71,11 @@ def cameras_of(capture: Capture, film: Film, found: Found, numbers: FilmNumbers 
     poses, guessed = _poses(capture, film, best, solved, numbers)
     K, world_to_camera = np.full((*capture.present.shape, 3, 3), np.nan), np.full((*capture.present.shape, 4, 4), np.nan)
     K[view], world_to_camera[view] = lens_matrix(capture, film, view, float(solved.focal[0])), poses
-    figures = _figures(capture, film, found, solved, deviation) | {"interpolated": [[view, t] for t in guessed], "points": len(points[0])}
+    figures = (
+        _figures(capture, film, found, solved, deviation)
+        | _bend(film, best)
+        | {"interpolated": [[view, t] for t in guessed], "points": len(points[0])}
+    )
     notes = _notes(found, solved, figures, numbers)
     arrays = points[0].astype(np.float32), points[1].astype(np.float32), points[2].astype(np.int32)
     return Cameras(Provenance(PROVIDER, notes=notes, figures=figures), K, world_to_camera, *arrays)
@@ -79,6 +86,16 @@ def _focal_error(found: Found, own: float, numbers: FilmNumbers) -> float:
     best = found.best
     alike = [a for a in found.others if a.kind != "fixed" and a.score.value > (1 - numbers.tie) * best.score.value]
     return float(np.hypot(own, max((abs(np.log(a.score.focal / best.score.focal)) for a in alike), default=0.0)))
+
+
+def _bend(film: Film, best: Answer) -> dict[str, float]:
+    """Figures of one term of radial distortion: k of p (1 + k |p|^2), and what it adds to the score. The cameras are not changed: images are
+    expected to be undistorted."""
+    if best.kind == "fixed":
+        return {}
+    bent = bundle(best.seen, best.solved, replace(best.freedom, bend=True), BundleNumbers(iterations=20, scale=0.25)).solved
+    gain = score(film, best.seen, bent).value - score(film, best.seen, best.solved).value
+    return {"lens_bend": round(float(bent.bend[0]), 4), "lens_bend_gain": round(gain, 4)}
 
 
 def lens_matrix(capture: Capture, film: Film, view: int, focal: float) -> Array:
@@ -162,6 +179,10 @@ def _notes(found: Found, solved: Solved, figures: dict[str, Any], numbers: FilmN
         (
             best.score.ground < -0.15,
             "check: the lower parts of the images are farther away than the upper ones, which is unusual: look at the sparse points",
+        ),
+        (
+            figures.get("lens_bend_gain", 0.0) > numbers.bent,
+            f"check: the lens bends straight lines (k = {figures.get('lens_bend', 0.0):.3f}): undistort the images or give the calibration",
         ),
         (bool(figures["interpolated"]), f"{len(figures['interpolated'])} frames are held by too few tracks and are interpolated"),
     ]
