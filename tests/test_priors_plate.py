@@ -14,7 +14,7 @@ from fourfold.priors.classical.long_tracks import long_tracks
 from fourfold.priors.classical.plate import PlateNumbers, fit_plate, unexplained
 from fourfold.priors.classical.plate_fill import filled_plate
 from fourfold.priors.classical.plate_frames import Standing, turned
-from fourfold.priors.classical.plate_masks import plate_masks, travels
+from fourfold.priors.classical.plate_masks import plate_masks, travels, view_masks
 from fourfold.priors.contracts import Cameras, Provenance
 from fourfold.priors.providers import choose
 
@@ -131,6 +131,19 @@ def test_masks_of_a_standing_camera(tmp_path: Path) -> None:
     assert _scores(capture, truth)[0] > 0.85
     still, _ = still_scene.film(tmp_path / "still", step=0, moving=False)
     assert _scores(still, truth)[1] < 0.005
+
+
+def test_masks_are_the_same_on_any_number_of_threads(tmp_path: Path) -> None:
+    capture, truth = still_scene.film(tmp_path / "film", step=0)
+    suspicion = np.stack([cv2.GaussianBlur(m.astype(np.float32), (0, 0), 3) for m in truth]).astype(np.float16)
+    before, found = cv2.getNumThreads(), []
+    try:
+        for threads in (1, 2, 7):
+            cv2.setNumThreads(threads)
+            found.append(view_masks(capture, 0, suspicion))
+    finally:
+        cv2.setNumThreads(before)
+    assert (found[0] > 0).any() and all(np.array_equal(found[0], other) for other in found[1:])
 
 
 def test_masks_of_a_turning_camera(tmp_path: Path) -> None:
