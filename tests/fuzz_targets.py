@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import traceback
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 import capture_files as files
+from calibration_files import WRITERS
 from fourfold.capture.capture import Capture
 from fourfold.capture.convert import convert
 from fourfold.capture.ingest import prepare_capture
@@ -143,7 +145,27 @@ def _rigs(folder: Path) -> list[Path]:
     for t in range(TIMES):
         rig.save(root / "walk" / "images" / f"{t:04d}.png", 0, t)
     colmap(root / "walk" / "sparse" / "0", [(f"{t:04d}.png", pose(t)) for t in range(TIMES)])
+    for name, (write, _) in WRITERS.items():
+        rig.videos(root / name)
+        write(root / name, Rig())
+    _phones(root)
     return sorted(root.iterdir())
+
+
+def _phones(root: Path) -> None:
+    """Record3D's metadata and Stray Scanner's tables."""
+    rig = Rig()
+    for t in range(TIMES):
+        rig.save(root / "record3d" / "rgb" / f"{t}.jpg", 0, t)
+    poses = [[0.0, 0.0, 0.0, 1.0, 0.1 * t, 0.0, 0.0] for t in range(TIMES)]
+    meta = {"w": 48, "h": 32, "fps": 30, "K": rig.K.T.ravel().tolist(), "poses": poses, "frameTimestamps": [t / 30 for t in range(TIMES)]}
+    (root / "record3d" / "metadata.json").write_text(json.dumps(meta))
+    stray = root / "stray"
+    stray.mkdir()
+    files.write_video(stray / "rgb.mp4", [rig.image(0, t) for t in range(TIMES)])
+    rows = [f"{t / 60}, {t}, {0.1 * t}, 0, 0, 0, 0, 0, 1" for t in range(TIMES)]
+    (stray / "odometry.csv").write_text("\n".join(["timestamp, frame, x, y, z, qx, qy, qz, qw", *rows]))
+    (stray / "camera_matrix.csv").write_text("\n".join(", ".join(map(str, row)) for row in rig.K))
 
 
 def _images(folder: Path) -> list[Path]:

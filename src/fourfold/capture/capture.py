@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -195,6 +196,7 @@ class Capture:
 
 def _from_files(root: Path, header: Record, arrays: dict[str, NDArray[Any]]) -> Capture:
     """The capture that header and arrays describe. FourfoldError if they do not agree with each other."""
+    json.dumps(header.value, allow_nan=False)  # ValueError where a number of the facts is none: they are written again with every copy
     names = header.listed("view_names")
     views, times = len(names), len(arrays["timestamps"]) if arrays.get("timestamps", np.zeros(())).ndim else 0
     shapes = {"K": (views, times, 3, 3), "world_to_camera": (views, times, 4, 4), "timestamps": (times,), "sizes": (views, 2)}
