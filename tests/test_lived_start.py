@@ -56,15 +56,19 @@ def test_a_sheet_keeps_relief_within_its_share_and_bodies_apart(tmp_path: Path) 
     mask[0, 2:6, 2:8], depth[0, 2:6, 2:8] = 1, 1.1 * CARD  # a part that is seen apart
     mask[0, 28:34, 40:46], depth[0, 28:34, 40:46] = 1, 2 * CARD  # another body
     changed = replace(priors, masks=Masks(PV, (mask,)), depth=Depth(PV, (depth,), priors.depth.confidence))
-    sheet = sheet_depth(read_frame(capture, changed, 0, 0))
+    deep = BodyNumbers(thick=9.0)
+    sheet = sheet_depth(read_frame(capture, changed, 0, 0), deep)
     assert sheet is not None
     np.testing.assert_allclose([sheet[tuple(body[n])] for n in (0, 1, 2, 50)], np.array([1.15, 1.1, 1, 1]) * CARD, rtol=1e-6)
     np.testing.assert_allclose(sheet[2:6, 2:8], 1.1 * CARD, rtol=1e-6)
     np.testing.assert_allclose(sheet[28:34, 40:46], 2 * CARD, rtol=1e-6)
     assert (sheet[mask[0] < 0] == 0).all()
+    thin = sheet_depth(read_frame(capture, changed, 0, 0))
+    assert thin is not None, "a card of 120 pixels is no deeper than 0.3 sqrt(120) pixels"
+    np.testing.assert_allclose([thin[tuple(body[n])] for n in (0, 1)], (1 + 0.3 * np.sqrt(120) / 40) * CARD, rtol=1e-6)
     row, column = body[60]
     depth[0, row - 3 : row + 3, column - 3 : column + 3] = 0.6 * CARD  # a ball before the body
-    before = sheet_depth(read_frame(capture, changed, 0, 0), BodyNumbers(fewest=10))
+    before = sheet_depth(read_frame(capture, changed, 0, 0), BodyNumbers(fewest=10, thick=9.0))
     assert before is not None
     ball = before[row - 3 : row + 3, column - 3 : column + 3][mask[0, row - 3 : row + 3, column - 3 : column + 3] > 0]
     np.testing.assert_allclose(ball, 0.6 * CARD, rtol=1e-6)

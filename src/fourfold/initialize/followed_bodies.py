@@ -20,7 +20,8 @@ class BodyNumbers:
     """What one body is, and when two are the same.
 
     Attributes:
-        relief: a pixel's depth may differ from its body's median by this share at most.
+        relief: bodies whose depths differ by less than this share may be one; no pixel's depth differs from its body's by more.
+        thick: nor does it by more than this share of the body's size, the root of its area: a usual body is a third to a half as deep as large.
         fewest: a part with fewer pixels is no body of its own.
         near: a body is found again within this many of its diameters from where it is expected.
         change: largest factor between its areas in neighbouring images.
@@ -29,6 +30,7 @@ class BodyNumbers:
     """
 
     relief: float = 0.15
+    thick: float = 0.3
     fewest: int = 30
     near: float = 1.0
     change: float = 2.5

@@ -83,7 +83,8 @@ def sheet_depth(frame: Frame, numbers: BodyNumbers = BodyNumbers()) -> NDArray[n
         near = [body for body in bodies if abs(np.log(own / body)) <= numbers.relief]
         bodies += [] if near else [own]
         middle = near[0] if near else own
-        low, high = (1 - numbers.relief) * middle, (1 + numbers.relief) * middle
+        relief = min(numbers.relief, numbers.thick * float(np.sqrt(mine.sum())) / frame.K[0, 0])
+        low, high = (1 - relief) * middle, (1 + relief) * middle
         result[mine] = np.where(known[mine], np.clip(frame.depth[mine], low, high), middle)
     return result
 
