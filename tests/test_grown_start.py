@@ -1,14 +1,18 @@
 """A camera that goes once round a room: no track lasts, so the film is grown from its middle."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fourfold.priors.classical.bundle_system import Sightings
+from fourfold.priors.classical.bundle_system import Sightings, Solved
 from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.classical.grown_start import grown_start, lasting_window, within
 from fourfold.priors.classical.spread_tracks import Film
 from fourfold.priors.classical.track_bundle import Freedom
+from fourfold.priors.classical.track_places import placed
+from fourfold.priors.classical.weak_frames import mended, weak_frames
 
 WIDTH, HEIGHT, FOCAL = 640.0, 360.0, 500.0
 
@@ -75,3 +79,16 @@ def test_what_is_seen_within_some_frames() -> None:
         own = slice(film.seen.first[track], film.seen.first[track + 1])
         inside = film.seen.frame[own] < 10
         assert np.array_equal(part.xy[part.first[n] : part.first[n + 1]], film.seen.xy[own][inside])
+
+
+def test_frames_that_were_given_up_are_placed_anew() -> None:
+    film, poses = _round(20)
+    part, _ = within(film.seen, np.arange(20) < 12, 4)
+    distance = Solved(poses[:, :3, :3], poses[:, :3, 3] / 6, np.zeros((1, 3)), np.ones(1), np.array([FOCAL]), np.zeros(1))
+    truth = placed(part, distance)
+    spoilt = replace(truth, translation=truth.translation.copy())
+    spoilt.translation[0] += [0.3, 0, 0.2]
+    assert np.array_equal(np.flatnonzero(weak_frames(part, spoilt)[:12]), [0])
+    back, free = mended(part, spoilt)
+    assert np.abs(back.translation[:12] - truth.translation[:12]).max() < 5e-3 and free.sum() == 19
+    assert mended(part, truth)[0] is truth

@@ -20,6 +20,7 @@ from fourfold.priors.classical.track_bundle import BundleNumbers, Freedom, bundl
 from fourfold.priors.classical.track_places import placed
 from fourfold.priors.classical.travelled_start import TravelNumbers, travelled_starts
 from fourfold.priors.classical.turned_start import standing_start, turned_start, with_rotations
+from fourfold.priors.classical.weak_frames import mended
 
 Kind = Literal["estimated", "rotation", "fixed"]
 
@@ -167,5 +168,10 @@ def _same(a: Answer, b: Answer, numbers: SearchNumbers) -> bool:
 
 
 def _finish(answer: Answer, many: Sightings, judge: _Judge, numbers: SearchNumbers) -> Answer:
+    """The answer over more tracks, and once more where that left frames behind."""
     solved = bundle(many, placed(many, answer.solved), answer.freedom, numbers.fine).solved
-    return judge.answer(answer.kind, answer.found, many, solved, answer.freedom)
+    better, free = mended(many, solved)
+    freedom = replace(answer.freedom, frames=free)
+    if better is not solved:
+        solved = bundle(many, better, freedom, numbers.fine).solved
+    return judge.answer(answer.kind, answer.found, many, solved, freedom)

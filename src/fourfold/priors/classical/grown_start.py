@@ -61,7 +61,7 @@ def grown_start(film: Film, seen: Sightings, focals: Sequence[float], freedom: F
     while not inside.all():
         grown = (frames >= begin - step) & (frames < end + step)
         at = _extrapolated(at, inside, grown)
-        at = _resected(seen, at, inside, grown, numbers)
+        at = resected(seen, at, inside, grown, numbers)
         part, _ = within(seen, grown, numbers.shortest)
         begin, end, inside = max(begin - step, 0), min(end + step, seen.frames), grown
         at = bundle(part, placed(part, at), replace(freedom, frames=inside & (frames != begin)), numbers.later).solved
@@ -124,7 +124,7 @@ def _centre(at: Solved, frame: int) -> Array:
     return -at.rotation[frame].T @ at.translation[frame]
 
 
-def _resected(seen: Sightings, at: Solved, inside: Frames, grown: Frames, numbers: GrowthNumbers) -> Solved:
+def resected(seen: Sightings, at: Solved, inside: Frames, grown: Frames, numbers: GrowthNumbers) -> Solved:
     """The frames that are `grown` but not yet `inside`, placed by the tracks they share with those inside."""
     known, kept = within(seen, inside, numbers.shortest)
     where = placed(known, at)
