@@ -14,7 +14,7 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.evaluation.bench_priors_truth import ExactScene
 from fourfold.priors.classical.long_track_links import Followed, LinkConfig, drifted
-from fourfold.priors.classical.long_track_sightings import Sightings, joined_tracks, sightings
+from fourfold.priors.classical.long_track_sightings import Sightings, sightings
 from fourfold.priors.classical.long_tracks import LongTrackConfig, follow, long_tracks
 from fourfold.priors.classical.track_anchor import AnchorConfig, align, anchor, settle, smooth
 from fourfold.priors.contracts import LongTracks
@@ -220,22 +220,6 @@ def test_tracks_are_seen_again_where_the_truth_is(clip: Path, found: LongTracks,
     assert (error < 0.5).mean() > 0.9
     followed = found.track[(found.view[found.track] == there[0]) & (found.time == there[1])]
     assert not np.isin(seen.track[(seen.view == there[0]) & (seen.time == there[1])], followed).any()
-
-
-def test_joined_tracks_follow_one_point(clip: Path, found: LongTracks) -> None:
-    capture, scene = Capture.load(clip), ExactScene.load(clip)
-    joins = joined_tracks(capture, found, np.array([[0, 2, 0, 16], [0, 4, 0, 18]], np.int32))
-    first = np.searchsorted(found.track, np.arange(len(found.view)))
-    assert len(joins) > 20
-    assert (joins[:, 0] < joins[:, 1]).all()
-    assert len(np.unique(joins, axis=0)) == len(joins)
-    place = np.zeros((*joins.shape, 3))
-    for time in np.unique(found.time[first[joins]]):
-        own = found.time[first[joins]] == time
-        owner, local = scene.first_hits(0, int(time), found.xy[first[joins[own]]])
-        place[own] = scene.places(owner, local, [0])[:, 0]
-    # 2 cm of a room 6 m across are about a pixel of the stored images
-    assert (np.linalg.norm(place[:, 0] - place[:, 1], axis=1) < 0.02).mean() > 0.95
 
 
 def test_nothing_is_seen_again_in_an_image_of_something_else(clip: Path, found: LongTracks, tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ class SightingConfig:
         alike: least correlation of the patches.
         astray: pixels by which the patch may lie elsewhere than the match says.
         back_error: pixels by which the way back may miss.
-        same: a track of the other image that lies within this many pixels is the same point.
     """
 
     long_side: int = 640
@@ -55,7 +54,6 @@ class SightingConfig:
     alike: float = 0.85
     astray: float = 6.0
     back_error: float = 0.5
-    same: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -96,25 +94,6 @@ def sightings(capture: Capture, tracks: LongTracks, images: NDArray[np.int32], c
         for here, there, local in ((first, second, pairs), (second, first, _swapped(pairs))):
             found.append(_seen_again(capture, tracks, here, there, grey, local, config))
     return Sightings(*(np.concatenate([getattr(f, name) for f in found]) for name in ("track", "view", "time", "xy")))
-
-
-def joined_tracks(capture: Capture, tracks: LongTracks, images: NDArray[np.int32], config: SightingConfig = SightingConfig()) -> NDArray[np.int32]:
-    """(J, 2) track numbers, the smaller first, each pair once: tracks that are the same point, of which one is seen where the other is.
-
-    Only points that both images happen to follow are joined; `sightings` tells of more, and exactly. Arguments as there.
-    """
-    seen = sightings(capture, tracks, images, config)
-    pairs = [np.zeros((0, 2), np.int32)]
-    view = tracks.view[tracks.track]
-    for image in np.unique(np.stack([seen.view, seen.time], axis=1), axis=0):
-        own = np.flatnonzero((seen.view == image[0]) & (seen.time == image[1]))
-        there = np.flatnonzero((view == image[0]) & (tracks.time == image[1]))
-        scale = capture.sizes[image[0]].max() / config.long_side
-        away, nearest = cKDTree(tracks.xy[there]).query(seen.xy[own])
-        close = away < config.same * scale
-        pairs.append(np.stack([seen.track[own[close]], tracks.track[there[nearest[close]]]], axis=1))
-    joined = np.sort(np.concatenate(pairs), axis=1)
-    return np.unique(joined[joined[:, 0] != joined[:, 1]], axis=0).astype(np.int32)
 
 
 def _nothing() -> Sightings:
