@@ -19,7 +19,7 @@ from fourfold.priors.still.fit import FitNumbers, StillScene, explain, fit_still
 from fourfold.priors.still.frames import StillFrame, still_frames
 from fourfold.priors.still.gains import exposure_gains
 from fourfold.priors.still.shadows import shadows
-from fourfold.priors.still.start import StartNumbers, first_gaussians, inverse_depth, median_depth
+from fourfold.priors.still.start import StartNumbers, depth_range, first_gaussians, inverse_depth
 from fourfold.render import cpu
 from fourfold.render.api import rasterize
 from still_scene import DEPTH, TIMES, cameras_of, exact_tracks, film, spinning, texture
@@ -30,7 +30,8 @@ ONE = np.ones((TIMES, 3), np.float32)
 def _started(root: Path) -> tuple[StillScene, list[StillFrame], np.ndarray]:
     capture, truth = film(root)
     tracks = {0: judge_tracks(capture, exact_tracks(truth), cameras_of(capture), 0)}
-    usual = median_depth(tracks[0], capture.world_to_camera[0])
+    usual, nearest = depth_range(tracks[0], capture.world_to_camera[0])
+    assert nearest == pytest.approx(DEPTH, rel=0.1)
     assert usual == pytest.approx(DEPTH, rel=0.02)
     frames = still_frames(capture, {0: view_suspicion(capture, 0, tracks[0])}, 320, 0.05 * usual)
     scene = StillScene(first_gaussians(frames, tracks, usual, StartNumbers(frames=5)), FitNumbers(steps=120))

@@ -1,7 +1,7 @@
 """Each image track against the world at rest: the static point, or the direction, that explains it best, and what is left in pixels.
 
 One model serves near and far: x ~ K R_t (d + rho (c_0 - c_t)), a direction d from the track's middle camera c_0 and an inverse distance
-rho >= 0. With rho = 0 the point is infinitely far (sky), or the camera only turned. Source: docs/front_end.md, "Masks".
+rho >= 0. With rho = 0 the point is infinitely far (sky), or the camera only turned. Source: docs/masks.md.
 """
 
 from __future__ import annotations

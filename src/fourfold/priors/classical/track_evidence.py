@@ -1,7 +1,7 @@
 """Where the long tracks contradict a world at rest: how badly each track's best static point explains it, carried to every pixel.
 
 High recall, low precision: drift, the edges of things and bare surfaces look moving, too. What a static scene explains is asked next.
-Source: docs/front_end.md, "Masks".
+Source: docs/masks.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Evidence with high recall and explanation with high precision multiply well. Something that moves without ever leaving its place is
 absorbed as a blur: there the residual scale is larger than the texture accounts for, and the tracks are sure.
-Source: docs/front_end.md, "Masks".
+Source: docs/masks.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Masks by explanation: fit what stands still, half-way take out what it absorbed, fit on; what is then left unexplained moves.
 
-Source: docs/front_end.md, "Masks".
+Source: docs/masks.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fourfold.priors.still.fit import Explained, FitNumbers, StillScene, explain
 from fourfold.priors.still.frames import StillFrame, still_frames
 from fourfold.priors.still.gains import GainNumbers, exposure_gains
 from fourfold.priors.still.shadows import ShadowNumbers, shadows
-from fourfold.priors.still.start import StartNumbers, first_gaussians, median_depth
+from fourfold.priors.still.start import StartNumbers, depth_range, first_gaussians
 from fourfold.render.api import rasterize
 
 LOOKED_AT = 0.2
@@ -41,7 +41,7 @@ class ExplainNumbers:
         tracks, start, fit, evidence, gains, shadows, cut: of the parts; what no track says anything of is suspected a little, so that a
             plain body is found whole where the static scene does not explain it.
         side: longer side of the images that are fitted, pixels.
-        near: depth before which nothing is drawn, in median depths.
+        near: depth before which nothing is drawn, over that of the nearest hundredth of the tracks.
         absorbed: evidence from which pixels are taken for absorbed, half-way.
         belongs: share of a Gaussian's painting inside such pixels from which it is removed.
         band: half width of the "do not use" border, share of the image's width.
@@ -55,7 +55,7 @@ class ExplainNumbers:
     shadows: ShadowNumbers = field(default_factory=ShadowNumbers)
     cut: CutNumbers = field(default_factory=CutNumbers)
     side: int = 320
-    near: float = 0.05
+    near: float = 0.2
     absorbed: float = 0.45
     belongs: float = 0.5
     band: float = 0.004
@@ -100,9 +100,10 @@ def read_clip(capture: Capture, longtracks: LongTracks, cameras: Cameras, number
     """Judge the tracks and read the images of all views with training images."""
     views = [v for v in range(capture.views) if capture.train[v].any()]
     tracks = {v: judge_tracks(capture, longtracks, cameras, v, numbers.tracks) for v in views}
-    depth = float(np.median([median_depth(tracks[v], cameras.world_to_camera[v]) for v in views]))
+    middle, nearest = zip(*(depth_range(tracks[v], cameras.world_to_camera[v]) for v in views), strict=True)
+    depth = float(np.median(middle))
     suspicion = {v: view_suspicion(capture, v, tracks[v], numbers.tracks) for v in views}
-    frames = still_frames(capture, suspicion, numbers.side, numbers.near * depth)
+    frames = still_frames(capture, suspicion, numbers.side, numbers.near * min(*nearest, depth))
     by_view = {v: exposure_gains(capture, v, tracks[v], numbers.gains) for v in views}
     return Clip(frames, tracks, np.array([by_view[f.view][f.index] for f in frames], np.float32).reshape(-1, 3), depth)
 

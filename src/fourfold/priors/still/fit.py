@@ -3,7 +3,7 @@
 The image's weighted L1 error moves the Gaussians. Each Gaussian's residual scale is the weighted mean of the errors of the pixels it
 paints: the maximum-likelihood scale of r / sigma + log sigma, gathered by channels of value zero, whose gradients are exactly the sums
 wanted and touch nothing else. Every sum over pixels is numpy's: the result is the same for any number of threads.
-Source: docs/front_end.md, "Masks"; robust weights after Geman and McClure (1987).
+Source: docs/masks.md; robust weights after Geman and McClure (1987).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class FitNumbers:
         trusting: share of the steps in which only the tracks' suspicion weighs.
         outlier: residual over its scale at which a pixel weighs half.
         blur: pixels over which residuals are smoothed before they weigh.
-        rates: of the parameters per step; means in median depths, falling to a tenth.
+        rates: of the parameters per step; offsets from where a Gaussian began, in its own first deviations, falling to a tenth: near things
+            and far ones move by as many pixels.
         scale_start, scale_least, scale_memory: residual scale at first and at least, of a colour range of 1, and how many images of
             experience one image's error is worth against.
         hole_scale: residual scale of what no Gaussian paints.
@@ -49,7 +50,7 @@ class FitNumbers:
     outlier: float = 2.5
     blur: float = 2.0
     rates: dict[str, float] = field(
-        default_factory=lambda: {"means": 2e-3, "quat_wxyz": 2e-3, "log_scale": 8e-3, "opacity_logit": 4e-2, "color_logit": 3e-2}
+        default_factory=lambda: {"offset": 0.25, "quat_wxyz": 2e-3, "log_scale": 8e-3, "opacity_logit": 4e-2, "color_logit": 3e-2}
     )
     scale_start: float = 0.03
     scale_least: float = 0.008
@@ -58,12 +59,14 @@ class FitNumbers:
 
 
 class StillScene:
-    """The Gaussians being fitted: parameters, Adam's moments, and per Gaussian the weighted error (N,) and weight (N,) seen so far."""
+    """The Gaussians being fitted: parameters (means as offsets from the start's), Adam's moments, and per Gaussian the weighted error (N,)
+    and weight (N,) seen so far."""
 
     def __init__(self, start: Gaussians, numbers: FitNumbers) -> None:
         color = start.color.clamp(0.02, 0.98)
+        self.anchor, self.reach = start.means.clone(), start.log_scale.mean(1, keepdim=True).exp()
         self.parameters = {
-            "means": start.means.clone(),
+            "offset": torch.zeros_like(start.means),
             "quat_wxyz": start.quat_wxyz.clone(),
             "log_scale": start.log_scale.clone(),
             "opacity_logit": start.opacity_logit.clone(),
@@ -81,7 +84,7 @@ class StillScene:
     def gaussians(self) -> Gaussians:
         """The scene as it is, differentiable in its parameters where they ask for it."""
         p = self.parameters
-        return Gaussians(p["means"], p["quat_wxyz"], p["log_scale"], p["opacity_logit"], torch.sigmoid(p["color_logit"]))
+        return Gaussians(self.anchor + self.reach * p["offset"], p["quat_wxyz"], p["log_scale"], p["opacity_logit"], torch.sigmoid(p["color_logit"]))
 
     @property
     def log_residual(self) -> Image:
@@ -93,6 +96,7 @@ class StillScene:
         index = torch.from_numpy(np.flatnonzero(rows))
         self.parameters = {name: p.detach()[index].clone() for name, p in self.parameters.items()}
         self.moments = {name: (m[index].clone(), v[index].clone()) for name, (m, v) in self.moments.items()}
+        self.anchor, self.reach = self.anchor[index], self.reach[index]
         self.weight, self.error = self.weight[rows], self.error[rows]
 
 
@@ -141,21 +145,14 @@ def fit_still(
     train = [n for n, frame in enumerate(frames) if frame.train]
     total = min(numbers.steps, numbers.per_frame * len(train))
     order: list[int] = []
-    depth = float(np.median(np.concatenate([_depths(scene, frames[n]) for n in train[:: max(1, len(train) // 8)]])))
     for step in range(round(part[0] * total), round(part[1] * total)):
         if not order:
             order = [train[i] for i in random.permutation(len(train))]
         number = order.pop()
-        _step(scene, frames[number], gains[number], step / total, depth, None if blocked is None else blocked.get(number))
+        _step(scene, frames[number], gains[number], step / total, None if blocked is None else blocked.get(number))
 
 
-def _depths(scene: StillScene, frame: StillFrame) -> NDArray[np.float32]:
-    pose = frame.camera.world_to_camera
-    depth = (scene.parameters["means"].detach() @ pose[2, :3] + pose[2, 3]).numpy()
-    return depth[depth > 0]
-
-
-def _step(scene: StillScene, frame: StillFrame, gain: NDArray[np.float32], progress: float, depth: float, blocked: NDArray[np.bool_] | None) -> None:
+def _step(scene: StillScene, frame: StillFrame, gain: NDArray[np.float32], progress: float, blocked: NDArray[np.bool_] | None) -> None:
     """Draw one image and move every Gaussian once."""
     numbers = scene.numbers
     camera, image, suspicion = frame.camera, frame.color, frame.suspicion
@@ -181,7 +178,7 @@ def _step(scene: StillScene, frame: StillFrame, gain: NDArray[np.float32], progr
     torch.autograd.backward([drawn.color, drawn.channels], [_tensor(of_color), _tensor(gathering)])
     assert channels.grad is not None
     _remember(scene, channels.grad.numpy())
-    _move(scene, progress, depth)
+    _move(scene, progress)
 
 
 def _weights(now: Explained, suspicion: Image, progress: float, numbers: FitNumbers) -> Image:
@@ -200,10 +197,10 @@ def _remember(scene: StillScene, gathered: Image) -> None:
     scene.weight = scene.weight * forget + weight
 
 
-def _move(scene: StillScene, progress: float, depth: float) -> None:
+def _move(scene: StillScene, progress: float) -> None:
     scene.steps += 1
     for name, parameter in scene.parameters.items():
-        rate = scene.numbers.rates[name] * (depth * 0.1**progress if name == "means" else 1.0)
+        rate = scene.numbers.rates[name] * (0.1**progress if name == "offset" else 1.0)
         assert parameter.grad is not None
         first, second = scene.moments[name]
         adam_step(parameter.data, parameter.grad, first, second, scene.steps, rate)

@@ -74,11 +74,13 @@ def first_gaussians(frames: Sequence[StillFrame], tracks: Mapping[int, JudgedTra
     return Gaussians.concatenate(parts)
 
 
-def median_depth(tracks: JudgedTracks, capture_pose: NDArray[np.float64]) -> float:
-    """Median depth of resting tracks with parallax before the cameras (T, 4, 4) that see them, or 1 without any."""
-    inverse, sure = _inverse_at(tracks, np.arange(len(tracks.seen.time)), capture_pose[tracks.seen.time])
+def depth_range(tracks: JudgedTracks, poses: Array) -> tuple[float, float]:
+    """Median depth and 1st percentile of depth of resting tracks with parallax before the cameras (T, 4, 4) that see them; 1 and 1 without any."""
+    inverse, sure = _inverse_at(tracks, np.arange(len(tracks.seen.time)), poses[tracks.seen.time])
     good = (inverse > 0) & (sure > 0.1)
-    return float(1 / np.median(inverse[good])) if good.sum() > 20 else 1.0
+    if good.sum() <= 20:
+        return 1.0, 1.0
+    return float(1 / np.median(inverse[good])), float(1 / np.percentile(inverse[good], 99))
 
 
 def inverse_depth(frame: StillFrame, tracks: JudgedTracks, usual: float, numbers: StartNumbers) -> NDArray[np.float32]:
