@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import capture_files as files
+from fourfold.capture import CaptureOptions, prepare_capture
+from fourfold.capture.discover import open_source
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.arrays import archive_names, array_shape, load_archive, load_array
 from fourfold.untrusted.files import below, is_file, read_text
@@ -96,6 +99,22 @@ def test_images_are_bounded_before_they_are_decoded(tmp_path: Path) -> None:
     (tmp_path / "good.png").write_bytes(good.getvalue())
     with opened_image(tmp_path / "good.png") as image:
         np.testing.assert_array_equal(np.asarray(image), np.full((4, 6, 3), 9))
+
+
+def test_small_and_huge_pictures_get_a_sentence(tmp_path: Path) -> None:
+    files.write_video(tmp_path / "small.mp4", files.grey_ramp(4, 8, 8))
+    with pytest.raises(FourfoldError, match="has images of 8x8 pixels: at least 12 a side"):
+        prepare_capture([tmp_path / "small.mp4"], tmp_path / "out", pixels=10_000)
+    for i in range(2):
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"{i}.tif")
+    data = bytearray((tmp_path / "0.tif").read_bytes())
+    for tag in (256, 257):  # width and length
+        at = next(i for i in range(len(data) - 12) if struct.unpack_from("<HHI", data, i) in ((tag, 3, 1), (tag, 4, 1)))
+        struct.pack_into("<HHII", data, at, tag, 4, 1, 13_000)
+    (tmp_path / "huge").mkdir()
+    (tmp_path / "huge" / "0.tif").write_bytes(data)
+    with pytest.raises(FourfoldError, match="million"):
+        open_source([tmp_path / "huge"], CaptureOptions())
 
 
 def test_records_ask_for_kinds() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.images import MOST_PIXELS, declared_pixels
 
 DEEP_SUFFIXES = frozenset({".tif", ".tiff"})
 LOOKED_AT = 8  # images of a list that decide what its white is
@@ -54,6 +55,8 @@ def grey_sixteen(image: Image.Image) -> NDArray[np.uint8]:
 
 def _read(path: Path) -> NDArray[np.generic] | None:
     """The numbers of a file as (H, W) or (H, W, C) RGB(A), None where OpenCV cannot read it."""
+    if (pixels := declared_pixels(path)) is not None and pixels > MOST_PIXELS:
+        raise FourfoldError(f"{path} has {pixels // 10**6} million pixels, at most {MOST_PIXELS // 10**6} million are read: reduce it first")
     try:
         raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:

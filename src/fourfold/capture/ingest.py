@@ -23,6 +23,7 @@ from fourfold.capture.writer import FrameWriter
 from fourfold.errors import FourfoldError
 from fourfold.files import STAGE_FILE, key_of, run_stage
 
+LEAST_SIDE = 12  # pixels; below it OpenCV's optical flow ends with an error, and there is nothing to see
 OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
 VERSION = 4  # raise when the same input gives other frames or cameras than before
 GREY_LONG_SIDE = 640
@@ -112,6 +113,8 @@ def write_capture(
     total, done = int(present.sum()), 0
     if total < 2:
         raise FourfoldError(f"{source.path} holds a single image: a moving scene needs two moments or two cameras, give a longer video")
+    if (small := min((v.frames.size for v in source.views), key=min)) and min(small) < LEAST_SIDE:
+        raise FourfoldError(f"{source.path} has images of {small[0]}x{small[1]} pixels: at least {LEAST_SIDE} a side are needed")
     sizes, factors, K = [], {}, []
     for number, view in enumerate(source.views):
         size, factor = reduced_size(view.frames.size, pixels)

@@ -16,6 +16,7 @@ from fourfold.capture.colour import Colour, colour_of, to_rgb
 from fourfold.capture.orientation import Orientation
 from fourfold.capture.video_index import film_streams, open_container, shown_times
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.images import MOST_PIXELS
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".gif"})
 
@@ -181,6 +182,9 @@ def open_video(path: Path) -> VideoFile:
         has_audio = bool(container.streams.audio)
     with open_container(path) as container:
         stream = container.streams[films[0]]
+        wide, high = stream.codec_context.width, stream.codec_context.height
+        if wide * high > MOST_PIXELS:
+            raise FourfoldError(f"{path} is {wide}x{high}, at most {MOST_PIXELS // 10**6} million pixels are read: reduce it first")
         looked_at, why = [], ""
         try:
             looked_at.extend(islice(container.decode(stream), LOOKED_AT))

@@ -31,6 +31,19 @@ def _prepare_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
+def declared_pixels(path: Path) -> int | None:
+    """How many pixels the header of an image states, None where Pillow does not understand it."""
+    try:
+        with BoundedReader(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                return image.size[0] * image.size[1]
+    except Image.DecompressionBombError:
+        return MOST_PIXELS + 1
+    except Exception:  # as for `opened_image`; who reads the file says what is wrong with it
+        return None
+
+
 @contextmanager
 def opened_image(path: Path, what: str = "an image") -> Iterator[Image.Image]:
     """The image in `path`, not decoded yet. Whatever goes wrong with it while it is open is a FourfoldError.
