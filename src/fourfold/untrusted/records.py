@@ -71,6 +71,13 @@ class Record:
         """An array of numbers of `shape`; they may be NaN or infinite."""
         return numbers(self._entry(key, None), shape, f"{self.where}: {key}")
 
+    def size(self, key: str) -> tuple[int, int]:
+        """Width and height of an image, two numbers of 1 or more."""
+        width, height = self.array(key, (2,)).tolist()
+        if not (1 <= width <= LARGEST_WHOLE and 1 <= height <= LARGEST_WHOLE):
+            raise FourfoldError(f"{self.where}: {key} is {width:g} x {height:g}, expected width and height in pixels: correct it")
+        return round(width), round(height)
+
     def values(self, key: str, most: int = 64) -> list[float]:
         """Up to `most` finite numbers, nested lists flattened; none if there is no entry."""
         return flat(self.value.get(key), most, f"{self.where}: {key}")

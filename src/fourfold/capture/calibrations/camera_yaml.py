@@ -67,8 +67,7 @@ def _load_chain(path: Path) -> list[CalibratedCamera]:
         fx, fy, cx, cy = numbers(camera.values("intrinsics"), (4,), f"{camera.where}: intrinsics")
         bend = camera.values("distortion_coeffs")
         lens = fisheye(*bend[:4]) if "equi" in str(camera.value.get("distortion_model", "")) else pinhole(*bend[:5])
-        width, height = (round(side) for side in camera.array("resolution", (2,)))
-        cameras.append(CalibratedCamera(name, (width, height), intrinsics(fx, fy, cx + 0.5, cy + 0.5), pose.copy(), lens))
+        cameras.append(CalibratedCamera(name, camera.size("resolution"), intrinsics(fx, fy, cx + 0.5, cy + 0.5), pose.copy(), lens))
     return cameras
 
 

@@ -41,11 +41,10 @@ def _load(path: Path) -> list[CalibratedCamera]:
             continue
         bend = table.values("distortions", 14)
         lens = fisheye(*bend[:4]) if table.value.get("fisheye") else pinhole(*bend[:5], rational=tuple(bend[5:8]))
-        width, height = (round(side) for side in table.array("size", (2,))) if table.has("size") else (0, 0)
         pose = opencv_pose(table.value["rotation"], table.value.get("translation"), table.where) if table.has("rotation") else None
         named = table.first("name", "cam_id", "port")
         name = table.label(named) if named else key
-        size = (width, height) if table.has("size") else None
+        size = table.size("size") if table.has("size") else None
         cameras.append(CalibratedCamera(name, size, opencv_matrix(table.value["matrix"], table.where), pose, lens))
     return cameras
 
