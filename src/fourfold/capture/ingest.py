@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.frames import FrameFiles, FrameList
+from fourfold.capture.exposure import Steadying, corrected, words
+from fourfold.capture.frames import ArrayFrames, FrameFiles, FrameList
 from fourfold.capture.holdout import split
 from fourfold.capture.lens import Lens, straightened, undistorter
 from fourfold.capture.shots import open_shot
-from fourfold.capture.source import CaptureOptions, Source, ViewSource, scale_intrinsics
+from fourfold.capture.source import CaptureOptions, Source, ViewSource, noted, scale_intrinsics
 from fourfold.capture.writer import FrameWriter
 from fourfold.errors import FourfoldError
 from fourfold.files import STAGE_FILE, key_of, run_stage
 
 LEAST_SIDE = 12  # pixels; below it OpenCV's optical flow ends with an error, and there is nothing to see
 OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
-VERSION = 4  # raise when the same input gives other frames or cameras than before
+VERSION = 5  # raise when the same input gives other frames or cameras than before
 GREY_LONG_SIDE = 640
 """Longer side of the grey images kept for tracking where the stored images are smaller than they were filmed, pixels."""
 
@@ -119,11 +120,15 @@ def write_capture(
     for number, view in enumerate(source.views):
         size, factor = reduced_size(view.frames.size, pixels)
         straight = np.stack([straightened(view.lens(i), k, view.frames.size) if np.isfinite(k).all() else k for i, k in enumerate(view.K)])
-        job = _Job(view, number, folder, size, straight, mask_border)
+        # Figures of data sets are of their own pixels; a bare recording is made steady.
+        steady = source.cameras == "unknown" and not isinstance(view.frames, ArrayFrames)
+        job = _Job(view, number, folder, size, straight, mask_border, steady)
         for _ in job.run():
             done += 1
             if progress is not None:
                 progress(done, total)
+        if told := job.even_out():
+            source = noted(source, told if len(source.views) == 1 else f"{view.name}: {told}")
         sizes.append(size)
         factors[view.name] = factor
         K.append(scale_intrinsics(straight, view.frames.size, size))
@@ -182,7 +187,10 @@ class _Job:
     size: tuple[int, int]
     straight: NDArray[np.float64]
     mask_border: int
+    steady: bool
     straighten: tuple[tuple[Lens, bytes], Callable[[NDArray[Any], bool], NDArray[Any]]] | None = None
+    exposure: Steadying = field(default_factory=Steadying)
+    steadied: list[int] = field(default_factory=list)
 
     def run(self) -> Iterator[int]:
         """Write everything; yields each moment whose frame was written."""
@@ -201,7 +209,11 @@ class _Job:
                         alphas.write(moment, np.full(alphas.shape[1:], 255))
                 for moment in moments:
                     straight = self._straightened(colour, moment, nearest=False)
-                    frames.write(moment, resized(straight, self.size, nearest=False))
+                    stored = resized(straight, self.size, nearest=False)
+                    frames.write(moment, stored)
+                    if self.steady:
+                        self.exposure.add(stored)
+                        self.steadied.append(moment)
                     if greys is not None and grey is not None:
                         greys.write(moment, resized(cv2.cvtColor(straight, cv2.COLOR_RGB2GRAY), grey, nearest=False))
                     if alphas is not None:
@@ -212,6 +224,19 @@ class _Job:
         for kind, dtype, frames_of in (("alpha", "uint8", view.valid), ("masks", "int8", view.masks), ("depth", "float32", view.depth)):
             if frames_of is not None:
                 self._labels(kind, dtype, frames_of)
+
+    def even_out(self) -> str:
+        """Multiply the stored frames by the gains that make their exposure steady; what was done in words, "" if nothing."""
+        found = self.exposure.gains()
+        if found is None:
+            return ""
+        for kind in ("frames", "grey"):
+            path = self.folder / f"{kind}_{self.number:03d}.npy"
+            stored = np.load(path, mmap_mode="r+", allow_pickle=False) if path.exists() else None
+            for gain, moment in zip(found, self.steadied, strict=True):
+                if stored is not None:
+                    stored[moment] = corrected(np.asarray(stored[moment]), gain)
+        return words(found)
 
     def _labels(self, kind: str, dtype: str, frames: FrameList) -> None:
         with self._writer(kind, dtype) as writer:
