@@ -39,8 +39,8 @@ class EvidenceNumbers:
     blur: float = 1.5
     floor: float = 0.05
     hole: float = 0.6
-    absorbed_starts: float = 2.0
-    absorbed_full: float = 4.0
+    absorbed_starts: float = 1.4
+    absorbed_full: float = 2.8
     bins: int = 12
     resting: float = 0.3
 
