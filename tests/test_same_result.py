@@ -33,10 +33,10 @@ def test_threads_change_no_bit(benchmark: ModuleType, tmp_path: Path) -> None:
     found = []
     for threads in (1, 7):
         run = tmp_path / f"run{threads}"
-        benchmark.call(threads, ["prepare", str(clip), "-o", str(run), "--quality", "draft", "--only", "cameras,masks"])
-        benchmark.call(threads, ["train", str(run), "--recipe", "splat3d", "--quality", "draft"])
+        benchmark.call(threads, ["prepare", str(clip), "-o", str(run), "--quality", "draft", "--only", "cameras,masks,tracks3d"])
+        benchmark.call(threads, ["train", str(run), "--recipe", "lived_bases", "--quality", "draft"])
         found.append({name.rpartition("/")[2]: value for name, value in benchmark.parts(run).items()})
-    compared = ("longtracks", "cameras", "masks", "still", "flow", "tracks2d", "scene")  # not yet the depth and 3D tracks of movers, which differ
+    compared = ("longtracks", "cameras", "masks", "still", "flow", "tracks2d", "depth", "tracks3d", "scene")
     assert [found[0][name] for name in compared] == [found[1][name] for name in compared]
 
 

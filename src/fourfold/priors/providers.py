@@ -14,6 +14,7 @@ from pathlib import Path
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of, read_stamp, run_stage
+from fourfold.kernels.blas import one_blas_thread
 from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
@@ -172,7 +173,9 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
 
     def write(directory: Path) -> None:
         say(f"{' and '.join(provider.makes)} ({provider.name})")
-        for result in provider.make(done.capture, replace(done.priors, kept=kept)):
+        with one_blas_thread():
+            made = provider.make(done.capture, replace(done.priors, kept=kept))
+        for result in made:
             result.check(done.capture.sizes, done.capture.times)
             result.save(directory)
 

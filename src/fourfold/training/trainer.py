@@ -16,6 +16,7 @@ from fourfold.capture.cutout import backdrop, opacity_given
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of
 from fourfold.interruption import Interrupted, unbroken
+from fourfold.kernels.blas import one_blas_thread
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Prior, Priors, Provenance
 from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
@@ -108,13 +109,14 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     asked = (CODE_VERSION, recipe, config.seed, config.quality, config.time_budget)
     key = key_of(*asked, capture.name, capture.K, capture.world_to_camera, capture.train, made_by(priors))
     run = _Run(recipe, capture, priors, out, config, device, key)
-    state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
-    while True:
-        try:
-            _all_stages(run, state)
-            return scene_to(state.scene, device)
-        except _Stuck as stuck:
-            state = _step_back(run, state, scene, stuck.where)
+    with _one_torch_thread(device), one_blas_thread():
+        state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
+        while True:
+            try:
+                _all_stages(run, state)
+                return scene_to(state.scene, device)
+            except _Stuck as stuck:
+                state = _step_back(run, state, scene, stuck.where)
 
 
 class _Stuck(Exception):
@@ -129,12 +131,11 @@ def _all_stages(run: _Run, state: TrainingState) -> None:
     store = SampleStore(Source(run.capture, run.priors, run.device, run.recipe.background, state.scene.near, opacity_given(run.capture)))
     log = MetricsLog(run.out / "metrics.jsonl", state.stage, state.step)
     try:
-        with _one_torch_thread(run.device):
-            while state.stage < len(run.recipe.stages):
-                _run_stage(run, run.recipe.stages[state.stage], state, store, log)
-                with unbroken():
-                    state.next_stage()
-                    save_checkpoint(run.checkpoints, state, run.key)
+        while state.stage < len(run.recipe.stages):
+            _run_stage(run, run.recipe.stages[state.stage], state, store, log)
+            with unbroken():
+                state.next_stage()
+                save_checkpoint(run.checkpoints, state, run.key)
     except Interrupted:
         if state.steps and not state.bad:  # within a stage: the step that was under way is finished
             save_checkpoint(run.checkpoints, state, run.key)
