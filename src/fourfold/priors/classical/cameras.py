@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.interruption import temporary_folder
 from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
 from fourfold.priors.classical.camera_solution import cameras_of as cameras_of_photos
@@ -59,8 +58,8 @@ def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbe
 def photo_cameras(capture: Capture, numbers: CameraConfig = CameraConfig()) -> Cameras:
     """Cameras of photos and of several cameras, by structure from motion over the parts of the images that given masks do not call moving."""
     masks = given_masks(capture) if _has_masks(capture) else None
-    with tempfile.TemporaryDirectory(prefix="fourfold-sfm-") as job:
-        features = extract_features(capture, Path(job), numbers.sfm)
+    with temporary_folder("sfm") as job:
+        features = extract_features(capture, job, numbers.sfm)
         solution = solve(capture, features, outside_masks(features, masks), numbers)
     return cameras_of_photos(solution, capture)
 

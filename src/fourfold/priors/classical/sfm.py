@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold.capture.capture import Capture
+from fourfold.interruption import run_child
 from fourfold.notices import fallback
 from fourfold.priors.classical.camera_pairs import PairConfig, choose_frames
 
@@ -174,11 +174,12 @@ def _run_worker(step: str, job: Path, config: SfmConfig, extra: dict[str, Any]) 
     )
     (job / "settings.json").write_text(json.dumps(settings))
     environment = dict(os.environ)
+    environment["TMPDIR"] = str(job)  # what its libraries log goes with the job
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[3]), environment.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "fourfold.priors.classical.sfm_worker", step, str(job)]
     for stale in ("features.npz",) if step == "features" else ("model.npz",):
         (job / stale).unlink(missing_ok=True)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_child(command, environment)
     failure = done.stderr.strip().splitlines()[-1:] if done.returncode else []
     if failure:
         fallback(f"structure from motion failed in its {step} step ({failure[0][:200]}); the cameras are found without it")

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from fourfold.interruption import end_with_parent
+
 
 def extract_and_match(job: Path, settings: dict[str, Any]) -> None:
     """SIFT in every image, matched over the candidate pairs; writes `raw.db` and `features.npz`.
@@ -173,6 +175,7 @@ def _write_model(model: Any, names: list[str], job: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     """`python -m fourfold.priors.classical.sfm_worker features|map JOB`, settings in `JOB/settings.json`."""
+    end_with_parent()
     step, job = arguments[0], Path(arguments[1])
     settings = json.loads((job / "settings.json").read_text())
     {"features": extract_and_match, "map": map_frames}[step](job, settings)
