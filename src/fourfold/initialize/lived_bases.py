@@ -14,8 +14,7 @@ from fourfold.initialize.body_motion import BodyMotion, BodyMotionNumbers, body_
 from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives
 from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
-from fourfold.initialize.static_scene import scene_of
-from fourfold.notices import fallback
+from fourfold.initialize.static_scene import scene_with_movers
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.lived_bases import LivedBases
@@ -56,13 +55,9 @@ class BackgroundAndLives:
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene, in the capture's world coordinates."""
         still, moving = random.spawn(2)
-        layers = [static_layer(capture, priors, quality, still, self.background)]
-        mover = lived_layer(capture, priors, quality, moving, self.object)
-        if mover is None:
-            fallback("no moving object was found: the scene starts without an object layer")
-        else:
-            layers.append(mover)
-        return scene_of(layers, capture, priors)
+        background = static_layer(capture, priors, quality, still, self.background)
+        movers = lived_layer(capture, priors, quality, moving, self.object)
+        return scene_with_movers(background, movers, "no moving object was found", capture, priors)
 
 
 def lived_layer(

@@ -9,8 +9,7 @@ import numpy as np
 from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.object_layer import ObjectNumbers, object_layer
-from fourfold.initialize.static_scene import scene_of
-from fourfold.notices import fallback
+from fourfold.initialize.static_scene import scene_with_movers
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.scene import Scene
@@ -26,10 +25,6 @@ class BackgroundAndObject:
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene, in the capture's world coordinates."""
         still, moving = random.spawn(2)
-        layers = [static_layer(capture, priors, quality, still, self.background)]
-        mover = object_layer(capture, priors, quality, moving, self.object)
-        if mover is None:
-            fallback("no 3D tracks of a moving object were found: the scene starts without an object layer")
-        else:
-            layers.append(mover)
-        return scene_of(layers, capture, priors)
+        background = static_layer(capture, priors, quality, still, self.background)
+        movers = object_layer(capture, priors, quality, moving, self.object)
+        return scene_with_movers(background, movers, "no 3D tracks of a moving object were found", capture, priors)

@@ -9,6 +9,7 @@ import numpy as np
 from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, nearest_depth, static_layer
 from fourfold.initialize.frames import read_frame, reference_frames
+from fourfold.notices import fallback
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.scene import Layer, Scene
@@ -26,6 +27,13 @@ class StaticScene:
         if len(layer) == 0:  # an object before nothing: it is what stands still
             layer = static_layer(capture, replace(priors, masks=None), quality, random, self.background)
         return scene_of([layer], capture, priors)
+
+
+def scene_with_movers(still: Layer, movers: Layer | None, missing: str, capture: Capture, priors: Priors) -> Scene:
+    """A scene of a static layer and, where there is one, a layer of movers; where there is none, what is `missing` is said."""
+    if movers is None:
+        fallback(f"{missing}: the scene starts without an object layer")
+    return scene_of([still] if movers is None else [still, movers], capture, priors)
 
 
 def scene_of(layers: list[Layer], capture: Capture, priors: Priors) -> Scene:
