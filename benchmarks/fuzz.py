@@ -1,9 +1,9 @@
 """Files changed at random, as many as one likes: what is read, refused, raises, aborts, hangs or takes memory.
 
 Inputs are shared between forked processes of 100, each with a limit on its address space; one that takes more than five seconds of its own
-processor time for one input has hung, one that dies has aborted. Results: counts, and each uncaught exception once by its place with the
-changed files in OUT/PLACE. Run:
-    nice python benchmarks/fuzz.py --inputs 20000 [--seed 0] [--only PATTERN] [--out OUT]
+processor time for one input has hung, one that dies has aborted. The targets take turns, so that a run that is ended by --minutes tried all of
+them alike. Results: counts, and each uncaught exception once by its place with the changed files in OUT/PLACE. Run:
+    nice python benchmarks/fuzz.py --inputs 1000000 --minutes 60 [--seed 0] [--only PATTERN] [--out OUT]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=2000, help="changed inputs in all")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no further batch begins after as many minutes")
     parser.add_argument("--seed", type=int, default=0, help="number of the first input of each target")
     parser.add_argument("--only", default="*", help="names of targets, with * for any letters")
     parser.add_argument("--out", type=Path, help="folder for the inputs that failed")
@@ -45,10 +47,13 @@ def main() -> None:
         each = -(-options.inputs // len(chosen))
         total: Counter[str] = Counter()
         failed: dict[str, str] = {}
-        for target in chosen:
-            for first in range(options.seed, options.seed + each, BATCH):
-                seeds = range(first, min(first + BATCH, options.seed + each))
-                _batch(target, seeds, Path(folder), total, failed, options.out)
+        begin = time.monotonic()
+        for first in range(options.seed, options.seed + each, BATCH):
+            seeds = range(first, min(first + BATCH, options.seed + each))
+            for target in chosen:
+                if time.monotonic() - begin < 60 * options.minutes:
+                    _batch(target, seeds, Path(folder), total, failed, options.out)
+                    print(target.name, seeds.start, dict(total), *failed, file=sys.stderr)
     print(json.dumps({"targets": len(chosen), **total, "uncaught at": failed}, indent=1))
     sys.exit(1 if failed else 0)
 
