@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -51,6 +52,7 @@ class Capture:
         facts: anything else worth reporting (source path, frame rate, rotation flag, ...), JSON-able.
         focal_hint: (V,) float64 likely focal length, pixels of the stored images, that the files themselves name (EXIF, a phone's metadata); good
             to a tenth, NaN where they name none.
+        rows: (T,) the row of the stored arrays that holds each moment, or None where that is its own number. See `moments`.
     """
 
     root: Path
@@ -67,6 +69,7 @@ class Capture:
     view_names: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
     focal_hint: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    rows: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.focal_hint.shape != (self.views,):
@@ -87,7 +90,7 @@ class Capture:
         array = self._array("frames", view)
         if array is None:
             raise FourfoldError(f"{self.root}/frames_{view:03d}.npy is missing: prepare the capture again")
-        return array[index]
+        return array[self._row(index)]
 
     def grey(self, view: int, index: int) -> NDArray[np.uint8] | None:
         """(H', W') luminance of the same image at a finer size, for tracking; None where the stored images are as fine as is of use."""
@@ -145,6 +148,34 @@ class Capture:
         """The same capture with other cameras; images stay where they are."""
         return replace(self, K=K, world_to_camera=world_to_camera, cameras=source)
 
+    def moments(self, chosen: NDArray[np.intp]) -> Capture:
+        """The moments `chosen` (K,), increasing, as a capture of its own: images stay where they are, and its seconds are those of the whole.
+
+        It lives in memory only: `save` is for the whole.
+        """
+        facts = dict(self.facts)
+        if "frame_names" in facts:
+            facts["frame_names"] = [[names[i] for i in chosen] for names in facts["frame_names"]]
+        return replace(
+            self,
+            K=self.K[:, chosen],
+            world_to_camera=self.world_to_camera[:, chosen],
+            timestamps=self.timestamps[chosen],
+            present=self.present[:, chosen],
+            train=self.train[:, chosen],
+            heldout=self.heldout[:, chosen],
+            facts=facts,
+            rows=np.asarray(chosen, np.int64) if self.rows is None else self.rows[chosen],
+        )
+
+    def release(self) -> None:
+        """Give back the memory of images that were looked at: they are read from the disk again when they are asked for."""
+        for kind in ("frames", "grey", "alpha", "masks", "depth"):
+            for view in range(self.views):
+                mapped = getattr(self._array(kind, view), "base", None)
+                if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                    mapped.madvise(mmap.MADV_DONTNEED)
+
     def save(self) -> None:
         """Write `capture.json` and `cameras.safetensors` into `root`; the images are there already."""
         arrays = {k: np.ascontiguousarray(getattr(self, k)) for k in ("K", "world_to_camera", "timestamps", "sizes", "focal_hint")}
@@ -191,7 +222,10 @@ class Capture:
 
     def _maybe(self, kind: str, view: int, index: int) -> NDArray[Any] | None:
         array = self._array(kind, view)
-        return None if array is None else array[index]
+        return None if array is None else array[self._row(index)]
+
+    def _row(self, index: int) -> int:
+        return index if self.rows is None else int(self.rows[index])
 
 
 def _from_files(root: Path, header: Record, arrays: dict[str, NDArray[Any]]) -> Capture:

@@ -134,19 +134,22 @@ def _sentences(prior: str, reasons: dict[str, list[str]]) -> list[str]:
     return [f"{prior} from {', '.join(who)} is not available ({reason})" for reason, who in reasons.items()]
 
 
-def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Callable[[str], None] = lambda _: None) -> Preparation:
+def prepare_priors(
+    capture: Capture, names: Sequence[str], out: Path, say: Callable[[str], None] = lambda _: None, known: Priors | None = None
+) -> Preparation:
     """Make the priors `names` and everything they need, each kept in `out/PROVIDER/PRIOR.safetensors` and reused while its inputs stay.
 
     Args:
         names: prior names, in any order; "name:provider" insists on a provider, "name:one|another" on one of several. Cameras are
             always known afterwards.
         say: is told what is being made.
+        known: priors of this capture that are there already: they are kept nowhere and made by nobody.
     """
-    done = Preparation(capture, Priors())
+    done = Preparation(capture, Priors() if known is None else known)
     unknown = [name for name in names if name.partition(":")[0] not in CONTRACTS]
     if unknown:
         raise FourfoldError(f"there is no prior {unknown[0]!r}: choose one of {', '.join(CONTRACTS)}")
-    base = key_of(_origin(capture), capture.train, capture.heldout)
+    base = key_of(_origin(capture), capture.train, capture.heldout, *([] if capture.rows is None else [capture.rows]))
     for name in ("cameras", *names):
         _make(name, done, base, out, say)
     return done

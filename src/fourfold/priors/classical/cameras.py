@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.chunks import ChunkNumbers, is_long
 from fourfold.interruption import temporary_folder
 from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
@@ -15,6 +16,7 @@ from fourfold.priors.classical.camera_solution import cameras_of as cameras_of_p
 from fourfold.priors.classical.film_cameras import cameras_of, hinted_focal
 from fourfold.priors.classical.joined_cameras import cameras_of_views
 from fourfold.priors.classical.joined_views import one_view
+from fourfold.priors.classical.long_cameras import BetweenNumbers, cameras_of_long_film
 from fourfold.priors.classical.sfm import extract_features
 from fourfold.priors.classical.spread_tracks import Film, film_of, only, spread
 from fourfold.priors.contracts import Cameras, LongTracks
@@ -30,12 +32,16 @@ class CamerasNumbers:
         photos: of what no tracks join.
         fewest: tracks that a frame of a film must hold on average, evenly spread.
         moving: share of a track's observations that given masks call moving or leave open, from which on it is left out.
+        chunks: how a long film is cut.
+        between: how its frames between keyframes are placed.
     """
 
     search: SearchNumbers = field(default_factory=SearchNumbers)
     photos: CameraConfig = field(default_factory=CameraConfig)
     fewest: float = 20.0
     moving: float = 0.5
+    chunks: ChunkNumbers = field(default_factory=ChunkNumbers)
+    between: BetweenNumbers = field(default_factory=BetweenNumbers)
 
 
 def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbers = CamerasNumbers()) -> Cameras:
@@ -45,6 +51,8 @@ def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbe
     """
     if capture.cameras == "given":
         return given_cameras(capture)
+    if capture.views == 1 and is_long(capture, numbers.chunks):
+        return cameras_of_long_film(capture, tracks, lambda part, seen: estimate_cameras(part, seen, numbers), numbers.chunks, numbers.between)
     tracks = only(tracks, _standing_tracks(capture, tracks, numbers))
     film = film_of(capture, tracks)
     views = [int(v) for v in np.unique(film.frames[:, 0])]

@@ -1,0 +1,93 @@
+"""Cameras of a long film: keyframes first, the frames between them in chunks that need no joining."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fourfold.capture.capture import Capture
+from fourfold.capture.chunks import ChunkNumbers, chunks_of, is_long, keyframes
+from fourfold.priors.classical.camera_search import SearchNumbers
+from fourfold.priors.classical.cameras import CamerasNumbers, estimate_cameras
+from fourfold.priors.classical.long_cameras import tracks_at
+from fourfold.priors.contracts import LongTracks, Provenance
+from test_priors_cameras import _capture
+from test_track_bundle import FOCAL, _film
+
+FRAMES = 64
+CUT = ChunkNumbers(longest=30, length=24, overlap=6, keyframes=16)
+NUMBERS = CamerasNumbers(search=SearchNumbers(focals=(0.9,)), chunks=CUT)
+
+
+def _filmed(turn: float, travel: float) -> tuple[Capture, LongTracks, np.ndarray, np.ndarray]:
+    """A capture of half the size of its exact tracks' film, the tracks in its pixels, and the true path."""
+    film, rotation, translation = _film(turn, travel, FRAMES)
+    seen = film.seen
+    own = (seen.xy / 2).astype(np.float32), seen.frame, seen.track.astype(np.int32), np.zeros(seen.tracks, np.int32)
+    return _capture(FRAMES), LongTracks(Provenance("test"), *own), rotation, translation
+
+
+def test_every_moment_is_shown_by_one_chunk_and_chunks_reach_into_each_other() -> None:
+    for times in (301, 999, 2000):
+        numbers = ChunkNumbers()
+        chunks = chunks_of(times, numbers)
+        assert np.array_equal(np.concatenate([np.arange(c.begin, c.end) for c in chunks]), np.arange(times))
+        assert len(chunks) == -(-times // numbers.length) and max(len(c.moments) for c in chunks) <= numbers.length + numbers.overlap
+        assert all(before.last - after.first == numbers.overlap for before, after in pairwise(chunks))
+    assert [is_long(_capture(n)) for n in (300, 301)] == [False, True]
+
+
+def test_keyframes_are_training_moments_from_the_first_to_the_last() -> None:
+    capture = _capture(400)
+    train = np.arange(400)[None] % 8 != 3
+    chosen = keyframes(replace(capture, train=train), ChunkNumbers(keyframes=50))
+    assert len(chosen) == 50 and train[0, chosen].all() and chosen[0] == 0 and chosen[-1] == 399
+    assert np.diff(chosen).max() <= 10
+
+
+def test_tracks_of_some_moments_keep_their_observations() -> None:
+    _, tracks, _, _ = _filmed(12, 3.0)
+    moments = np.array([3, 4, 9, 40])
+    part = tracks_at(tracks, moments, FRAMES)
+    part.check(_capture(4).sizes, 4)
+    rows = np.isin(tracks.time, moments)
+    assert np.array_equal(part.xy, tracks.xy[rows]) and np.array_equal(moments[part.time], tracks.time[rows])
+    assert np.array_equal(np.diff(part.track) > 0, np.diff(tracks.track[rows]) > 0) and len(part.view) == len(np.unique(tracks.track[rows]))
+
+
+def test_a_travelling_camera_is_found_at_every_frame() -> None:
+    capture, tracks, rotation, translation = _filmed(12, 3.0)
+    cameras = estimate_cameras(capture, tracks, NUMBERS)
+    cameras.check(capture.sizes, capture.times)
+    figures = cameras.provenance.figures
+    assert (figures["source"], figures["keyframes"], figures["chunks"], figures["interpolated"]) == ("estimated", 16, 3, [])
+    assert np.allclose(cameras.K[0, :, 0, 0], FOCAL / 2, rtol=0.01) and "16 keyframes" in cameras.provenance.notes[-1]
+    found = cameras.world_to_camera[0]
+    turned = found[:, :3, :3] @ found[0, :3, :3].T
+    assert np.allclose(turned, rotation, atol=3e-3)
+    centre, true = (-np.einsum("fji,fj->fi", r, t) for r, t in ((turned, found[:, :3, 3] - turned @ found[0, :3, 3]), (rotation, translation)))
+    scale = (centre * true).sum() / (centre**2).sum()
+    assert np.linalg.norm(scale * centre - true, axis=1).max() < 0.02 * np.linalg.norm(np.ptp(true, axis=0))
+
+
+@pytest.mark.parametrize(("turn", "source"), [(25, "rotation"), (0, "fixed")])
+def test_turning_and_standing_cameras_stay_what_they_are(turn: float, source: str) -> None:
+    capture, tracks, rotation, _ = _filmed(turn, 0.0)
+    cameras = estimate_cameras(capture, tracks, NUMBERS)
+    assert cameras.provenance.figures["source"] == source and not cameras.world_to_camera[0, :, :3, 3].any()
+    assert np.allclose(cameras.world_to_camera[0, :, :3, :3] @ cameras.world_to_camera[0, 0, :3, :3].T, rotation, atol=3e-3)
+
+
+def test_moments_of_a_capture_are_images_of_the_whole(casual_capture: Path) -> None:
+    whole = Capture.load(casual_capture)
+    part = whole.moments(np.array([2, 5, 11])).moments(np.array([1, 2]))
+    assert part.times == 2 and np.array_equal(part.timestamps, whole.timestamps[[5, 11]])
+    assert np.array_equal(part.image(0, 1), whole.image(0, 11)) and np.array_equal(part.depth(0, 0), whole.depth(0, 5))
+    assert np.array_equal(part.world_to_camera, whole.world_to_camera[:, [5, 11]])
+    before = np.array(part.image(0, 0))
+    whole.release()
+    assert np.array_equal(part.image(0, 0), before)
