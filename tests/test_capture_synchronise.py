@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 import capture_files as files
 from fourfold.capture import CaptureOptions, prepare_capture
@@ -73,6 +74,17 @@ def test_align_refines_below_a_sample() -> None:
         return sum(np.exp(-((t - c) ** 2) / 18.0) for c in (60, 95, 170, 181, 260, 330)) - 0.1
 
     assert align(curve(0.0), curve(20.3), rate=1.0).seconds == pytest.approx(20.3, abs=0.1)
+
+
+def test_what_chance_explains_is_not_sure() -> None:
+    """Short smooth curves that have nothing to do with each other correlate highly at some lag; the same with a common part are told."""
+    rng = np.random.default_rng(0)
+    curves = [gaussian_filter1d(rng.normal(size=90), 3.0) for _ in range(40)]
+    strangers = [align(a, b, rate=60.0) for a, b in zip(curves[::2], curves[1::2], strict=True)]
+    assert np.mean([found.correlation for found in strangers]) > 0.5
+    assert sum(found.confidence >= 0.25 for found in strangers) <= 1
+    whole = gaussian_filter1d(rng.normal(size=420), 3.0)
+    assert align(whole[:400], whole[20:], rate=60.0).confidence > 0.25
 
 
 def _with_sound(path: Path, begins: float, seconds: float) -> Path:

@@ -48,7 +48,8 @@ class Offset:
         seconds: after the reference began; negative if before.
         correlation: of the two curves at this offset, -1..1.
         confidence: how clearly it beats the best rival offset, 0..1: the difference of their correlations (periodic motion gives about 0, a clear
-            event 0.3 and more), or of calibrated cameras, whose correlations are small, that difference as a share of the correlation.
+            event 0.3 and more), or of calibrated cameras, whose correlations are small, that difference as a share of the correlation. 0 where
+            two curves that have nothing to do with each other correlate as well somewhere (`chance_level`).
         error: standard deviation in seconds, from leaving out each fifth of the recording (jackknife); NaN where it was not told.
         rival: the best offset farther away than `RIVAL_BEYOND`, seconds; NaN where there is none.
     """
@@ -149,11 +150,24 @@ def align(first: Curve, second: Curve, rate: float) -> Offset:
     score = np.where(norm > 1e-12, full / np.maximum(norm, 1e-12), 0.0) * np.sqrt(np.minimum(overlap, 1.0))
     best = int(score.argmax())
     rivals = score[np.abs(lags - lags[best]) > RIVAL_BEYOND * rate]
-    confidence = float(score[best] - max(float(rivals.max()) if rivals.size else 0.0, 0.0))
+    sure = float(score[best]) > chance_level(first, second, int(end[best] - begin[best]), len(lags))
+    confidence = float(score[best] - max(float(rivals.max()) if rivals.size else 0.0, 0.0)) if sure else 0.0
     far = lags[np.abs(lags - lags[best]) > RIVAL_BEYOND * rate]
     rival = float(far[rivals.argmax()] / rate) if rivals.size else float("nan")
     error = _left_out(first, second, int(lags[best])) / rate
     return Offset(float((lags[best] + _vertex(score, best)) / rate), float(score[best]), float(np.clip(confidence, 0.0, 1.0)), error, rival)
+
+
+def chance_level(first: Curve, second: Curve, moments: int, lags: int) -> float:
+    """The correlation that the best of many lags of two unrelated curves reaches by chance, usually.
+
+    Neighbouring values resemble each other, so that `moments` of them are worth only n independent ones (Bartlett 1935): a correlation is known to
+    1 / sqrt(n), and of the `lags` compared only the same share is independent. The largest of m normal deviates is about sqrt(2 ln m).
+    """
+    one, two = (np.correlate(c, c, mode="full")[len(c) - 1 :] / max(float(c @ c), 1e-12) for c in (first, second))
+    reach = min(len(one), len(two), moments // 2 + 1)
+    worth = 1 / max(1.0 + 2.0 * float(one[1:reach] @ two[1:reach]), 1.0)
+    return float(np.sqrt(2 * np.log(max(lags * worth, 2.0)) / max(moments * worth, 1.0)))
 
 
 def _left_out(first: Curve, second: Curve, lag: int, parts: int = 5, reach: int = 3) -> float:
