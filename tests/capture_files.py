@@ -79,6 +79,25 @@ def turn_clockwise(path: Path, height: int) -> None:
     path.write_bytes(data)
 
 
+def box(kind: bytes, content: bytes) -> bytes:
+    """A box of an MP4 file."""
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def with_track_metadata(path: Path, key: bytes, kind: int, value: bytes) -> None:
+    """Put a QuickTime `meta` box with one key into the first track of an MP4 whose index stands at its end."""
+    keys = box(b"keys", struct.pack(">II", 0, 1) + box(b"mdta", key))
+    items = box(b"ilst", box(struct.pack(">I", 1), box(b"data", struct.pack(">II", kind, 0) + value)))
+    extra = box(b"meta", box(b"hdlr", bytes(8) + b"mdta" + bytes(14)) + keys + items)
+    data = bytearray(path.read_bytes())
+    for name in (b"moov", b"trak"):
+        at = data.index(name) - 4
+        (size,) = struct.unpack_from(">I", data, at)
+        struct.pack_into(">I", data, at, size + len(extra))
+        end = at + size
+    path.write_bytes(data[:end] + extra + data[end:])
+
+
 def write_images(folder: Path, frames: Sequence[NDArray[np.uint8]], pattern: str = "{:05d}.png") -> list[Path]:
     """One file per frame, named by its number."""
     folder.mkdir(parents=True, exist_ok=True)

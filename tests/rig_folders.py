@@ -70,12 +70,13 @@ def grey(view: int, time: int) -> int:
     return 40 + 50 * view + 8 * time
 
 
-def colmap(folder: Path, images: list[tuple[str, np.ndarray]]) -> None:
-    """A binary COLMAP model of one PINHOLE camera: names and world_to_camera of its images."""
+def colmap(folder: Path, images: list[tuple[str, np.ndarray]], K: np.ndarray | None = None, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
+    """A binary COLMAP model of one PINHOLE camera, that of `Rig` without `K`: names and world_to_camera of its images."""
     from scipy.spatial.transform import Rotation
 
+    K = Rig().K if K is None else K
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cameras.bin").write_bytes(struct.pack("<QiiQQ4d", 1, 1, 1, WIDTH, HEIGHT, FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2))
+    (folder / "cameras.bin").write_bytes(struct.pack("<QiiQQ4d", 1, 1, 1, *size, K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
     data = struct.pack("<Q", len(images))
     for number, (name, matrix) in enumerate(images, 1):
         x, y, z, w = Rotation.from_matrix(matrix[:3, :3]).as_quat()

@@ -65,28 +65,10 @@ def test_a_zoomed_list_of_images_names_none(tmp_path: Path) -> None:
     assert np.isnan(_named(folder))
 
 
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(content), kind) + content
-
-
-def _with_track_metadata(path: Path, key: bytes, kind: int, value: bytes) -> None:
-    """Put a QuickTime `meta` box with one key into the first track of an MP4 whose index stands at its end."""
-    keys = _box(b"keys", struct.pack(">II", 0, 1) + _box(b"mdta", key))
-    items = _box(b"ilst", _box(struct.pack(">I", 1), _box(b"data", struct.pack(">II", kind, 0) + value)))
-    extra = _box(b"meta", _box(b"hdlr", bytes(8) + b"mdta" + bytes(14)) + keys + items)
-    data = bytearray(path.read_bytes())
-    for name in (b"moov", b"trak"):
-        at = data.index(name) - 4
-        (size,) = struct.unpack_from(">I", data, at)
-        struct.pack_into(">I", data, at, size + len(extra))
-        end = at + size
-    path.write_bytes(data[:end] + extra + data[end:])
-
-
 @pytest.mark.parametrize(("kind", "value"), [(21, struct.pack(">i", 26)), (1, b"26.00mm"), (23, struct.pack(">f", 26.0))])
 def test_the_metadata_of_a_phones_video(tmp_path: Path, kind: int, value: bytes) -> None:
     path = files.write_video(tmp_path / "IMG_1.mov", files.grey_ramp(4, 64, 48))
-    _with_track_metadata(path, b"com.apple.quicktime.camera.focal_length.35mm_equivalent", kind, value)
+    files.with_track_metadata(path, b"com.apple.quicktime.camera.focal_length.35mm_equivalent", kind, value)
     assert _named(path) == pytest.approx(80 * 26 / 43.267, rel=1e-6)
 
 
@@ -105,6 +87,11 @@ def test_damaged_boxes_are_no_error(tmp_path: Path) -> None:
     from fourfold.capture.boxes import metadata, movie_index
 
     path = tmp_path / "a.mov"
-    for content in (b"", b"\0\0\0\1moov", b"\0\0\0\4moov", _box(b"moov", _box(b"meta", b"\0\0\0\0" + _box(b"ilst", b"\0\0\0\x10abcdefgh")))):
+    for content in (
+        b"",
+        b"\0\0\0\1moov",
+        b"\0\0\0\4moov",
+        files.box(b"moov", files.box(b"meta", b"\0\0\0\0" + files.box(b"ilst", b"\0\0\0\x10abcdefgh"))),
+    ):
         path.write_bytes(content)
         assert metadata(movie_index(path)) == {}
