@@ -1,18 +1,37 @@
 """The prior that is made of an answer: lens and poses in the capture's pixels, points, sentences and figures."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fourfold.capture.capture import Capture
 from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.classical.film_cameras import cameras_of
 from fourfold.priors.classical.spread_tracks import film_of
 from fourfold.priors.contracts import Cameras, LongTracks, Provenance
-from test_priors_cameras import _capture
 from test_track_bundle import FOCAL, HEIGHT, WIDTH, _film
 
 FRAMES = 16
+
+
+def _capture(count: int) -> Capture:
+    shape = (1, count)
+    return Capture(
+        root=Path("unused"),
+        K=np.full((*shape, 3, 3), np.nan),
+        world_to_camera=np.full((*shape, 4, 4), np.nan),
+        timestamps=np.arange(count) / 10,
+        sizes=np.array([[WIDTH // 2, HEIGHT // 2]]),
+        present=np.ones(shape, bool),
+        train=np.ones(shape, bool),
+        heldout=np.zeros(shape, bool),
+        cameras="unknown",
+        metric=False,
+        name="test",
+        view_names=("a",),
+    )
 
 
 def _prior(turn: float, travel: float) -> tuple[Cameras, np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from fourfold.priors.classical.camera_search import SearchNumbers
 from fourfold.priors.classical.cameras import CamerasNumbers, estimate_cameras
 from fourfold.priors.classical.long_cameras import tracks_at
 from fourfold.priors.contracts import LongTracks, Provenance
-from test_priors_cameras import _capture
+from test_film_cameras import _capture
 from test_track_bundle import FOCAL, _film
 
 FRAMES = 64

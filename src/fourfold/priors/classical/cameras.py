@@ -9,15 +9,12 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.chunks import ChunkNumbers, is_long
-from fourfold.interruption import temporary_folder
 from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
-from fourfold.priors.classical.camera_solution import CameraConfig, outside_masks, solve
-from fourfold.priors.classical.camera_solution import cameras_of as cameras_of_photos
 from fourfold.priors.classical.film_cameras import cameras_of, hinted_focal
 from fourfold.priors.classical.joined_cameras import cameras_of_views
 from fourfold.priors.classical.joined_views import one_view
 from fourfold.priors.classical.long_cameras import BetweenNumbers, cameras_of_long_film
-from fourfold.priors.classical.sfm import extract_features
+from fourfold.priors.classical.photo_cameras import PhotoNumbers, photo_cameras
 from fourfold.priors.classical.spread_tracks import Film, film_of, only, spread
 from fourfold.priors.contracts import Cameras, LongTracks
 from fourfold.priors.given import given_cameras, given_masks
@@ -37,7 +34,7 @@ class CamerasNumbers:
     """
 
     search: SearchNumbers = field(default_factory=SearchNumbers)
-    photos: CameraConfig = field(default_factory=CameraConfig)
+    photos: PhotoNumbers = field(default_factory=PhotoNumbers)
     fewest: float = 20.0
     moving: float = 0.5
     chunks: ChunkNumbers = field(default_factory=ChunkNumbers)
@@ -61,15 +58,6 @@ def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbe
         return cameras_of(capture, alone, find_cameras(alone, hinted_focal(capture, alone), numbers.search))
     joined = cameras_of_views(capture, tracks, film, numbers.search) if len(views) > 1 else None
     return photo_cameras(capture, numbers.photos) if joined is None else joined
-
-
-def photo_cameras(capture: Capture, numbers: CameraConfig = CameraConfig()) -> Cameras:
-    """Cameras of photos and of several cameras, by structure from motion over the parts of the images that given masks do not call moving."""
-    masks = given_masks(capture) if _has_masks(capture) else None
-    with temporary_folder("sfm") as job:
-        features = extract_features(capture, job, numbers.sfm)
-        solution = solve(capture, features, outside_masks(features, masks), numbers)
-    return cameras_of_photos(solution, capture)
 
 
 def _is_film(film: Film, numbers: CamerasNumbers) -> bool:

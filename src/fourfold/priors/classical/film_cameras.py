@@ -12,10 +12,10 @@ from scipy.spatial.transform import Rotation
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
 from fourfold.priors.classical.bundle_system import Array, Solved, residuals
-from fourfold.priors.classical.camera_gaps import interpolate_pose
 from fourfold.priors.classical.camera_score import score
 from fourfold.priors.classical.camera_search import Answer, Found
 from fourfold.priors.classical.focal_deviation import focal_deviation
+from fourfold.priors.classical.pose_path import interpolate_pose
 from fourfold.priors.classical.spread_tracks import Film
 from fourfold.priors.classical.track_bundle import BundleNumbers, bundle
 from fourfold.priors.classical.track_places import PlaceNumbers, parallax_degrees, placed, sure_points

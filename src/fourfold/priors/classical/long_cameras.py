@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.chunks import ChunkNumbers, chunks_of, keyframes
 from fourfold.priors.classical.bundle_system import Array, Sightings, Solved, residuals
-from fourfold.priors.classical.camera_gaps import interpolate_pose
 from fourfold.priors.classical.grown_start import GrowthNumbers, resected
+from fourfold.priors.classical.pose_path import interpolate_pose
 from fourfold.priors.classical.spread_tracks import SpreadNumbers, film_of, spread
 from fourfold.priors.classical.track_bundle import BundleNumbers, Freedom, bundle
 from fourfold.priors.classical.track_places import placed

@@ -1,11 +1,11 @@
-"""Poses at every moment from poses at some: cubic through the known ones."""
+"""Poses at every moment from poses at some."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.spatial.transform import Rotation, RotationSpline
+from scipy.spatial.transform import Rotation, RotationSpline, Slerp
 
 Array = NDArray[np.float64]
 
@@ -45,3 +45,20 @@ def fill_path(path: Array, known: NDArray[np.bool_], timestamps: Array) -> Array
         for axis in range(path.shape[1]):
             result[missing, axis] = np.interp(at, timestamps[own], path[own, axis])
     return result
+
+
+def interpolate_pose(placed: dict[int, Array], timestamps: Array, t: int) -> Array:
+    """The pose at time index t between its placed neighbours (rotation by slerp, centre linearly), or that of the nearest one at an end."""
+    known = np.array(sorted(placed))
+    before, after = known[known < t], known[known > t]
+    if not len(before) or not len(after):
+        return placed[int(known[np.abs(known - t).argmin()])].copy()
+    a, b = int(before[-1]), int(after[0])
+    share = float((timestamps[t] - timestamps[a]) / (timestamps[b] - timestamps[a]))
+    rotations = Rotation.from_matrix(np.stack([placed[a][:3, :3], placed[b][:3, :3]]))
+    rotation = Slerp([0.0, 1.0], rotations)(share).as_matrix()
+    centres = [-placed[i][:3, :3].T @ placed[i][:3, 3] for i in (a, b)]
+    pose = np.eye(4)
+    pose[:3, :3] = rotation
+    pose[:3, 3] = -rotation @ ((1 - share) * centres[0] + share * centres[1])
+    return pose

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.cameras import estimate_cameras, photo_cameras
+from fourfold.priors.classical.cameras import estimate_cameras
 from fourfold.priors.classical.flow import estimate_flow
+from fourfold.priors.classical.photo_cameras import photo_cameras
 from fourfold.priors.contracts import Cameras, Priors
 from fourfold.priors.providers import Provider
 
@@ -31,5 +32,5 @@ def _film_cameras(capture: Capture, priors: Priors) -> list[Cameras]:
 PROVIDERS = (
     Provider("dis", ("flow",), (), 10, _always, lambda capture, priors: [estimate_flow(capture, kept=priors.kept)]),
     Provider("bundle", ("cameras",), ("longtracks",), 20, _filmed, _film_cameras),
-    Provider("structure_from_motion", ("cameras",), (), 10, _without_cameras, lambda capture, _: [photo_cameras(capture)]),
+    Provider("structure_from_motion", ("cameras",), (), 10, _without_cameras, lambda capture, _: [photo_cameras(capture)], version=2),
 )
