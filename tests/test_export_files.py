@@ -11,7 +11,7 @@ from PIL import Image
 from fourfold.errors import FourfoldError
 from fourfold.export.drawing import DrawingConfig, draw_tracks
 from fourfold.export.ply import write_ply
-from fourfold.export.sequence import write_sequence
+from fourfold.export.ply_sequence import write_sequence
 from fourfold.export.tracks import PointTracks, load_tracks, save_tracks, scene_tracks
 from fourfold.export.video import write_mp4, write_pngs
 from fourfold.geometry.gaussians import Gaussians

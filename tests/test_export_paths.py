@@ -11,8 +11,9 @@ import torch
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.export.formats import FORMATS, export, frame_rate
+from fourfold.export.formats import FORMATS, export
 from fourfold.export.paths import PATHS, PathOptions, camera_between, camera_path, movers_alone, object_center, swing
+from fourfold.export.pictures import frame_rate
 from fourfold.export.tracking import track_points
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
@@ -186,11 +187,12 @@ def test_tracks_follow_the_plate_and_the_wall_and_know_what_is_hidden(draw: Call
 
 def test_formats_are_listed_and_unknown_ones_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded, moving = capture(), scene()
-    monkeypatch.setattr("fourfold.export.formats.rasterize", tiny_rasterizer)
+    monkeypatch.setattr("fourfold.export.pictures.rasterize", tiny_rasterizer)
     for name in set(FORMATS) - {"html"}:
-        out = export(name, moving, recorded, tmp_path / FORMATS[name].default_name)
-        assert out.exists()
+        out = tmp_path / FORMATS[name].default_name
+        lost = export(name, moving, recorded, out)
+        assert out.exists() and (lost is None or (lost.worst_pixels < 1 and lost.decibels > 30)), (name, lost)
     assert len(list((tmp_path / "sequence").iterdir())) == 5 and len(list((tmp_path / "frames").iterdir())) == 5
-    with pytest.raises(FourfoldError, match="no export format 'obj': choose one of scene, ply"):
+    with pytest.raises(FourfoldError, match="no export format 'obj': choose one of scene, 4dgs, ply"):
         export("obj", moving, recorded, tmp_path / "x")
     assert frame_rate(recorded.timestamps) == pytest.approx(4.0) and frame_rate(np.array([0.0])) == 10.0

@@ -19,8 +19,8 @@ from fourfold.evaluation.advice import advice
 from fourfold.evaluation.prior_sheets import masks_sheet, tracks_sheet
 from fourfold.evaluation.report import capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
 from fourfold.evaluation.side_view import side_score, side_sheet
-from fourfold.export.formats import draw, frame_rate
 from fourfold.export.paths import PathOptions, camera_path
+from fourfold.export.pictures import draw, frame_rate
 from fourfold.export.video import write_mp4
 from fourfold.notices import fallbacks
 from fourfold.options import Clock, Options, Report

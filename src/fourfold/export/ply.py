@@ -8,12 +8,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fourfold.capture.capture import Capture
+from fourfold.export.options import ExportOptions, moment
+from fourfold.export.packing import INVISIBLE
 from fourfold.files import replacing
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.scene import Scene
 
 SH_DC = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
-INVISIBLE = 1.0 / 255.0  # opacity below which no viewer draws a Gaussian
 MOST_OPAQUE = 1.0 - 1e-6  # keeps the logit finite
+
+
+def export_ply(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
+    """One moment; 32-bit floating-point numbers lose nothing."""
+    with torch.no_grad():
+        write_ply(out, scene.at(moment(scene, options)))
 
 
 def write_ply(path: Path, gaussians: Gaussians) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.export.formats import frame_rate
+from fourfold.export.pictures import frame_rate
 from fourfold.export.prior_films import Film, films_of, fitted, renamed
 from fourfold.export.video import write_mp4, write_png
 from fourfold.files import replacing

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
+from fourfold.export.options import ExportOptions, moments
 from fourfold.files import replacing
 from fourfold.scene.scene import Scene
 
@@ -35,6 +37,11 @@ class PointTracks:
 
     def __len__(self) -> int:
         return self.xyz.shape[0]
+
+
+def export_tracks(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
+    """Where what moves is at each moment, as `.npz`."""
+    save_tracks(out, scene_tracks(scene, moments(scene, capture, options)))
 
 
 def save_tracks(path: Path, tracks: PointTracks) -> None:

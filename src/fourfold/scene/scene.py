@@ -19,7 +19,8 @@ class Motion(Protocol):
     """A motion model: a frozen dataclass of numbers that turns a layer's parameters into Gaussians at given times.
 
     `kind` names it in scene files. A new model is a new file in `scene/motion/`; nothing else learns its name.
-    A model that can tell positions alone more cheaply also has `means_at(layer, times) -> (K, N, 3)`.
+    A model that can tell positions alone more cheaply also has `means_at(layer, times) -> (K, N, 3)`; one whose Gaussians fly straight,
+    neither turn nor change, also has `flights(layer) -> Flights` (scene/flights.py), which files of moving splats hold exactly.
     """
 
     kind: ClassVar[str]

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from fourfold.cli.arguments import MaybeOut
 from fourfold.cli.frame import Command, Result
+from fourfold.export.formats import formats_list
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Command):
-    """Write a run's scene for other programs."""
+    """Write a run's scene for other programs, and say what packing it cost (docs/formats.md)."""
 
     run_folder: Positional[Path]
     """The run's folder."""
 
-    format: str
-    """scene, ply (one moment), ply-sequence (SuperSplat plays it), tracks (.npz), mp4, png or html (a player in one file)."""
+    format: Annotated[str, arg(help=f"One of: {formats_list()}.")]
 
     out: MaybeOut = None
     """File or folder to write; RUN/exports/NAME by default."""
@@ -31,18 +32,17 @@ class Export(Command):
     """How many moments formats that hold many get; as many as were filmed by default."""
 
     path: str = "input"
-    """Camera path of mp4 and png: input, orbit, wiggle, bullet-time or turntable."""
+    """Camera path of pictures, videos and cameras: input, orbit, wiggle, bullet-time or turntable."""
 
     def run(self) -> Result:
         from fourfold.cli.arguments import check_positive
-        from fourfold.errors import FourfoldError
-        from fourfold.export.formats import FORMATS, ExportOptions, export
+        from fourfold.export.formats import export, find_format
+        from fourfold.export.options import ExportOptions
         from fourfold.pipeline import Run
 
-        if self.format not in FORMATS:
-            raise FourfoldError(f"there is no export format {self.format!r}: choose one of {', '.join(FORMATS)}")
+        entry = find_format(self.format)
         check_positive(frames=self.frames)
         run = Run(self.run_folder)
-        out = self.out or self.run_folder / "exports" / FORMATS[self.format].default_name
-        export(self.format, run.scene, run.capture, out, ExportOptions(self.time, self.frames, self.path))
-        return Result({"format": self.format, "out": out})
+        out = self.out or self.run_folder / "exports" / entry.default_name
+        lost = export(self.format, run.scene, run.capture, out, ExportOptions(self.time, self.frames, self.path))
+        return Result({"format": self.format, "out": out} | ({} if lost is None else {"lost": asdict(lost)}))

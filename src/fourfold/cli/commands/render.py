@@ -47,8 +47,8 @@ class Render(Command):
 
     def run(self) -> Result:
         from fourfold.cli.arguments import check_positive, check_view
-        from fourfold.export.formats import draw, frame_rate
         from fourfold.export.paths import PathOptions, camera_path, movers_alone
+        from fourfold.export.pictures import draw, frame_rate
         from fourfold.export.video import write_mp4, write_pngs
         from fourfold.pipeline import Run
         from fourfold.scene.file import load_scene

@@ -40,8 +40,8 @@ class Track(Command):
         from fourfold.cli.arguments import check_positive, check_view
         from fourfold.errors import FourfoldError
         from fourfold.export.drawing import draw_tracks
-        from fourfold.export.formats import frame_rate
         from fourfold.export.paths import camera_between
+        from fourfold.export.pictures import frame_rate
         from fourfold.export.queries import moving_grid
         from fourfold.export.tracking import track_points
         from fourfold.export.tracks import save_tracks

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.flights import Flights, standing
 from fourfold.scene.scene import Layer
 
 
@@ -29,6 +30,10 @@ class BoundedStatic:
         """The same positions for each of `times` (K,): (K, N, 3), not copied."""
         means = layer.splats["means"]
         return means.expand(len(times), *means.shape)
+
+    def flights(self, layer: Layer) -> Flights:
+        """One piece per Gaussian, for ever."""
+        return standing(layer.splats["means"])
 
 
 def bounded_log_scale(log_scale: Tensor, largest: float) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.flights import Flights
 from fourfold.scene.scene import Layer
 
 SlowedBy = Literal["seed", "unit", "smooth", "nothing"]
@@ -46,6 +47,20 @@ class Lifespan:
         moved = splats["velocity"] / motion_divisor(sigma, radius, self.slowed, self.unit)[:, None]
         means = splats["means"] + moved * since[..., None]
         return [replace(still, means=means[k], visibility=visibility[k]) for k in range(len(times))]
+
+    def flights(self, layer: Layer) -> Flights:
+        """Three pieces per Gaussian: it comes, is there, and goes. exp(-(d / sigma)^2) is a Gaussian of standard deviation sigma / sqrt(2)."""
+        splats = layer.splats
+        sigma, radius, center = splats["log_duration"].exp(), self.radius(layer), splats["time_center"]
+        velocity = splats["velocity"] / motion_divisor(sigma, radius, self.slowed, self.unit)[:, None]
+        rows, ever = torch.arange(len(layer), device=sigma.device), torch.full_like(sigma, torch.inf)
+
+        def piece(offset: Tensor, fade: Tensor, begin: Tensor, end: Tensor) -> Flights:
+            return Flights(rows, splats["means"] + velocity * offset[:, None], velocity, center + offset, fade, begin, end)
+
+        first, last, fade = center - radius, center + radius, sigma / 2**0.5
+        parts = [piece(-radius, fade, -ever, first), piece(torch.zeros_like(radius), ever, first, last), piece(radius, fade, last, ever)]
+        return Flights.concatenate(parts)
 
     def radius(self, layer: Layer) -> Tensor:
         """(N,) half the time each Gaussian is fully there, seconds."""

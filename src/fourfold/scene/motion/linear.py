@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.flights import Flights
 from fourfold.scene.scene import Layer
 
 
@@ -37,3 +38,9 @@ class Linear:
         """Positions (K, N, 3) alone."""
         splats = layer.splats
         return splats["means"] + splats["velocity"] * (times[:, None] - splats["time_center"])[..., None]
+
+    def flights(self, layer: Layer) -> Flights:
+        """One piece per Gaussian, fading about its own moment."""
+        s = layer.splats
+        rows, ever = torch.arange(len(layer), device=s["means"].device), torch.full_like(s["time_center"], torch.inf)
+        return Flights(rows, s["means"], s["velocity"], s["time_center"], s["log_duration"].exp(), -ever, ever)

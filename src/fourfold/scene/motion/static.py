@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.flights import Flights, standing
 from fourfold.scene.scene import Layer
 
 
@@ -25,3 +26,7 @@ class Static:
         """The same positions for each of `times` (K,): (K, N, 3), not copied."""
         means = layer.splats["means"]
         return means.expand(len(times), *means.shape)
+
+    def flights(self, layer: Layer) -> Flights:
+        """One piece per Gaussian, for ever."""
+        return standing(layer.splats["means"])

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import torch
 
+from fourfold.capture.capture import Capture
+from fourfold.export.options import ExportOptions, moments
 from fourfold.export.ply import write_ply
 from fourfold.files import refuse_to_replace, replacing
 from fourfold.scene.scene import Scene
+
+
+def export_sequence(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
+    """One PLY per moment; 32-bit floating-point numbers lose nothing."""
+    write_sequence(out, scene, moments(scene, capture, options).tolist())
 
 
 def write_sequence(directory: Path, scene: Scene, times: Sequence[float]) -> int:

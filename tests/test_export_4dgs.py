@@ -1,0 +1,168 @@
+"""`.4dgs`: its own library's validator and readers on every motion model, the way there and back in pixels, and damage."""
+
+import json
+from pathlib import Path
+
+import fourdgs
+import numpy as np
+import pytest
+import torch
+from fourdgs.keyframe_delta_file import decode_indexed, decode_streamed, render_at, states_json
+from fourdgs.validate import validate
+
+from every_motion import HEIGHT, WIDTH, moving_layers, scene_of, walking_camera
+from fourfold.errors import FourfoldError
+from fourfold.export.dot4dgs.read import pieces_and_scene, read_4dgs
+from fourfold.export.dot4dgs.write import write_4dgs
+from fourfold.geometry.projection import project
+from fourfold.scene.flights import layer_flights
+
+KINDS = sorted(moving_layers())
+STRAIGHT = {kind for kind, layer in moving_layers().items() if layer_flights(layer) is not None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_motion_model_goes_there_and_back(kind: str, tmp_path: Path) -> None:
+    scene, capture, path = scene_of(kind), walking_camera(), tmp_path / "a.4dgs"
+    error = write_4dgs(path, scene, capture, capture.timestamps)
+    data = path.read_bytes()
+    report = validate(data)
+    assert report.ok and not [f for f in report.findings if "WARN" in str(f).upper()], [str(f) for f in report.findings]
+    model = "gaussian-birth" if kind in STRAIGHT else "keyframe-delta"
+    assert f'"{model}"'.strip('"').encode() in data
+    assert error.worst_pixels <= 0.1 and error.decibels > 40
+
+    identities, again = pieces_and_scene(path)
+    rows = torch.from_numpy(np.concatenate(identities))
+    assert [layer.name for layer in again.layers] == ["static", "moving"] and again.time_range == scene.time_range
+    assert (again.scale, again.background, again.up, again.near) == (scene.scale, scene.background, scene.up, scene.near)
+    for time in np.random.default_rng(0).uniform(0, 1, 3):
+        truth, held = scene.at(time), again.at(time)
+        there = (held.opacity >= 2 / 255) & (truth.opacity[rows] >= 2 / 255)
+        assert len(set(rows[there].tolist())) == int(there.sum()), "a Gaussian is drawn once"
+        missing = set(torch.nonzero(truth.opacity >= 4 / 255)[:, 0].tolist()) - set(rows[held.opacity > 0].tolist())
+        if kind in STRAIGHT:
+            assert not missing
+        camera = capture.camera_at(0, 3)
+        K, pose = camera.K.float(), camera.world_to_camera.float()
+        right, wrong = (project(p, K, pose)[0] for p in (truth.means[rows][there], held.means[there]))
+        inside = (right > 0).all(-1) & (right < torch.tensor([WIDTH, HEIGHT])).all(-1)
+        assert int(inside.sum()) > 20 and float((right - wrong).norm(dim=-1)[inside].max()) <= 0.1
+
+
+def test_the_library_reads_what_was_meant(tmp_path: Path) -> None:
+    """`gaussian-birth`, value by value through the library's own `state_at`."""
+    scene, capture = scene_of("linear", terms=8), walking_camera()
+    write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+    read = fourdgs.read(str(tmp_path / "a.4dgs"))
+    truth, state = scene.at(0.4), read.state_at(0.4)
+    g, at = read.gaussians, state["indices"]
+    rows = torch.from_numpy(np.asarray(g.source_index).reshape(-1)[at].astype(np.int64))
+    size = float(truth.scale.median())
+    np.testing.assert_allclose(state["centers"], truth.means[rows], atol=0.05 * size)
+    np.testing.assert_allclose(state["opacity"], truth.opacity[rows], atol=0.02)
+    np.testing.assert_allclose(g.scales[at], truth.scale[rows], rtol=0.006)
+    np.testing.assert_allclose(g.colors[at, :3], truth.color[rows], atol=0.5 / 255 + 1e-6)
+    quats = torch.nn.functional.normalize(truth.quat_wxyz[rows], dim=-1).numpy()[:, [1, 2, 3, 0]]
+    assert (np.abs((state["orientations"] * quats).sum(1)) > 1 - 1e-5).all()
+    steps = g.sh[at].reshape(len(at), 3, 8).transpose(0, 2, 1) * (8 / 255) - 4
+    np.testing.assert_allclose(steps, truth.sh_rest[rows], atol=4 / 255 + 1e-6)
+
+
+def test_cameras_time_and_units_are_the_librarys(tmp_path: Path) -> None:
+    scene, capture = scene_of("linear"), walking_camera()
+    scene.time_range, scene.up, scene.scale = (0.0, 1.0), (0.0, -1.0, 0.0), 1.0
+    write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+    read = fourdgs.read(str(tmp_path / "a.4dgs"))
+    assert read.duration_sec == 1.0
+    (frame,), (sensor,), (path,) = read.provenance.frames, read.provenance.sensors, read.provenance.trajectories
+    assert (frame.handedness, frame.up_axis, frame.metres_per_unit) == (1, 4, 1.0)
+    camera = capture.camera_at(0, 7)
+    pose = fourdgs.pose_at(path, float(capture.timestamps[7]))
+    point = np.array([0.3, -0.2, 0.5])
+    seen = camera.world_to_camera.numpy() @ [*point, 1]
+    np.testing.assert_allclose(pose.apply(seen[:3]), point, atol=1e-5)
+    assert (sensor.width_px, sensor.height_px, sensor.fx, sensor.cx, sensor.cy) == (160, 120, 150.0, 85.0, 57.0)
+    assert read.camera.positions[7] == pytest.approx(camera.center.tolist(), abs=1e-6)
+
+
+def test_both_readers_of_keyframes_agree_and_states_are_exact(tmp_path: Path) -> None:
+    scene, capture = scene_of("se3_bases"), walking_camera()
+    write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+    data = (tmp_path / "a.4dgs").read_bytes()
+    streamed = decode_streamed(data)
+    assert json.dumps(states_json(streamed)) == json.dumps(states_json(decode_indexed(data)[0]))
+    truth, state = scene.at(0.48), render_at(streamed, 0.48)  # a frame: looks are those of frames
+    rows = torch.from_numpy(np.asarray(state["ids"]).astype(np.int64))
+    np.testing.assert_allclose(state["centers"], truth.means[rows], atol=0.05 * float(truth.scale.median()))
+    quats = torch.nn.functional.normalize(truth.quat_wxyz[rows], dim=-1).numpy()[:, [1, 2, 3, 0]]
+    assert (np.abs((state["rotations"] * quats).sum(1)) > 1 - 1e-5).all()
+
+
+@pytest.mark.parametrize("kind", ["se3_bases", "polynomial"])
+def test_harmonics_are_kept_where_motion_bends(kind: str, tmp_path: Path) -> None:
+    scene, capture = scene_of(kind, terms=3), walking_camera()
+    error = write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+    assert validate((tmp_path / "a.4dgs").read_bytes()).ok
+    assert error.worst_pixels <= 0.1 and error.decibels > 40
+    assert read_4dgs(tmp_path / "a.4dgs").layers[1].splats["sh_rest"].shape[1:] == (3, 3)
+
+
+def test_what_was_read_is_written_again_without_loss(tmp_path: Path) -> None:
+    capture = walking_camera()
+    write_4dgs(tmp_path / "a.4dgs", scene_of("lifespan"), capture, capture.timestamps)
+    first = read_4dgs(tmp_path / "a.4dgs")
+    error = write_4dgs(tmp_path / "b.4dgs", first, capture, capture.timestamps)
+    assert error.worst_pixels < 0.05 and error.decibels > 50
+
+
+def test_a_scene_that_begins_late_keeps_its_clock(tmp_path: Path) -> None:
+    scene, capture = scene_of("linear"), walking_camera()
+    scene.time_range = (0.25, 1.0)
+    write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+    again = read_4dgs(tmp_path / "a.4dgs")
+    assert again.time_range == (0.25, 1.0) and fourdgs.read(str(tmp_path / "a.4dgs")).duration_sec == 0.75
+    truth, held = scene.at(0.6), again.at(0.6)
+    rows = torch.from_numpy(np.concatenate(pieces_and_scene(tmp_path / "a.4dgs")[0]))
+    torch.testing.assert_close(held.means, truth.means[rows], atol=0.01, rtol=0)
+
+
+def test_nothing_and_one_and_what_is_not_finite(tmp_path: Path) -> None:
+    capture = walking_camera()
+    for name, count in (("none", 0), ("one", 1)):
+        scene = scene_of("linear")
+        scene.layers = [scene.layers[0]]
+        scene.layers[0].splats = {k: v[:count] for k, v in scene.layers[0].splats.items()}
+        write_4dgs(tmp_path / f"{name}.4dgs", scene, capture, capture.timestamps)
+        assert validate((tmp_path / f"{name}.4dgs").read_bytes()).ok
+        assert len(read_4dgs(tmp_path / f"{name}.4dgs").layers[0]) == count
+    for kind in ("linear", "se3_bases"):
+        scene = scene_of(kind)
+        scene.layers[1].splats["means"][3, 1] = torch.nan
+        scene.layers[0].splats["log_scale"][5, 1] = torch.inf
+        write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+        again = read_4dgs(tmp_path / "a.4dgs")
+        assert len(again.layers[0]) == 59 and all(bool(torch.isfinite(v).all()) for layer in again.layers for v in layer.splats.values())
+
+
+def test_damage_is_one_sentence(tmp_path: Path) -> None:
+    capture, rng = walking_camera(6), np.random.default_rng(1)
+    for kind in ("linear", "se3_bases"):
+        write_4dgs(tmp_path / "a.4dgs", scene_of(kind), capture, capture.timestamps)
+        whole = (tmp_path / "a.4dgs").read_bytes()
+        bad = tmp_path / "b.4dgs"
+        for length in (0, 5, 200, len(whole) // 2, len(whole) - 20):
+            bad.write_bytes(whole[:length])
+            with pytest.raises(FourfoldError, match=r"b\.4dgs"):
+                read_4dgs(bad)
+        for _ in range(60):
+            changed = bytearray(whole)
+            for at in rng.integers(0, len(whole), 3):
+                changed[at] = rng.integers(0, 256)
+            bad.write_bytes(bytes(changed))
+            try:
+                read_4dgs(bad)
+            except FourfoldError as error:
+                assert "b.4dgs" in str(error) and "\n" not in str(error)
+    with pytest.raises(FourfoldError, match="is missing"):
+        read_4dgs(tmp_path / "none.4dgs")
