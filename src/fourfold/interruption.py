@@ -110,6 +110,16 @@ def unbroken() -> Iterator[None]:
         raise Interrupted(number)
 
 
+def pending_signal() -> int | None:
+    """The signal that waits for the end of what is `unbroken`, or None."""
+    return _process.pending
+
+
+def stop_later(number: int) -> None:
+    """Within what is `unbroken`: end at its end as if the signal `number` had come."""
+    _process.pending = number
+
+
 @contextmanager
 def temporary_folder(purpose: str) -> Iterator[Path]:
     """A folder for the time of the block, in the system's place for such; its name holds this process, see `sweep`."""
@@ -146,16 +156,27 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], seconds: f
 
     The child calls `end_with_parent` first. Raises subprocess.TimeoutExpired after `seconds`.
     """
-    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        _process.children.add(child)
+    with child(command, environment) as process:
+        out, err = process.communicate(timeout=seconds)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@contextmanager
+def child(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A child that runs `command`, its output in pipes; killed where the block fails, else waited for at its end.
+
+    It has a process group of its own: what a terminal sends to all comes to it from this process alone, if at all.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=dict(environment), stdout=pipe, stderr=pipe, text=True, process_group=0) as process:
+        _process.children.add(process)
         try:
-            out, err = child.communicate(timeout=seconds)
+            yield process
         except BaseException:
-            child.kill()
+            process.kill()
             raise
         finally:
-            _process.children.discard(child)
-        return subprocess.CompletedProcess(command, child.returncode, out, err)
+            _process.children.discard(process)
 
 
 def end_with_parent() -> None:

@@ -27,6 +27,7 @@ from fourfold.recipes.auto import choose_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.scene import Scene
+from fourfold.training.together import ALONE, Together
 from fourfold.training.trainer import TrainConfig, choose_device, train
 
 TRAINING_SHARE = 0.85  # of a time budget is for reading, priors and training; the rest is for scores, baselines and videos
@@ -203,13 +204,20 @@ def estimate(capture: Capture, names: Sequence[str], root: Path, report: Report,
     return preparation
 
 
-def optimise(preparation: Preparation, recipe: Recipe, root: Path, options: Options, report: Report, clock: Clock) -> Scene:
-    """Stages 3 and 4: initialise and train; leaves `root/scene.safetensors`."""
+def optimise(
+    preparation: Preparation, recipe: Recipe, root: Path, options: Options, report: Report, clock: Clock, together: Together = ALONE
+) -> Scene:
+    """Stages 3 and 4: initialise and train, perhaps with other processes; leaves `root/scene.safetensors`."""
     since = time.perf_counter()
-    left = training_seconds(root, options, clock)
-    config = TrainConfig(options.seed, options.quality, left, options.device, progress=follow(report))
+    left = training_seconds(root, options, clock) if together.first else None
+    if options.time_budget is not None:
+        left = together.agreed(round(10 * (left or 0.0))) / 10
+    report("preparing the training", 0, None)
+    config = TrainConfig(options.seed, options.quality, left, options.device, progress=follow(report), together=together)
     scene = train(recipe, None, preparation.capture, preparation.priors, root, config)
-    save_scene(scene, root / "scene.safetensors")
+    if together.first:
+        save_scene(scene, root / "scene.safetensors")
+    together.wait()
     clock.lap("training", since)
     return scene
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +64,11 @@ class Sample:
     features: Tensor | None = None
 
 
+def _itself(value: Tensor) -> Tensor:
+    """`value`: the sum over one process."""
+    return value
+
+
 @dataclass
 class Step:
     """One optimisation step: the scene, the batch, and after rasterization the renders.
@@ -78,6 +83,7 @@ class Step:
         extent: size of the scene, scene units: half the largest side of the 5-95 % box of the Gaussians at the stage's start, but not more
             than their median distance from the middle of the training cameras.
         memo: what several losses need and compute once, by a name of their own choice.
+        summed: the sum of a tensor over the processes that train together; what a loss gathers for density control goes through it.
     """
 
     scene: Scene
@@ -89,6 +95,7 @@ class Step:
     progress: float
     extent: float
     memo: dict[str, Any] = field(default_factory=dict)
+    summed: Callable[[Tensor], Tensor] = _itself
 
 
 class Loss(Protocol):

@@ -49,7 +49,7 @@ class WatchError:
             if colors is not None:
                 shown = shown * colors[0][sample.view].detach() + colors[1][sample.view].detach()
             wrong = (shown - sample.image).abs().mean(2)
-            gathered = blamed(gaussians.detach(), sample.camera.scaled(1 / self.reduce), wrong)
+            gathered = step.summed(blamed(gaussians.detach(), sample.camera.scaled(1 / self.reduce), wrong))
             for layer in step.scene.layers:
                 if fnmatch(layer.name, self.layers) and len(layer):
                     before = layer.splats.get(SPLAT)

@@ -22,6 +22,7 @@ from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Stage
 from fourfold.training.samplers import generator
 from fourfold.training.schedule import divisor_at
+from fourfold.training.together import Share
 from fourfold.training.track_targets import TrackIndex
 
 CACHE_BYTES = 100_000_000
@@ -48,8 +49,8 @@ class Source:
 class SampleStore:
     """Makes samples and remembers the recent ones. The only state is the cache, so equal requests give equal samples."""
 
-    def __init__(self, source: Source, budget: int = CACHE_BYTES) -> None:
-        self._source, self._budget, self._size = source, budget, 0
+    def __init__(self, source: Source, budget: int = CACHE_BYTES, share: Share = Share()) -> None:
+        self._source, self._budget, self._size, self._share = source, budget, 0, share
         self._cache: OrderedDict[tuple[int, int, int], Sample] = OrderedDict()
         self._tracks = TrackIndex(source.capture, source.priors)
 
@@ -67,8 +68,12 @@ class SampleStore:
         return made
 
     def batch(self, stage: Stage, number: int, seed: int, step: int, steps: int) -> list[Sample]:
-        """The batch of `step` of the stage with this `number`."""
-        divisor = divisor_at(stage, step / steps)
+        """The batch of `step` of the stage with this `number`; of several that are joined, those that are this process's share."""
+        divisor, joined = divisor_at(stage, step / steps), self._share.joined
+        batches = [self._one_batch(stage, number, seed, step * joined + part, steps * joined, divisor) for part in self._share.mine]
+        return [sample for batch in batches for sample in batch]
+
+    def _one_batch(self, stage: Stage, number: int, seed: int, step: int, steps: int, divisor: int) -> list[Sample]:
         random = generator(seed, number, step)
         within = getattr(stage.sampler, "within", None)  # samplers that walk through time want to know how many steps there are
         picks = within(self._source.capture, step, steps, random) if within else stage.sampler(self._source.capture, step, random)

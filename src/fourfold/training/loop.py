@@ -21,7 +21,8 @@ from fourfold.training.edits import apply_edit
 from fourfold.training.optimizer import gradients_finite, not_finite, update, watch
 from fourfold.training.safety import keep_sane
 from fourfold.training.samplers import generator
-from fourfold.training.state import TrainingState, drawn
+from fourfold.training.state import TrainingState, drawn, parameters
+from fourfold.training.together import ALONE, Together
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def train_stage(
     frames: int,
     seed: int,
     after_step: Callable[[StepReport], None] = lambda report: None,
+    together: Together = ALONE,
 ) -> None:
     """Do the remaining steps of `stage`, changing `state` in place.
 
@@ -52,26 +54,32 @@ def train_stage(
         batches: the batches of steps `state.step`, `state.step` + 1, ...
         frames: how many training images there are; seed: of the run.
         after_step: told after every step, when `state` is consistent and may be saved.
+        together: the processes that take these steps, each with batches of its own.
     """
-    while state.step < state.steps:
-        with unbroken():  # a signal waits for the end of the step, when `state` is consistent
-            after_step(_one_step(state, stage, next(batches), frames, seed))
+    with together.steps():
+        while state.step < state.steps:
+            with unbroken():  # a signal waits for the end of the step, when `state` is consistent
+                after_step(_one_step(state, stage, next(batches), frames, seed, together))
+            if together.stopping():
+                break
 
 
-def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: int, seed: int) -> StepReport:
+def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: int, seed: int, together: Together) -> StepReport:
     started = perf_counter()
     scene = drawn(state.scene, stage.layers)
     watch(state.scene, stage.rates)
-    step = render_step(scene, batch, stage.terms, state)
+    step = render_step(scene, batch, stage.terms, state, together)
     total, losses = weigh(stage.terms, step)
-    where = "" if _descend(total, scene) else not_finite(losses, scene)
+    losses = together.mean(losses)
+    where = "" if _descend(total, scene, together) else not_finite(losses, scene)
     if where:
         state.skipped, state.bad = state.skipped + 1, state.bad + 1
     else:
         state.bad = 0
-        update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent, state.caution)
+        seen = together.any_row(rows_seen(scene, step.renders))
+        update(scene, state.moments, stage.rates, seen, step.progress, state.extent, state.caution)
         keep_sane(scene, stage.rates, state.step, state.extent, frames)
-        gather_growth(state, stage, step)
+        gather_growth(state, stage, step, together)
     change_density(state, stage, scene, frames, seed)
     state.step += 1
     elapsed = perf_counter() - started
@@ -80,11 +88,11 @@ def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: i
     return StepReport(stage.name, state.stage, state.step - 1, state.steps, losses, counts, elapsed * 1e3, where)
 
 
-def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], state: TrainingState) -> Step:
+def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], state: TrainingState, together: Together = ALONE) -> Step:
     """Move the Gaussians to the samples' times and draw them with the channels that the active losses ask for."""
     progress = state.step / max(state.steps, 1)
     gaussians = scene.at_times([sample.time for sample in samples])
-    step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent)
+    step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent, summed=together.summed)
     background = gaussians[0].means.new_tensor(scene.background)
     wanted = [term for term in terms if active(term, progress)]
     renders: list[Render] = []
@@ -124,24 +132,28 @@ def rows_seen(scene: Scene, renders: list[Render]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def gather_growth(state: TrainingState, stage: Stage, step: Step) -> None:
+def gather_growth(state: TrainingState, stage: Stage, step: Step, together: Together = ALONE) -> None:
     """Add the screen gradients of this step to the growth statistics of the layers under density control."""
     slices = step.scene.slices()
     for layer in step.scene.layers:
         if not any(fnmatch(layer.name, pattern) for pattern in stage.density):
             continue
-        grown = state.growth.setdefault(layer.name, GrowthStatistics.zeros(len(layer), layer.splats["means"].device))
-        rows = slices[layer.name]
-        for sample, render in zip(step.samples, step.renders, strict=True):
-            screen, camera = render.screen, sample.camera
-            visible = screen.radius[rows] > 0
-            half = screen.radius.new_tensor([camera.width / 2, camera.height / 2]) * len(step.samples)
-            grown.count += visible
-            grown.radius.copy_(torch.maximum(grown.radius, screen.radius[rows] / max(camera.width, camera.height)))
-            if screen.gradient is not None:
-                grown.gradient += (screen.gradient[rows] * half).norm(dim=1)
-            if screen.absolute_gradient is not None:
-                grown.absolute_gradient += (screen.absolute_gradient[rows] * half).norm(dim=1)
+        kept = state.growth.setdefault(layer.name, GrowthStatistics.zeros(len(layer), layer.splats["means"].device))
+        with together.growing(kept) as grown:
+            _add_growth(grown, step, slices[layer.name])
+
+
+def _add_growth(grown: GrowthStatistics, step: Step, rows: slice) -> None:
+    for sample, render in zip(step.samples, step.renders, strict=True):
+        screen, camera = render.screen, sample.camera
+        visible = screen.radius[rows] > 0
+        half = screen.radius.new_tensor([camera.width / 2, camera.height / 2]) * len(step.samples)
+        grown.count += visible
+        grown.radius.copy_(torch.maximum(grown.radius, screen.radius[rows] / max(camera.width, camera.height)))
+        if screen.gradient is not None:
+            grown.gradient += (screen.gradient[rows] * half).norm(dim=1)
+        if screen.absolute_gradient is not None:
+            grown.absolute_gradient += (screen.absolute_gradient[rows] * half).norm(dim=1)
 
 
 def change_density(state: TrainingState, stage: Stage, scene: Scene, frames: int, seed: int) -> None:
@@ -156,10 +168,11 @@ def change_density(state: TrainingState, stage: Stage, scene: Scene, frames: int
             state.growth[layer.name] = apply_edit(layer, edit, state.moments)
 
 
-def _descend(total: Tensor, scene: Scene) -> bool:
+def _descend(total: Tensor, scene: Scene, together: Together) -> bool:
     """Backpropagate; False if the loss or a gradient is not finite."""
-    if not bool(torch.isfinite(total)):
+    if not together.all(bool(torch.isfinite(total))):
         return False
     if total.requires_grad:
         total.backward()
+    together.average([group[name] for layer in scene.layers for _, group, name in parameters(layer) if group[name].requires_grad])
     return gradients_finite(scene)

@@ -14,7 +14,7 @@ import torch
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import backdrop, opacity_given
 from fourfold.errors import FourfoldError
-from fourfold.files import key_of
+from fourfold.files import checksum, key_of
 from fourfold.interruption import Interrupted, unbroken
 from fourfold.kernels.blas import one_blas_thread
 from fourfold.notices import fallback
@@ -28,7 +28,8 @@ from fourfold.training.metrics_log import MetricsLog
 from fourfold.training.optimizer import trainable
 from fourfold.training.samplers import generator
 from fourfold.training.schedule import planned_steps, steps_within
-from fourfold.training.state import TrainingState, drawn, scene_extent, scene_to
+from fourfold.training.state import TrainingState, drawn, parameters, scene_extent, scene_to
+from fourfold.training.together import ALONE, Together
 
 MOST_CAUTION = 1 / 8  # of the rates: with less, training is given up
 CODE_VERSION = 1
@@ -51,6 +52,7 @@ class TrainConfig:
         checkpoint_every: steps between checkpoints; one is also written at the beginning of every stage.
         patience: steps in a row that may be left out as not finite; then training goes back to its last good state with half the rates.
         progress: told after every step.
+        together: the processes that train this scene; with several the batch is as many times larger.
     """
 
     seed: int = 0
@@ -60,6 +62,7 @@ class TrainConfig:
     checkpoint_every: int = 250
     patience: int = 20
     progress: Callable[[StepReport], None] = _silent
+    together: Together = ALONE
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,19 @@ class _Run:
     @property
     def checkpoints(self) -> Path:
         return self.out / "checkpoints"
+
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint, which all that train together wait for."""
+        self.config.together.check_same("scene", lambda: _checksum(state.scene))
+        if self.config.together.first:
+            save_checkpoint(self.checkpoints, state, self.key)
+        self.config.together.wait()
+
+    def newest(self) -> TrainingState | None:
+        """The state of the newest checkpoint; nobody goes on, and writes another, before all have read it."""
+        state = load_newest(self.checkpoints, self.key, self.device)
+        self.config.together.wait()
+        return state
 
 
 def choose_device(name: str) -> torch.device:
@@ -106,11 +122,12 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     behind = backdrop(capture)
     if behind is not None:  # nothing is behind the object, whatever the recipe puts behind what was not seen
         recipe = replace(recipe, background=behind)
-    asked = (CODE_VERSION, recipe, config.seed, config.quality, config.time_budget)
+    joined = config.together.share.joined
+    asked = (CODE_VERSION, recipe, config.seed, config.quality, config.time_budget, *([joined] if joined > 1 else []))
     key = key_of(*asked, capture.name, capture.K, capture.world_to_camera, capture.train, made_by(priors))
     run = _Run(recipe, capture, priors, out, config, device, key)
     with _one_torch_thread(device), one_blas_thread():
-        state = load_newest(run.checkpoints, key, device) or _begin(run, scene)
+        state = run.newest() or _begin(run, scene)
         while True:
             try:
                 _all_stages(run, state)
@@ -128,20 +145,22 @@ class _Stuck(Exception):
 
 
 def _all_stages(run: _Run, state: TrainingState) -> None:
-    store = SampleStore(Source(run.capture, run.priors, run.device, run.recipe.background, state.scene.near, opacity_given(run.capture)))
-    log = MetricsLog(run.out / "metrics.jsonl", state.stage, state.step)
+    source = Source(run.capture, run.priors, run.device, run.recipe.background, state.scene.near, opacity_given(run.capture))
+    store, first = SampleStore(source, share=run.config.together.share), run.config.together.first
+    log = MetricsLog(run.out / "metrics.jsonl", state.stage, state.step) if first else None
     try:
         while state.stage < len(run.recipe.stages):
             _run_stage(run, run.recipe.stages[state.stage], state, store, log)
             with unbroken():
                 state.next_stage()
-                save_checkpoint(run.checkpoints, state, run.key)
+                run.save(state)
     except Interrupted:
-        if state.steps and not state.bad:  # within a stage: the step that was under way is finished
+        if state.steps and not state.bad and first:  # within a stage: the step that was under way is finished
             save_checkpoint(run.checkpoints, state, run.key)
         raise
     finally:
-        log.close()
+        if log is not None:
+            log.close()
 
 
 def _step_back(run: _Run, state: TrainingState, scene: Scene | None, where: str) -> TrainingState:
@@ -149,11 +168,11 @@ def _step_back(run: _Run, state: TrainingState, scene: Scene | None, where: str)
     place = f"stage {run.recipe.stages[state.stage].name}, step {state.step}: {run.config.patience} steps in a row were not finite {where}"
     if state.caution <= MOST_CAUTION:
         raise FourfoldError(f"training in {run.out} cannot go on ({place}): try another --seed, or leave out the prior that this loss reads")
-    good = load_newest(run.checkpoints, run.key, run.device) or _begin(run, scene)
+    good = run.newest() or _begin(run, scene)
     good.caution = state.caution / 2
     fallback(f"{place}; training went back to stage {good.stage + 1}, step {good.step}, and continues at {good.caution:g} of its rates")
     if good.steps:
-        save_checkpoint(run.checkpoints, good, run.key)
+        run.save(good)
     return good
 
 
@@ -192,41 +211,52 @@ def with_known_cameras(capture: Capture) -> Capture:
     return replace(capture, train=train)
 
 
+def _checksum(scene: Scene) -> int:
+    """CRC-32 of all tensors of `scene`."""
+    parts = ((f"{layer.name}/{name}", value) for layer in scene.layers for _, group, name in parameters(layer) for value in [group[name]])
+    return checksum((name, value.detach().cpu().numpy()) for name, value in parts)
+
+
 def _begin(run: _Run, scene: Scene | None) -> TrainingState:
-    clear_checkpoints(run.checkpoints)  # of other settings: they would be taken for newer ones
+    if run.config.together.first:
+        clear_checkpoints(run.checkpoints)  # of other settings: they would be taken for newer ones
     quality = QUALITIES[run.config.quality]
     initial = scene if scene is not None else run.recipe.initialize(run.capture, run.priors, quality, generator(run.config.seed, -1 % 2**32, 0))
     return TrainingState(scene=replace(scene_to(initial, run.device), background=run.recipe.background))
 
 
-def _run_stage(run: _Run, stage: Stage, state: TrainingState, store: SampleStore, log: MetricsLog) -> None:
+def _run_stage(run: _Run, stage: Stage, state: TrainingState, store: SampleStore, log: MetricsLog | None) -> None:
     frames, seed = int(run.capture.train.sum()), run.config.seed
     if state.steps == 0:
         _enter(run, stage, state, store)
         if state.steps == 0:  # nothing that this stage trains is in the scene
             return
-        save_checkpoint(run.checkpoints, state, run.key)
+        run.save(state)
 
     def after_step(report: StepReport) -> None:
-        log.write(
-            {
-                "stage": report.number,
-                "name": report.stage,
-                "step": report.step,
-                "losses": report.losses,
-                "gaussians": report.counts,
-                "ms": round(report.milliseconds, 2),
-                "skipped": bool(report.not_finite),
-            }
-        )
+        if log is not None:
+            log.write(_line_of(report))
         if state.bad >= run.config.patience:
             raise _Stuck(report.not_finite)
         if state.step % run.config.checkpoint_every == 0 and state.step < state.steps and not state.bad:
-            save_checkpoint(run.checkpoints, state, run.key)
+            run.save(state)
         run.config.progress(report)
 
     with store.prefetched(stage, state.stage, seed, state.step, state.steps) as batches:
-        train_stage(state, stage, batches, frames, seed, after_step)
+        train_stage(state, stage, batches, frames, seed, after_step, run.config.together)
+
+
+def _line_of(report: StepReport) -> dict[str, object]:
+    """A step's line of `metrics.jsonl`."""
+    return {
+        "stage": report.number,
+        "name": report.stage,
+        "step": report.step,
+        "losses": report.losses,
+        "gaussians": report.counts,
+        "ms": round(report.milliseconds, 2),
+        "skipped": bool(report.not_finite),
+    }
 
 
 def _enter(run: _Run, stage: Stage, state: TrainingState, store: SampleStore) -> None:
@@ -244,7 +274,7 @@ def _enter(run: _Run, stage: Stage, state: TrainingState, store: SampleStore) ->
     state.seconds += perf_counter() - started
     if run.config.time_budget is not None:
         later = sum(planned_steps(following, quality, frames) for following in run.recipe.stages[state.stage + 1 :])
-        steps = _fit_budget(run, stage, state, store, steps, later)
+        steps = run.config.together.agreed(_fit_budget(run, stage, state, store, steps, later))
     state.steps = steps
     state.planned[stage.name] = steps
 

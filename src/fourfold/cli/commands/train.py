@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from fourfold.cli.arguments import seconds
 from fourfold.cli.frame import Command, Result
+
+if TYPE_CHECKING:
+    from fourfold.training.together import Together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +37,47 @@ class Train(Command):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
 
+    processes: int = 1
+    """Processes that train together, each with a batch of its own. Started by torchrun, also on several machines, this is not needed."""
+
     def run(self) -> Result:
+        from fourfold.errors import FourfoldError
+        from fourfold.fleet.ranks import run_ranks
+        from fourfold.training.together import from_environment
+
+        if self.processes < 1:
+            raise FourfoldError(f"--processes got {self.processes}: expected 1 or more")
+        if self.processes > 1:
+            return Result(run_ranks(self._words(), self.processes))
+        with from_environment() as together:
+            return self._train(together)
+
+    def _words(self) -> list[str]:
+        """The command of one of several processes."""
+        words = ["train", str(self.run_folder), "--recipe", self.recipe, "--quality", self.quality, "--seed", str(self.seed), "--device", self.device]
+        return words if self.time_budget is None else [*words, "--time-budget", self.time_budget]
+
+    def _train(self, together: Together) -> Result:
+        from contextlib import nullcontext
+
         from fourfold import pipeline
         from fourfold.capture.capture import Capture
         from fourfold.cli.progress import progress
-        from fourfold.options import Clock, Options
+        from fourfold.options import Clock, Options, silent
         from fourfold.owner import owned
 
         budget = None if self.time_budget is None else seconds(self.time_budget)
         options, clock = Options(self.recipe, self.quality, budget, None, self.seed, self.device), Clock()
-        with progress() as report, owned(self.run_folder):
+        with progress() as shown, owned(self.run_folder) if together.first else nullcontext():
+            report = shown if together.first else silent
+            if not together.first:
+                together.wait()  # for the priors, which the first one makes and all read
             capture = Capture.load(self.run_folder / "capture")
             posed = pipeline.estimate(capture, (), self.run_folder, report, clock).capture
             recipe, because = pipeline.pick_recipe(posed, options)
             preparation = pipeline.estimate(capture, recipe.priors, self.run_folder, report, clock)
-            scene = pipeline.optimise(preparation, recipe, self.run_folder, options, report, clock)
+            if together.first:
+                together.wait()
+            scene = pipeline.optimise(preparation, recipe, self.run_folder, options, report, clock, together)
         layers = {layer.name: len(layer) for layer in scene.layers}
         return Result({"run": self.run_folder, "recipe": recipe.name, "because": because, "gaussians": layers, "seconds": clock.stages})
