@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fourfold.evaluation.advice import advice, looks_whole, side_words
+from fourfold.evaluation.report import camera_gap, heldout_beside
+from test_recipes_auto import film
 
 GOOD_SIDE = {"score": 0.8, "solid": 0.97, "front_solid": 0.7, "relief": 0.4, "smear": 0.02, "looks": 5}
 
@@ -96,3 +99,30 @@ def test_training_that_a_time_budget_cut_short_is_said_with_how_to_go_on() -> No
         "keeps what was estimated and trains the whole way."
     ]
     assert advice(report(training=short | {"time_budget_s": None}), []) == advice(report(training=short | {"steps": 3300}), []) == []
+
+
+def test_a_held_out_camera_where_nobody_filmed_is_said() -> None:
+    facts = {"camera_model": "given", "cameras": "given", "train_images": 60, "views": 4, "camera_gap_degrees": 35.0}
+    assert advice(report(capture=facts | {"heldout_beside_degrees": 12.0}), []) == []
+    said = advice(report(capture=facts | {"heldout_beside_degrees": 67.0}), [])
+    assert len(said) == 1 and said[0].startswith("The held-out images look from 67 degrees beside the nearest camera")
+
+
+def test_movers_that_are_no_bodies_are_called_smears_with_the_cause() -> None:
+    facts = {"camera_model": "given", "cameras": "given", "train_images": 60, "views": 4, "camera_gap_degrees": 108.0, "heldout_beside_degrees": 67.0}
+    said = advice(report(capture=facts, side=GOOD_SIDE | {"smear": 0.45, "relief": 2.6}), [])
+    assert said[-1] == (
+        "What moves is a smear from anywhere but the cameras that filmed it, probably because a camera's nearest neighbour looks from 108 degrees "
+        "beside it, so that hardly any surface is seen by two: more cameras, or masks of whole bodies, would help."
+    )
+    assert not any("is a smear" in s for s in advice(report(capture=facts, side=GOOD_SIDE | {"smear": 0.12}), []))
+
+
+def test_gaps_between_cameras_are_those_of_the_rig() -> None:
+    rig = film((0.0, 30.0, 120.0, 200.0), 0.0, height=0.0)
+    train, heldout = rig.train.copy(), rig.heldout.copy()
+    train[3], heldout[3] = False, True
+    held = replace(rig, train=train, heldout=heldout)
+    assert camera_gap(rig) == pytest.approx(80.0, abs=0.1) and heldout_beside(rig) is None
+    assert camera_gap(held) == pytest.approx(90.0, abs=0.1) and heldout_beside(held) == pytest.approx(80.0, abs=0.1)
+    assert camera_gap(film((0.0,), 40.0)) is None

@@ -9,6 +9,8 @@ FEW_IMAGES = 20  # training images
 CUT_SHORT = 0.9  # of the planned steps
 FEW_HELDOUT = 4  # held-out images below which a difference may be chance
 CLOSE_RIVAL = 0.95  # of the best answer's score: nearer than that, the second best may be the true one
+FAR_BESIDE = 40.0  # degrees between cameras beyond which they hardly see the same surfaces
+POOR_SMEAR, POOR_RELIEF = 0.3, 2.0  # of `SideScore`: worse than these, a mover is no body any more
 WHOLE, FLAT, DEEP, SMEARED, TRANSLUCENT = 0.9, 0.1, 0.8, 0.1, 0.45  # of `SideScore`: solid at least, relief below and above, smear above, front below
 
 
@@ -33,7 +35,29 @@ def advice(report: Mapping[str, Any], from_priors: Sequence[str]) -> list[str]:
             "the same command with a longer --time-budget, or without one, keeps what was estimated and trains the whole way."
         )
     side = report.get("side")
-    return [*said, *_against_baselines(report), *([side_words(side)] if side is not None and not looks_whole(side) else [])]
+    said += _far_cameras(report)
+    return [*said, *_against_baselines(report), *([side_words(side)] if side is not None and not looks_whole(side) else []), *_verdict(report)]
+
+
+def _far_cameras(report: Mapping[str, Any]) -> list[str]:
+    """Held-out cameras that look from where nothing was filmed."""
+    beside = report["capture"].get("heldout_beside_degrees")
+    if beside is None or beside < FAR_BESIDE:
+        return []
+    return [
+        f"The held-out images look from {beside:.0f} degrees beside the nearest camera that was trained on: most of what they show was filmed by "
+        "nobody else, so that their figures are low whatever the scene is worth near the other cameras."
+    ]
+
+
+def _verdict(report: Mapping[str, Any]) -> list[str]:
+    """Movers of several cameras that are no bodies, in plain words: their figures alone do not say it, since walls fill most of the images."""
+    side, capture = report.get("side"), report["capture"]
+    if side is None or capture["views"] < 2 or not (side["smear"] > POOR_SMEAR or side["relief"] > POOR_RELIEF):
+        return []
+    causes = likely_causes(report)
+    because = f", probably because {'; '.join(causes)}" if causes else ""
+    return [f"What moves is a smear from anywhere but the cameras that filmed it{because}: more cameras, or masks of whole bodies, would help."]
 
 
 def _against_baselines(report: Mapping[str, Any]) -> list[str]:
@@ -79,6 +103,9 @@ def likely_causes(report: Mapping[str, Any]) -> list[str]:
         causes.append(f"the camera {'only turned' if model == 'rotation' else 'stood still'}, so that the mover's distance is a guess")
     elif report["capture"]["views"] == 1 and report["capture"].get("cameras") == "estimated":
         causes.append("one camera sees a mover from one side at a time, and its depth is a guess")
+    gap = report["capture"].get("camera_gap_degrees")
+    if gap is not None and gap > FAR_BESIDE:
+        causes.append(f"a camera's nearest neighbour looks from {gap:.0f} degrees beside it, so that hardly any surface is seen by two")
     counted = len(report["metrics"].get("heldout_frames", {}).get("this scene", []))
     if 0 < counted < FEW_HELDOUT:
         causes.append(f"only {counted} held-out frame{'s' if counted > 1 else ''} tell{'' if counted > 1 else 's'}, which may be chance")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.evaluation.heldout import Scores
@@ -38,9 +39,37 @@ def capture_facts(capture: Capture) -> dict[str, Any]:
         "heldout_images": int(capture.heldout.sum()),
         "seconds": float(capture.timestamps[-1]),
         "metric": capture.metric,
+        "camera_gap_degrees": camera_gap(capture),
+        "heldout_beside_degrees": heldout_beside(capture),
         **{k: v for k, v in capture.facts.items() if isinstance(v, str | int | float | bool)},
         "notes": list(capture.facts.get("notes", ())),
     }
+
+
+def camera_gap(capture: Capture) -> float | None:
+    """How far apart neighbours are, in degrees: the largest angle between a training camera's view and the nearest other one's at the same moment;
+    None for a single camera."""
+    gaps = [_nearest(views, views, others=True).max() for t in range(capture.times) if len(views := _directions(capture, capture.train, t)) > 1]
+    return round(float(np.median(gaps)), 1) if gaps else None
+
+
+def heldout_beside(capture: Capture) -> float | None:
+    """Median angle, in degrees, between a held-out view and the nearest view that was trained on, of any moment; None where nothing is held out."""
+    trained = np.concatenate([_directions(capture, capture.train, t) for t in range(capture.times)])
+    asked = np.concatenate([_directions(capture, capture.heldout, t) for t in range(capture.times)])
+    return round(float(np.median(_nearest(asked, trained))), 1) if len(trained) and len(asked) else None
+
+
+def _directions(capture: Capture, which: NDArray[np.bool_], time: int) -> NDArray[np.float64]:
+    """(N, 3) viewing directions of the known cameras where `which` (V, T), at one moment."""
+    axes = capture.world_to_camera[which[:, time], time, 2, :3]
+    return axes[np.isfinite(axes).all(axis=1)]
+
+
+def _nearest(views: NDArray[np.float64], trained: NDArray[np.float64], others: bool = False) -> NDArray[np.float64]:
+    """(N,) degrees from each view (N, 3) to the nearest of `trained` (M, 3), itself left out with `others`."""
+    cosine = np.clip(views @ trained.T, -1, 1) - (2.0 * np.eye(len(views)) if others else 0.0)
+    return np.degrees(np.arccos(np.clip(cosine.max(axis=1), -1, 1)))
 
 
 def scene_facts(scene: Scene, path: Path) -> dict[str, Any]:
