@@ -63,6 +63,15 @@ class Film:
         return [self.surface(i, eye) for i, eye in enumerate(self.eyes)]
 
     @cached_property
+    def bodies(self) -> list[np.ndarray]:
+        """(N,) number of the body, figure or ball, that each point of `front` belongs to."""
+        found, number = [], np.array([s.object_id for s in self.solids])
+        for i, eye in enumerate(self.eyes):
+            owner = number[trace(self.solids, i, eye, *eye.grid(1, np.float64))[1]]
+            found.append(owner[owner > 0])
+        return found
+
+    @cached_property
     def truth(self) -> list[tuple[int, Camera, np.ndarray, np.ndarray, int]]:
         """Moment, camera, image, image without movers, and number of moving pixels, 20 degrees to both sides at each moment."""
         found, still = [], [s for s in self.solids if s.object_id == 0]
@@ -111,24 +120,30 @@ class Film:
         return float(-10 * np.log10(np.mean(errors)))
 
     def variants(self, seed: int) -> dict[str, Scene]:
-        """The seen surface as it is, and spoilt: flattened, drawn out, torn by Gaussian or by patch, in two parts, smeared along the view, thin."""
+        """The seen surface as it is, and spoilt: each body flattened or drawn out about its own middle, all torn by Gaussian or by patch, in two
+        parts, smeared along the view, thin."""
         rng = np.random.default_rng(seed)
 
-        def each(change: Callable[[Eye, np.ndarray, np.ndarray], np.ndarray]) -> Scene:
-            """Depths times `change(eye, pixels over focal (N, 2), depth (N,))` (N,), along the rays."""
+        def each(change: Callable[[int, np.ndarray, np.ndarray], np.ndarray]) -> Scene:
+            """Depths times `change(number of the moment, pixels over focal (N, 2), depth (N,))` (N,), along the rays."""
             parts: list[Points] = []
-            for eye, (xyz, paint, size) in zip(self.eyes, self.front, strict=True):
+            for i, (eye, (xyz, paint, size)) in enumerate(zip(self.eyes, self.front, strict=True)):
                 local = xyz @ eye.world_to_camera[:3, :3].T + eye.world_to_camera[:3, 3]
-                factor = change(eye, local[:, :2] / local[:, 2:], local[:, 2])[:, None]
+                factor = change(i, local[:, :2] / local[:, 2:], local[:, 2])[:, None]
                 parts.append((eye.center + (xyz - eye.center) * factor, paint, size * factor))
             return self.scene(parts)
 
         def relief(share: float) -> Scene:
-            return each(lambda _, __, z: (np.median(z) + share * (z - np.median(z))) / z)
+            def change(moment: int, _: np.ndarray, z: np.ndarray) -> np.ndarray:
+                middles = {body: np.median(z[self.bodies[moment] == body]) for body in np.unique(self.bodies[moment])}
+                middle = np.array([middles[body] for body in self.bodies[moment]])
+                return (middle + share * (z - middle)) / z
+
+            return each(change)
 
         def patches(deviation: float) -> Scene:
-            def change(eye: Eye, at: np.ndarray, z: np.ndarray) -> np.ndarray:
-                number = np.unique((at * eye.K[0, 0] // 6).astype(int), axis=0, return_inverse=True)[1].ravel()
+            def change(moment: int, at: np.ndarray, z: np.ndarray) -> np.ndarray:
+                number = np.unique((at * self.eyes[moment].K[0, 0] // 6).astype(int), axis=0, return_inverse=True)[1].ravel()
                 return np.exp(deviation * rng.standard_normal(number.max() + 1))[number]
 
             return each(change)
