@@ -7,6 +7,7 @@ the start, where they can be weighed, and images decide afterwards. See docs/rec
 
 from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.fill_holes import FillHoles
+from fourfold.initialize.fill_moments import FillMoments
 from fourfold.initialize.lived_bases import BackgroundAndLives, LivedNumbers
 from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.losses.masks import ForegroundMask, OpaqueEverywhere
@@ -59,5 +60,6 @@ RECIPE = Recipe(
             rates=STATIC_RATES | LIVED_RATES | FREE_RATES,
             sampler=Epochs(batch=1),
         ),
+        Stage(name="moments", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(FillMoments(),)),  # steps and bobs are faster than cubics
     ),
 )
