@@ -77,6 +77,8 @@ def _named(folder: Path, names: list[str]) -> Path:
         (["PXL_20240131_101500123.jpg", "PXL_20240131_101501623.jpg", "PXL_20240131_101503123.jpg"], [0, 1.5, 3.0]),
         (["2024-01-31 23.59.50.jpg", "2024-01-31 23.59.55.jpg", "2024-02-01 00.00.00.jpg"], [0, 5, 10]),
         (["frame_0.0.png", "frame_0.25.png", "frame_1.5.png"], [0, 0.25, 1.5]),
+        (["sh010.1001.png", "sh010.1002.png", "sh010.1003.png"], [0, 1 / 30, 2 / 30]),  # a shot's number, then the frame's
+        (["1.1001.png", "1.1002.png", "1.1003.png"], [0, 1 / 30, 2 / 30]),  # no camera takes ten thousand pictures a second
         (["20240131_1.png", "20240131_2.png", "20240131_3.png"], [0, 1 / 30, 2 / 30]),  # a day is no time
         (["20240131_101500_001.png", "20240131_101500_002.png", "20240131_101500_004.png"], [0, 1 / 30, 3 / 30]),  # numbered frames of one moment
     ],

@@ -215,3 +215,64 @@ def test_no_track_holds_to_bars_or_marks(tmp_path: Path) -> None:
     long = tracks.time[ends] - tracks.time[begins] >= 8
     assert long.sum() > 20
     assert (tracks.xy[begins, 0] - tracks.xy[ends, 0])[long].min() > 15  # the scene moves by 24 pixels or more to the left
+
+
+def _round(image: NDArray[np.uint8], side: int = 180) -> NDArray[np.uint8]:
+    """What a fisheye of a small circle leaves of it."""
+    y, x = np.mgrid[:side, :side]
+    circle = np.zeros((side, side, 3), np.uint8)
+    inside = np.hypot(x - side / 2, y - side / 2) < 0.48 * side
+    circle[inside] = cv2.resize(image, (side, side))[inside]
+    return circle
+
+
+def test_a_fisheyes_circle_is_valid_inside_only(tmp_path: Path) -> None:
+    source = _open(tmp_path, [_round(image) for image in _travelling()])
+    valid = _valid(source)
+    assert valid is not None and any("circle of a fisheye" in n for n in source.facts["notes"])
+    y, x = np.mgrid[:180, :180]
+    far = np.hypot(x - 90, y - 90)
+    assert valid[far < 80].all() and not valid[far > 88].any()
+
+
+def test_two_circles_of_a_camera_that_sees_all_around_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FourfoldError, match="two circles of a camera that sees all around"):
+        _open(tmp_path, [np.hstack([_round(image), _round(image[:, ::-1])]) for image in _travelling()])
+
+
+def _panorama() -> NDArray[np.uint8]:
+    """A texture that goes on over its left and right edge, 360 x 180."""
+    rng = np.random.default_rng(4)
+    layers = [cv2.resize(np.tile(rng.integers(0, 255, (180 // s, 360 // s, 3), np.uint8), (1, 3, 1)), (1080, 180)) for s in (6, 20, 60)]
+    return np.mean(layers, axis=0).astype(np.uint8)[:, 360:720]
+
+
+def test_an_unrolled_sphere_without_a_mark_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FourfoldError, match="its right edge goes on at its left one"):
+        _open(tmp_path, [np.roll(_panorama(), 3 * n, axis=1).copy() for n in range(COUNT)])
+
+
+def test_films_twice_as_wide_as_high_are_no_spheres(tmp_path: Path) -> None:
+    wide = [np.ascontiguousarray(image[:160]) for image in _travelling()]
+    assert len(_open(tmp_path, wide).views) == 1
+    barred = [np.pad(image[:, 10:-10], ((0, 0), (10, 10), (0, 0))) for image in wide]  # equal black edges
+    assert len(_open(tmp_path, barred).views) == 1
+
+
+def test_bars_of_large_films_are_found_on_small_pictures(tmp_path: Path) -> None:
+    large = [cv2.copyMakeBorder(cv2.resize(image, (2400, 1350)), 125, 125, 0, 0, cv2.BORDER_CONSTANT) for image in _travelling(count=14)]
+    options = {"crf": "18", "preset": "ultrafast", "g": "7"}
+    source = open_source([files.write_video(tmp_path / "clip.mp4", large, fps=24, options=options)], CaptureOptions())
+    valid = _valid(source)
+    assert valid is not None and valid.shape == (1600, 2400)
+    assert not valid[:124].any() and not valid[-124:].any() and valid[128:-128].all()
+
+
+def test_opening_a_large_film_keeps_little(tmp_path: Path) -> None:
+    import tracemalloc
+
+    film = files.write_video(tmp_path / "clip.mp4", [np.full((2160, 3840, 3), 90 + n, np.uint8) for n in range(14)], options={"preset": "ultrafast"})
+    tracemalloc.start()
+    open_source([film], CaptureOptions())
+    assert tracemalloc.get_traced_memory()[1] < 160e6  # one whole RGB frame takes 25 MB, all that are looked at 300
+    tracemalloc.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -276,59 +275,6 @@ def test_dycheck(tmp_path: Path) -> None:
     assert alpha is not None and (alpha[:5] == 0).all() and (alpha[5:] == 255).all()
     assert capture.facts["alpha_means"] == "valid"
     assert not (capture.image(0, 0)[:5] == 255).all()  # nothing is painted over
-
-
-QUAT = np.array([0.9, 0.1, -0.3, 0.2]) / np.linalg.norm([0.9, 0.1, -0.3, 0.2])
-
-
-def _colmap_text(folder: Path, names: list[str]) -> None:
-    folder.mkdir(parents=True)
-    (folder / "cameras.txt").write_text("# cameras\n4 OPENCV 128 96 100 102 63 47 -0.05 0.01 0.001 0.002\n")
-    q, rows = " ".join(map(str, QUAT)), []
-    for i, name in enumerate(names):
-        rows += [f"{i + 1} {q} {0.1 * i} 0.2 0.3 4 {name}", "" if i % 2 else "10 20 -1 30 40 7"]
-    (folder / "images.txt").write_text("# images\n" + "\n".join(rows) + "\n")
-
-
-def _colmap_binary(folder: Path, names: list[str]) -> None:
-    folder.mkdir(parents=True)
-    (folder / "cameras.bin").write_bytes(struct.pack("<QiiQQ8d", 1, 4, 4, 128, 96, 100, 102, 63, 47, -0.05, 0.01, 0.001, 0.002))
-    data = struct.pack("<Q", len(names))
-    for i, name in enumerate(names):
-        data += struct.pack("<i7di", i + 1, *QUAT, 0.1 * i, 0.2, 0.3, 4) + name.encode() + b"\0"
-        data += struct.pack("<Q", i) + struct.pack("<ddq", 1.0, 2.0, -1) * i
-    (folder / "images.bin").write_bytes(data)
-
-
-@pytest.mark.parametrize("write", [_colmap_text, _colmap_binary])
-def test_colmap(tmp_path: Path, write: Any) -> None:
-    root = tmp_path / "scene"
-    files.write_images(root / "images", files.noise(4))
-    write(root / "sparse" / "0", ["00002.png", "00000.png", "00003.png", "gone.png"])
-    source = _open(root)
-    view = source.views[0]
-    assert (len(source.views), len(source.timestamps), source.cameras) == (1, 3, "given")
-    from scipy.spatial.transform import Rotation
-
-    rotation = Rotation.from_quat(np.roll(QUAT, -1)).as_matrix()
-    np.testing.assert_allclose(view.world_to_camera[:, :3, :3], [rotation] * 3, atol=1e-12)
-    np.testing.assert_allclose(view.world_to_camera[:, :3, 3], [[0.1, 0.2, 0.3], [0, 0.2, 0.3], [0.2, 0.2, 0.3]], atol=1e-12)
-    np.testing.assert_allclose(view.K[0], [[50, 0, 31.5], [0, 51, 23.5], [0, 0, 1]])
-    assert view.lens(0).coefficients == (-0.05, 0.01, 0.001, 0.002, 0.0)
-
-
-def test_colmap_with_a_folder_per_camera_and_a_cut_file(tmp_path: Path) -> None:
-    root = tmp_path / "scene"
-    for name in ("a", "b"):
-        files.write_images(root / "images" / name, files.noise(3))
-    _colmap_binary(root / "sparse", ["a/00000.png", "b/00000.png", "b/00002.png"])
-    source = _open(root)
-    assert [v.name for v in source.views] == ["a", "b"]
-    assert [v.present.tolist() for v in source.views] == [[True, False], [True, True]]
-    path = root / "sparse" / "images.bin"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(Exception, match="cannot be read as a COLMAP model"):
-        _open(root)
 
 
 def test_calibration_toml_with_videos(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from rig_folders import TIMES, VIEWS, Rig, colmap
         ("film.zip", "unpack it"),
         ("zed.svo2", "ZED Explorer"),
         ("a.ply", "give the film"),
+        ("DSCF0001.MPO", "stereo photos"),
     ],
 )
 def test_files_of_known_kinds_are_named(tmp_path: Path, name: str, words: str) -> None:
@@ -39,6 +40,12 @@ def test_files_of_known_kinds_are_named(tmp_path: Path, name: str, words: str) -
     for path in (tmp_path / "folder", tmp_path / "folder" / name):
         with pytest.raises(FourfoldError, match=words):
             find_reader(path)
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to("/nowhere/a.mp4")
+    with pytest.raises(FourfoldError, match=r"holds links that lead nowhere \(a.mp4\)"):
+        find_reader(tmp_path)
 
 
 def test_a_folder_further_down_is_named(tmp_path: Path) -> None:
@@ -64,6 +71,8 @@ def test_videos_one_folder_down_are_found(tmp_path: Path, places: tuple[str, str
         ("SN1234.conf", "ZED factory calibration"),
         ("rig.xcp", "Vicon"),
         ("project.psx", "Export Cameras"),
+        ("meta_data.json", "SDFStudio"),
+        ("groundtruth.txt", "a trajectory without focal lengths"),
     ],
 )
 def test_known_files_that_are_not_read_are_named(tmp_path: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,8 @@ _EPOCHS = ((1e9, 4e9, 1.0), (1e12, 4e12, 1e-3), (1e15, 4e15, 1e-6), (1e18, 4e18,
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0}
 _DATE = re.compile(r"(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)[-_T .]?([0-2]\d)[-_.:hH]?([0-5]\d)[-_.:mM]?([0-5]\d)(?:\.?(\d{1,6}))?(?!\d)")
 _EPOCH = re.compile(r"(?<!\d)(\d{10,19}(?:\.\d+)?)$")
-_DECIMAL = re.compile(r"(?<!\d)(\d+\.\d+)$")
+_DECIMAL = re.compile(r"(?<![\dA-Za-z])(\d+\.\d+)$")
+FASTEST = 1e-3  # seconds between images; nearer ones are numbers with a point in them (shot.1001), no times
 _NUMBERED = re.compile(r"^(.*?)(\d+)(\D*)$")
 
 
@@ -82,6 +83,8 @@ def _timed(seconds: NDArray[np.float64], source: str, what: str) -> ImageTimes |
     if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
         return None
     gap = float(np.median(np.diff(seconds)))
+    if gap < FASTEST:
+        return None
     slow = f", a time lapse with an image every {gap:.3g} s (give the rate at which it shall play if that is too slow)" if gap >= SLOW else ""
     return ImageTimes(seconds, source, f"times from {what}{slow}")
 

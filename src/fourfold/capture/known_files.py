@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourfold.capture.calibrations import calibration_files
+from fourfold.capture.frames import images_in
 from fourfold.capture.readers.colmap_model import model_folder
+from fourfold.capture.readers.image_folder import IMAGE_FOLDERS
+from fourfold.capture.video import is_video
 from fourfold.untrusted.files import is_file
 
 MOST_NAMED = 4  # of one kind
@@ -28,7 +31,6 @@ class KnownFile:
     because: str
 
 
-_PICKLES = ("Videos/*/cameraIntrinsicsExtrinsics.pickle", "*/cameraIntrinsicsExtrinsics.pickle", "*.pickle", "calibration/*.pickle")
 _PICKLE = "a pickled file can run code when it is opened: convert it to Calib.toml (Pose2Sim's calibration converts OpenCap's files)"
 
 UNREAD = (
@@ -52,6 +54,11 @@ UNREAD = (
     KnownFile(("*.vrs",), "an Aria recording", "export its images and trajectory first"),
     KnownFile(("*.bag", "*.mcap", "*.db3"), "a ROS recording", "export its images as films first"),
     KnownFile(("lowres_wide.traj", "*.pincam"), "ARKitScenes' trajectories", "convert them to transforms.json"),
+    KnownFile(("meta_data.json",), "cameras of SDFStudio", "write them as transforms.json"),
+    KnownFile(("cameras.npz", "cameras_sphere.npz"), "cameras of IDR or NeuS", "convert them to a COLMAP model or transforms.json"),
+    KnownFile(("groundtruth.txt", "*traj*.txt", "poses.txt", "*.traj"), "a trajectory without focal lengths", "write it as transforms.json"),
+    KnownFile(("pose/*.txt", "poses/*.txt"), "a pose per image as text", "write them as transforms.json"),
+    KnownFile(("cameras.json", "cams/*_cam.txt"), "cameras of another program", "convert them to a COLMAP model or transforms.json"),
     KnownFile(("database.db",), "COLMAP's database without a model", "run the mapper to its end, or remove it"),
 )
 
@@ -75,9 +82,20 @@ def _others(root: Path, layout: str) -> Iterator[str]:
     for name, readers in read_by.items():
         if is_file(root / name) and layout not in readers:
             yield f"found {name}, {told}"
+    yield from _pictures(root, layout)
     found = calibration_files(root)
     if found is not None and layout != found[0].layout:
         yield f"found {found[1][0].name} ({found[0].name}), {told}"
+
+
+def _pictures(root: Path, layout: str) -> Iterator[str]:
+    """Images beside the films that were read, and films beside the images."""
+    if layout in ("video", "videos"):
+        for name in ("", *IMAGE_FOLDERS):
+            if images := images_in(root / name):
+                yield f"found {len(images)} image{'s' * (len(images) > 1)} in {name or 'the folder'}, not read: the films are"
+    elif layout == "images" and (films := sorted(p.name for p in root.iterdir() if is_video(p))):
+        yield f"found {', '.join(films[:MOST_NAMED])}, not read: the images are; give the film itself if it is meant"
 
 
 def _names(root: Path, kind: KnownFile) -> list[str]:

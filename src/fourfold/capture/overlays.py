@@ -76,6 +76,15 @@ class Overlays:
         marks = f"burnt-in text or marks over {self.marks.mean():.1%} of the image" if self.marks.any() else ""
         return f"{' and '.join(w for w in (bars, marks) if w)} are left out"
 
+    def enlarged(self, size: tuple[int, int]) -> Overlays:
+        """The same for frames of `size`, of which those that were looked at are reduced ones."""
+        height, width = self.marks.shape
+        if size == (width, height):
+            return self
+        sides = zip(self.bars, (size[1], size[1], size[0], size[0]), (height, height, width, width), strict=True)
+        bars = [-(-bar * whole // part) for bar, whole, part in sides]
+        return Overlays((bars[0], bars[1], bars[2], bars[3]), cv2.resize(self.marks.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0)
+
     def valid(self) -> NDArray[np.uint8]:
         """(H, W) 255 where the scene is seen, 0 under an overlay."""
         top, bottom, left, right = self.bars

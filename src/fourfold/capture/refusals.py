@@ -16,6 +16,7 @@ KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (tuple(sorted(HEIF_SUFFIXES)), "HEIC photos", "install pillow-heif (pip install 'fourfold[heic]'), or convert them to JPEG"),
     ((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2", ".orf"), "raw photos", "develop them to JPEG, PNG or TIFF"),
     ((".exr", ".hdr"), "floating-point images", "convert them to 16-bit PNG or TIFF"),
+    ((".mpo",), "stereo photos", "take their two pictures apart and save them as JPEG, or give a film"),
     ((".jxl", ".jp2", ".psd", ".avif"), "images of a kind that is not read", "convert them to JPEG or PNG"),
     ((".insv", ".insp", ".360", ".lrv"), "recordings of a 360 degree camera", "export ordinary (reframed) films with the maker's program"),
     ((".svo", ".svo2"), "a ZED recording", "export its left and right films with ZED Explorer"),
@@ -39,6 +40,8 @@ def why_not(path: Path, layouts: Iterable[str]) -> str:
         for pattern in known.patterns:
             if found := next((p for p in sorted(path.glob(pattern)) if p.is_file()), None):
                 return f"{path} holds {found.relative_to(path)}, {known.what}, which is not read: {known.because}"
+    if dead := sorted(p.name for p in path.iterdir() if p.is_symlink() and not p.exists()):
+        return f"{path} holds links that lead nowhere ({', '.join(dead[:3])}): copy the files themselves"
     if deeper := _deeper(path):
         return f"{path} holds nothing that is read in itself, but {deeper} does: give that folder"
     wanted = "images, videos or a known dataset"

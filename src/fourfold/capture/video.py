@@ -185,19 +185,19 @@ def open_video(path: Path) -> VideoFile:
         wide, high = stream.codec_context.width, stream.codec_context.height
         if wide * high > MOST_PIXELS:
             raise FourfoldError(f"{path} is {wide}x{high}, at most {MOST_PIXELS // 10**6} million pixels are read: reduce it first")
-        looked_at, why = [], ""
+        first, interlaced, why = None, False, ""
         try:
-            looked_at.extend(islice(container.decode(stream), LOOKED_AT))
+            for frame in islice(container.decode(stream), LOOKED_AT):
+                first, interlaced = first or frame, interlaced or bool(frame.interlaced_frame)
         except av.error.FFmpegError as error:  # one behind the first is told with its number when the film is read
             why = f" ({error.strerror})"
-        if not looked_at:
+        if first is None:
             raise FourfoldError(f"{path} has no frame that can be decoded{why}: convert it to MP4 (H.264) first")
-        first, aspect = looked_at[0], stream.sample_aspect_ratio
+        aspect = stream.sample_aspect_ratio
         matrix = next((bytes(s) for s in first.side_data if s.type.name == "DISPLAYMATRIX"), b"")
         orientation = Orientation.from_display_matrix(matrix)
         stretch = float(aspect) if aspect and 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL else 1.0
         size = orientation.size((round(first.width * stretch), first.height))
-        interlaced = any(frame.interlaced_frame for frame in looked_at)
         colour, pixel_format = colour_of(first), first.format.name
     if any(mark in movie_index(path) for mark in ALL_AROUND) or any(s.type.name == "SPHERICAL" for s in first.side_data):
         raise FourfoldError(f"{path} is a film all around (360 degrees or VR180), which no flat camera sees: cut perspective views out of it first")

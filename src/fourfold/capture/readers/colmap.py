@@ -38,7 +38,8 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     if models.told:
         fallback(models.told)
     folder = models.folders[0]
-    found = {path: image for image in load_images(folder) if (path := _file(root, image.name)) is not None}
+    places = _image_places(root, folder)
+    found = {path: image for image in load_images(folder) if (path := _file(places, image.name)) is not None}
     if not found:
         raise FourfoldError(f"{folder} names images of which none is in {root / 'images'}: put them there")
     fps = options.fps or DEFAULT_FPS
@@ -48,37 +49,40 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         facts["unregistered_images"] = len(everything) - len(found)
     if models.told:
         facts["models"] = models.told
-    places, told = _places(everything, found, root)
-    frames = [_posed(root, path, image, *places[path]) for path, image in found.items()]
+    names = {path: _name(path, places) for path in everything}
+    moments, told = _moments(names, found)
+    frames = [_posed(root, path, names[path], image, *moments[path]) for path, image in found.items()]
     views, times = view_sources([replace(f, time=(f.time or 0.0) / fps) for f in frames], "valid", 1.0)
     return Source("colmap", root, root.resolve().name, views, times, "given", False, None, facts | told)
 
 
-def _places(everything: list[Path], found: dict[Path, ModelImage], root: Path) -> tuple[dict[Path, tuple[str, int]], dict[str, object]]:
+def _image_places(root: Path, model: Path) -> list[Path]:
+    """Where a model's images may lie: in `images/` and its like beside it or beside a folder that holds it. Straightened ones lie in `dense/`."""
+    above = [p for p in model.parents if p.is_relative_to(root)]
+    return [p / folder for p in dict.fromkeys((*above, root)) for folder in IMAGE_FOLDERS]
+
+
+def _moments(names: dict[Path, str], found: dict[Path, ModelImage]) -> tuple[dict[Path, tuple[str, int]], dict[str, object]]:
     """Each image's view and the number of its moment, counted over all images, also those that were not registered; and how it was told."""
-    names = [_name(path, root) for path in everything]
+    everything = list(names)
     unknown = np.full((4, 4), np.nan)
-    arranged = arrange(names, np.stack([found[p].world_to_camera if p in found else unknown for p in everything]))
+    arranged = arrange(list(names.values()), np.stack([found[p].world_to_camera if p in found else unknown for p in everything]))
     if arranged is not None:
         told: dict[str, object] = {"cameras_told_by": f"{arranged.because}: {arranged.views} cameras, {len(arranged.labels)} moments"}
         return dict(zip(everything, zip(arranged.view, arranged.moment, strict=True), strict=True)), told
     stems = sorted({path.stem for path in everything}, key=natural)  # images of different folders with one stem are of one moment
     place = {stem: i for i, stem in enumerate(stems)}
     shared = len({path.parent for path in everything}) > 1
-    return {p: (Path(n).parent.as_posix() if shared else "camera", place[p.stem]) for p, n in zip(everything, names, strict=True)}, {}
+    return {p: (Path(n).parent.as_posix() if shared else "camera", place[p.stem]) for p, n in names.items()}, {}
 
 
-def _name(path: Path, root: Path) -> str:
+def _name(path: Path, places: Sequence[Path]) -> str:
     """The image's name below the folder of images."""
-    for folder in IMAGE_FOLDERS:
-        if path.is_relative_to(root / folder):
-            return path.relative_to(root / folder).as_posix()
-    return path.as_posix()
+    return next((path.relative_to(place).as_posix() for place in places if path.is_relative_to(place)), path.as_posix())
 
 
-def _posed(root: Path, path: Path, image: ModelImage, view: str, moment: int) -> PosedImage:
+def _posed(root: Path, path: Path, name: str, image: ModelImage, view: str, moment: int) -> PosedImage:
     """The image with its camera; `time` is the number of the moment."""
-    name = _name(path, root)
     stem = str(Path(name).with_suffix(""))
     masks = [root / folder / n for folder in MASK_FOLDERS for n in (f"{name}.png", name, *(f"{stem}{suffix}" for suffix in MASK_SUFFIXES))]
     mask = next((m for m in masks if is_file(m)), None)
@@ -86,8 +90,8 @@ def _posed(root: Path, path: Path, image: ModelImage, view: str, moment: int) ->
     return upright(posed, image.camera.size)
 
 
-def _file(root: Path, name: str) -> Path | None:
-    return next((path for folder in IMAGE_FOLDERS if is_file(path := below(root / folder, name))), None)
+def _file(places: Sequence[Path], name: str) -> Path | None:
+    return next((path for place in places if is_file(path := below(place, name))), None)
 
 
 READER = Reader("colmap", 40, recognises, read)

@@ -19,7 +19,7 @@ from fourfold.capture.source import intrinsics, world_to_camera_of
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.files import is_file, read_bytes, read_text
 
-MODEL_PLACES = ("sparse", "sparse_", "colmap/sparse", "colmap", "dense/sparse", "distorted/sparse", "")
+MODEL_PLACES = ("sparse", "sparse_", "colmap/sparse", "colmap", "dense/sparse", "dense/0/sparse", "distorted/sparse", "")
 MOST_BINARY = 1 << 30  # bytes; a model lists every point of every image
 _Meaning = Callable[[Sequence[float]], tuple[tuple[float, float, float, float], Lens]]
 

@@ -146,8 +146,11 @@ def _pose(record: Record) -> NDArray[np.float64]:
     matrix = record.array("transform_matrix", (4, 4)) if len(value) != 3 else np.eye(4)
     if len(value) == 3:
         matrix[:3] = numbers(value, (3, 4), f"{record.where}: transform_matrix")
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-9 or not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-9:
         raise FourfoldError(f"{record.where}: transform_matrix is not a pose (a number is not finite or the rotation is empty): correct it")
+    if not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
+        turned = ", as if rows and columns were exchanged" if np.allclose(matrix[:, 3], [0, 0, 0, 1], atol=1e-6) else ""
+        raise FourfoldError(f"{record.where}: transform_matrix ends with the row {matrix[3].round(3).tolist()}, not 0 0 0 1{turned}: correct it")
     return matrix
 
 

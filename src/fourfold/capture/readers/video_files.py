@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.epipolar_clock import FixedCamera
-from fourfold.capture.frames import images_in, natural
-from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, unknown_cameras
+from fourfold.capture.film_roles import Roles, mask_film, roles_of
+from fourfold.capture.frames import FrameList, images_in, natural
+from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, noted, unknown_cameras
 from fourfold.capture.video import VideoFile, is_video, open_video
 from fourfold.errors import FourfoldError
 
@@ -18,21 +19,26 @@ VIDEO_FOLDERS = ("", "videos", "video", "Videos", "Video", "recordings", "record
 
 
 def recognises(path: Path) -> bool:
-    """A video file, or a folder with video files and no images beside them."""
-    return is_video(path) or (bool(videos_in(path)) and not images_in(path))
+    """A video file, or a folder with video files and no images beside them; a single image is a cover or a live photo's still picture."""
+    return is_video(path) or (bool(videos_in(path)) and len(images_in(path)) < 2)
 
 
 def videos_below(root: Path) -> dict[str, Path]:
-    """The videos of a folder by name: in it, in `videos/` and its like, one in each of its folders, or in the only folder that has any."""
+    """The videos of cameras in a folder by name: in it, in `videos/` and its like, one in each of its folders, or in the only folder that has any."""
+    return roles_below(root).cameras
+
+
+def roles_below(root: Path) -> Roles:
+    """The same with the masks of some of them, and what is to be said of the other videos there."""
     for name in VIDEO_FOLDERS:
         if found := videos_in(root / name):
-            return dict(zip(view_names(found), found, strict=True))
+            return roles_of(dict(zip(view_names(found), found, strict=True)))
     inside = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: natural(p.name)) if root.is_dir() else []
     holding = {p.name: videos for p in inside if (videos := videos_in(p))}
     if len(holding) == 1:
         found = next(iter(holding.values()))
-        return dict(zip(view_names(found), found, strict=True))
-    return {name: videos[0] for name, videos in holding.items()} if all(len(v) == 1 for v in holding.values()) else {}
+        return roles_of(dict(zip(view_names(found), found, strict=True)))
+    return Roles({name: videos[0] for name, videos in holding.items()} if all(len(v) == 1 for v in holding.values()) else {}, {})
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -41,16 +47,21 @@ def videos_in(folder: Path) -> list[Path]:
 
 
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
-    """One view per video. Cameras are unknown."""
-    named = [item for path in paths for item in (videos_below(path).items() if path.is_dir() else [(path.stem, path)])]
+    """One view per video of a camera, with the masks that lie beside it. Cameras are unknown."""
+    below = [roles_below(path) if path.is_dir() else None for path in paths]
+    given = view_names([p for p in paths if not p.is_dir()])
+    roles = [roles_of(dict(zip(given, (p for p in paths if not p.is_dir()), strict=True))), *(r for r in below if r is not None)]
+    named = [item for r in roles for item in r.cameras.items()]
     files = [file for _, file in named]
     videos = [open_video(file) for file in files]
     offsets, known = start_offsets(videos, options, free_running=True)
     timestamps, chosen = common_times(videos, offsets)
     names = [name for name, _ in named]
     names = names if len(set(names)) == len(names) else view_names(files)
+    masks, said = _mask_films(roles, videos)
     views = tuple(
-        ViewSource(name, video, frames, *unknown_cameras(len(timestamps))) for name, video, frames in zip(names, videos, chosen, strict=True)
+        ViewSource(name, video, frames, *unknown_cameras(len(timestamps)), masks=masks.get(video.path))
+        for name, video, frames in zip(names, videos, chosen, strict=True)
     )
     facts = video_facts(videos)
     if len(videos) > 1:
@@ -59,7 +70,20 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         facts["largest_time_difference_seconds"] = round(time_difference(videos, offsets, chosen), 5)
     first = Path(paths[0])
     name = first.stem if len(videos) == 1 else (first if first.is_dir() else first.parent).resolve().name
-    return Source("video" if len(videos) == 1 else "videos", first, name, views, timestamps, facts=facts)
+    return noted(Source("video" if len(videos) == 1 else "videos", first, name, views, timestamps, facts=facts), *said)
+
+
+def _mask_films(roles: Sequence[Roles], videos: Sequence[VideoFile]) -> tuple[dict[Path, FrameList], list[str]]:
+    """The films of masks by the film that they belong to, and what is to be said of all that are no cameras."""
+    found: dict[Path, FrameList] = {}
+    said = [words for r in roles for words in r.words]
+    for r in roles:
+        for name, path in r.masks.items():
+            masks, words = mask_film(path, next(v for v in videos if v.path == r.cameras[name]))
+            said.append(words)
+            if masks is not None:
+                found[r.cameras[name]] = masks
+    return found, said
 
 
 def start_offsets(
