@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ class LifespanClouds:
     Attributes:
         background: how the still part is sampled; moving: how the moving part is.
         motion: the motion model of "free".
+        per_frame: the unit in which a life slows motion is a frame, instead of the seconds of `motion`: lives of a few frames then differ in
+            how far they are slowed (f = 3.25 for three frames), and what lives through the clip stands still.
         radius: r of moving points in frames: 1 is full visibility over three frames.
         sigma: fade in frames beyond it: 0.5 leaves exp(-4) two frames away.
         still_sigma: fade in frames of points that live through the clip.
@@ -33,6 +35,7 @@ class LifespanClouds:
     background: BackgroundNumbers = RIG_BACKGROUND
     moving: MovingPoints = field(default_factory=MovingPoints)
     motion: Lifespan = Lifespan()
+    per_frame: bool = False
     radius: float = 1.0
     sigma: float = 0.5
     still_sigma: float = 1.0
@@ -46,6 +49,7 @@ class LifespanClouds:
         scene = scene_of([still], capture, priors)
         moving = choose_points(priors.clouds, capture, self.moving, quality, random)  # type: ignore[arg-type]
         frame = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0 / 30
+        motion = replace(self.motion, unit=frame) if self.per_frame else self.motion
         middle, half = sum(scene.time_range) / 2, max(scene.time_range[1] - scene.time_range[0], frame) / 2
         parts: list[dict[str, torch.Tensor]] = []
         if not self.split:
@@ -54,18 +58,19 @@ class LifespanClouds:
             # key moments farther apart than three frames must still be covered
             radius = max(self.radius * frame, moving.gap / 2)
             part = with_life(moving.splats, moving.moment, radius, self.sigma * frame)
-            part["velocity"] = moving.velocity * self.divisor(part)[:, None]  # f is undone: the first motion is dx / dt
+            part["velocity"] = moving.velocity * divisor(motion, part)[:, None]  # f is undone: the first motion is dx / dt
             parts.append(part)
         elif moving is not None:
             parts.append(with_life(moving.splats, torch.full_like(moving.moment, middle), half, self.still_sigma * frame))
-        free = [Layer("free", DYNAMIC, self.motion, joined(parts))] if parts else []
+        free = [Layer("free", DYNAMIC, motion, joined(parts))] if parts else []
         scene.layers = [still, *free] if self.split else free
         return scene
 
-    def divisor(self, splats: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(N,) f of the initial lifespans."""
-        radius = splats["log_radius"].exp() if self.motion.flat else torch.zeros_like(splats["log_radius"])
-        return motion_divisor(splats["log_duration"].exp(), radius, self.motion.slowed, self.motion.unit)
+
+def divisor(motion: Lifespan, splats: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(N,) f of the lifespans of `splats`."""
+    radius = splats["log_radius"].exp() if motion.flat else torch.zeros_like(splats["log_radius"])
+    return motion_divisor(splats["log_duration"].exp(), radius, motion.slowed, motion.unit)
 
 
 def with_life(splats: dict[str, torch.Tensor], moment: torch.Tensor, radius: float, sigma: float) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """Recipes: every system is data. Module `X` of this folder holds the recipe of that name as `RECIPE`.
 
 A module may also hold `ABLATIONS`, a mapping of names to recipes that are one change away from one of them, "full"; `X/NAME` finds them.
+`X/as_published` finds the system with its paper's own numbers (`published/`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import importlib
 import pkgutil
 
 from fourfold.errors import FourfoldError
+from fourfold.recipes import published
 from fourfold.recipes.recipe import Recipe
 
 
@@ -25,8 +27,8 @@ def all_recipes() -> list[Recipe]:
 
 
 def all_ablations() -> dict[str, dict[str, Recipe]]:
-    """Recipe name -> ablation name -> recipe, of every module of this folder that holds `ABLATIONS`."""
-    found: dict[str, dict[str, Recipe]] = {}
+    """Recipe name -> variant -> recipe: what is published, and every module's `ABLATIONS`."""
+    found = {name: {"as_published": recipe} for name, recipe in published.AS_PUBLISHED.items()}
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         variants = getattr(importlib.import_module(f"{__name__}.{info.name}"), "ABLATIONS", None)
         if variants:

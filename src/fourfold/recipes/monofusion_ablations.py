@@ -3,10 +3,9 @@
 from fourfold.initialize.monofusion import MonoFusionStart
 from fourfold.initialize.object_layer import ObjectNumbers
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
-from fourfold.losses.features import FeatureDistance
 from fourfold.losses.tracks import TrackDepth, TrackReprojection
 from fourfold.recipes import monofusion, mv_shape_of_motion
-from fourfold.recipes.recipe import Rate, Recipe, Term, replace
+from fourfold.recipes.recipe import Recipe, Term, replace
 
 FULL = monofusion.RECIPE
 _START = FULL.initialize if isinstance(FULL.initialize, MonoFusionStart) else MonoFusionStart()
@@ -37,37 +36,6 @@ def with_tracks(recipe: Recipe) -> Recipe:
     return replace(recipe, priors=(*recipe.priors, "tracks2d"), stages=stages)
 
 
-_TABLE_5 = {"features": 7.0, "track_acceleration": 2.0, "ray_velocity": 1.0, "rigid": 0.0}
-_TABLE_4 = {
-    "object.means": Rate(1.6e-4, per_extent=True),
-    "object.opacity_logit": Rate(1e-2),
-    "object.log_scale": Rate(5e-3),
-    "object.quat_wxyz": Rate(1e-3),
-    "object.feature": Rate(1e-3),
-    "object.motion_logits": Rate(1e-3),
-    "object.rotation6d": Rate(1.6e-4),
-    "object.translation": Rate(1.6e-4, per_extent=True),
-    "static.means": Rate(1.6e-4, per_extent=True),
-    "static.opacity_logit": Rate(1e-2),
-    "static.log_scale": Rate(1e-3),
-    "static.quat_wxyz": Rate(1e-3),
-    "static.color_logit": Rate(1e-2),
-    "static.feature": Rate(1e-3),
-    "cameras.*": Rate(5e-4),
-}
-"""Without `object.color_logit`: the foreground's colours stay those of its pixels."""
-
-
-def _as_published() -> Recipe:
-    """Tables 4 and 5 to the letter, points from pixels, identity trajectories, features in every step: for runs as long as the paper's."""
-    start = replace(_START, foreground=replace(_START.foreground, points="pixels", trajectories="identity"))
-    recipe = with_tracks(replace(FULL, initialize=start))
-    terms = tuple(
-        replace(t, weight=_TABLE_5.get(t.name, t.weight), loss=FeatureDistance() if t.name == "features" else t.loss) for t in recipe.stages[0].terms
-    )
-    return replace(recipe, stages=(replace(recipe.stages[0], terms=terms, rates=_TABLE_4), *recipe.stages[1:]))
-
-
 _PIXELS = replace(FULL, initialize=replace(_START, foreground=replace(_START.foreground, points="pixels")))
 _IDENTITY = replace(FULL, initialize=replace(_START, foreground=replace(_START.foreground, trajectories="identity")))
 
@@ -78,7 +46,6 @@ ABLATIONS: dict[str, Recipe] = {
     "pixel_points": _PIXELS,  # the paper's: the foreground starts from the pixels of all cameras and their depth
     "identity_trajectories": _IDENTITY,
     "with_tracks": with_tracks(FULL),
-    "as_published": _as_published(),
     "position_groups": replace(
         FULL, initialize=replace(_START, foreground=replace(_START.foreground, groups=replace(_START.foreground.groups, features=0.0)))
     ),

@@ -14,7 +14,7 @@ from fourfold.losses.base import Loss
 from fourfold.priors.contracts import Priors
 from fourfold.scene.scene import Scene
 
-QualityName = Literal["draft", "normal", "best"]
+QualityName = Literal["draft", "normal", "best", "full"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ QUALITIES: Mapping[QualityName, Quality] = {
     "draft": Quality(pixels=45_000, steps=0.4, gaussians=0.4),
     "normal": Quality(pixels=150_000, steps=1.0, gaussians=1.0),
     "best": Quality(pixels=600_000, steps=3.0, gaussians=2.5),
+    "full": Quality(pixels=1_000_000_000, steps=1.0, gaussians=1.0),  # the recipe's own numbers, images as filmed: for `RECIPE/as_published`
 }
 
 

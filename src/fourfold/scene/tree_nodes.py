@@ -37,10 +37,13 @@ def node_spacing(nodes: Tensor, neighbours: int = 3, rows: Tensor | None = None)
 
 
 def log_radii(nodes: Tensor, low: float = 0.05, high: float = 0.95) -> Tensor:
-    """(M,) logarithms of the nodes' spacing, kept within its quantiles `low` to `high`."""
+    """(M,) logarithms of the nodes' spacing, kept within its quantiles `low` to `high` and above a thousandth of its mean.
+
+    Copies of a Gaussian may lie at one place, and nodes with them: a radius of nothing has no gradient.
+    """
     spacing = node_spacing(nodes.detach())
     limits = torch.quantile(spacing, spacing.new_tensor([low, high]))
-    return spacing.clamp(limits[0], limits[1]).clamp_min(1e-12).log()
+    return spacing.clamp(limits[0], limits[1]).clamp_min(max(1e-3 * float(spacing.mean()), 1e-12)).log()
 
 
 def released_log_radii(nodes: Tensor) -> Tensor:

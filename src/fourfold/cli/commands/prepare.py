@@ -29,7 +29,7 @@ class Prepare(ReadingCommand):
     only: str | None = None
     """Estimate only these priors and what they need, for example tracks or depth,masks; NAME:PROVIDER insists on a provider."""
 
-    quality: Literal["draft", "normal", "best"] = "normal"
+    quality: Literal["draft", "normal", "best", "full"] = "normal"
     """Sets the size of the images."""
 
     holdout: str | None = None

@@ -32,7 +32,7 @@ class Reconstruct(ReadingCommand):
     recipe: str = "auto"
     """Which system; "auto" chooses by what the capture is and says why."""
 
-    quality: Literal["draft", "normal", "best"] = "normal"
+    quality: Literal["draft", "normal", "best", "full"] = "normal"
     """How much work to do."""
 
     time_budget: str | None = None

@@ -25,7 +25,7 @@ class Train(Command):
     recipe: str = "auto"
     """Which system."""
 
-    quality: Literal["draft", "normal", "best"] = "normal"
+    quality: Literal["draft", "normal", "best", "full"] = "normal"
     """How many steps and Gaussians."""
 
     time_budget: str | None = None

@@ -46,10 +46,18 @@ class Lpips:
         parts = [F.interpolate(level, image.shape[:2], mode="bilinear", align_corners=False) for level in self._levels(image, other)]
         return torch.stack(parts).sum(0)[0, 0].double().cpu().numpy()
 
+    def loss(self, image: Tensor, other: Tensor) -> Tensor:
+        """The distance of two images (H, W, 3) in [0, 1] as a scalar that carries gradients to both."""
+        return torch.stack([level.mean() for level in self._compared(torch.stack([image, other]))]).sum()
+
     @torch.no_grad()
     def _levels(self, image: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> list[Tensor]:
+        return self._compared(torch.from_numpy(np.stack([image, other])))
+
+    def _compared(self, images: Tensor) -> list[Tensor]:
+        """The distance per place of every level, each (1, 1, h, w), of `images` (2, H, W, 3)."""
         like = self.state["features.0.weight"]
-        pair = torch.from_numpy(np.stack([image, other])).permute(0, 3, 1, 2).to(like)
+        pair = images.permute(0, 3, 1, 2).to(like)
         shift, scale = (torch.tensor(part).to(like)[:, None, None] for part in (_SHIFT, _SCALE))
         units = [a * (a.square().sum(1, keepdim=True) + 1e-8).rsqrt() for a in activations(self.state, self.network, (2 * pair - 1 - shift) / scale)]
         return [F.conv2d((unit[:1] - unit[1:]).square(), head) for unit, head in zip(units, self.heads, strict=True)]

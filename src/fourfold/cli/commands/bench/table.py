@@ -34,7 +34,7 @@ class BenchTable(Command):
     budget: str | None = None
     """How long each run may take, for example 10m."""
 
-    quality: Literal["draft", "normal", "best"] | None = None
+    quality: Literal["draft", "normal", "best", "full"] | None = None
     """How much work to do; the table's own if not given."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
