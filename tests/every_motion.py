@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from fourfold.capture.capture import Capture
-from fourfold.geometry.rigid import make_rigid
-from fourfold.geometry.rotations import so3_exp
+from fourfold.geometry.rigid import make_rigid, se3_exp
+from fourfold.geometry.rotations import matrix_to_rotation6d, so3_exp
 from fourfold.scene.motion import motion_kinds
 from fourfold.scene.motion.bounded import BoundedStatic
+from fourfold.scene.motion.chunks import joined
 from fourfold.scene.motion.flights import EVER, Flying
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.motion.static import Static
@@ -58,13 +59,29 @@ def moving_layers() -> dict[str, Layer]:
         "keyframes": keyframe_layer(ROWS),
         "per_frame": per_frame_layer(ROWS),
         "deformation": deformation_layer(ROWS),
-        "se3_bases": bases_layer(ROWS),
-        "lived_bases": lived_layer(ROWS),
+        "se3_bases": _calm(bases_layer(ROWS), 1),
+        "lived_bases": _calm(lived_layer(ROWS), 2),
         "scaffold": made_layer(made_nodes(rigid=False)),
         "motion_tree": random_tree(points=ROWS),
+        "chunks": _chunks(),
     }
     assert set(layers) == set(motion_kinds()), "a new motion model belongs here"
     return {kind: _single(layer) for kind, layer in layers.items()}
+
+
+def _calm(layer: Layer, seed: int) -> Layer:
+    """The layer with bases that turn and move by a fifth of a radian and unit within a quarter of a second."""
+    bases, knots = layer.shared["translation"].shape[:2]
+    moved = se3_exp(0.2 * torch.randn(bases, knots, 6, generator=torch.Generator().manual_seed(seed)))
+    shared = {"rotation6d": matrix_to_rotation6d(moved[..., :3, :3]), "translation": moved[..., :3, 3]}
+    return replace(layer, shared=shared, fixed={"knots": torch.linspace(0, 1, knots), "pivot": torch.zeros(3)})
+
+
+def _chunks() -> Layer:
+    """Two chunks that hand over between two frames."""
+    layer = joined([_calm(bases_layer(ROWS), 3), _calm(bases_layer(ROWS, seed=1), 4)], [0.0, 0.51])
+    assert layer is not None
+    return layer
 
 
 def scene_of(kind: str, terms: int = 0) -> Scene:

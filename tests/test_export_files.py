@@ -10,7 +10,7 @@ from PIL import Image
 
 from fourfold.errors import FourfoldError
 from fourfold.export.drawing import DrawingConfig, draw_tracks
-from fourfold.export.ply import write_ply
+from fourfold.export.moment_files import write_ply
 from fourfold.export.ply_sequence import write_sequence
 from fourfold.export.tracks import PointTracks, load_tracks, save_tracks, scene_tracks
 from fourfold.export.video import write_mp4, write_pngs
@@ -95,8 +95,9 @@ def test_sequence_is_numbered_without_gaps_and_alone_in_its_folder(tmp_path: Pat
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == ["frame_00000.ply", "frame_00001.ply", "frame_00002.ply"]
     first, last = (parse_ply((tmp_path / "out" / name).read_bytes()) for name in (names[0], names[-1]))
-    assert len(first["x"]) == 8 and len(last["x"]) == 7, "what has faded away is not written"
-    np.testing.assert_allclose(np.array(last["x"][5:7]) - np.array(first["x"][5:7]), 2.0, atol=1e-5)
+    assert len(first["x"]) == len(last["x"]) == 8, "a row is one Gaussian all along"
+    np.testing.assert_allclose(np.array(last["x"][5:8]) - np.array(first["x"][5:8]), 2.0, atol=1e-5)
+    assert first["opacity"][7] > 2 and last["opacity"][7] < -10, "what has faded away is invisible"
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])

@@ -23,6 +23,7 @@ RANKS = {
     "capture": 3,
     "render": 3,
     "scene": 3,
+    "splats": 3,
     "priors": 4,
     "initialize": 5,
     "losses": 5,

@@ -63,7 +63,10 @@ def formats_list() -> str:
 FORMATS: dict[str, Format] = {
     "scene": Format("moving:export_scene", "scene.safetensors", "the whole moving scene, for Fourfold"),
     "4dgs": Format("moving:export_4dgs", "scene.4dgs", "the whole moving scene, for readers of .4dgs"),
-    "ply": Format("ply:export_ply", "scene.ply", "one moment, for every splat viewer"),
+    "ply": Format("moment_files:export_ply", "scene.ply", "one moment, for every splat viewer"),
+    "compressed-ply": Format("moment_files:export_compressed_ply", "scene.compressed.ply", "one moment, a quarter as large, for SuperSplat"),
+    "spz": Format("moment_files:export_spz", "scene.spz", "one moment, a tenth as large, for Niantic's and many other viewers"),
+    "sog": Format("moment_files:export_sog", "scene.sog", "one moment, a tenth as large, for PlayCanvas"),
     "ply-sequence": Format("ply_sequence:export_sequence", "sequence", "a folder of PLY files that SuperSplat plays"),
     "tracks": Format("tracks:export_tracks", "tracks.npz", "3D trajectories of what moves, for NumPy"),
     "mp4": Format("pictures:export_mp4", "render.mp4", "a video along a camera path"),

@@ -16,8 +16,8 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.projection import project
 from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
+from fourfold.splats.drawn import INVISIBLE
 
-INVISIBLE = 1.0 / 255.0  # opacity below which no viewer draws a Gaussian
 Held = Callable[[float], tuple[Tensor, Gaussians]]
 """What a file holds at a time: M Gaussians, and (M,) int64 which rows of `scene.at(time)` they stand for."""
 

@@ -9,9 +9,10 @@ import torch
 
 from fourfold.capture.capture import Capture
 from fourfold.export.options import ExportOptions, moments
-from fourfold.export.ply import write_ply
 from fourfold.files import refuse_to_replace, replacing
 from fourfold.scene.scene import Scene
+from fourfold.splats.drawn import drawn, plain
+from fourfold.splats.ply import encode_ply
 
 
 def export_sequence(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
@@ -22,9 +23,10 @@ def export_sequence(scene: Scene, capture: Capture, out: Path, options: ExportOp
 def write_sequence(directory: Path, scene: Scene, times: Sequence[float]) -> int:
     """Write `frame_00000.ply`, `frame_00001.ply`, ... into a new `directory`, all or nothing; returns how many.
 
-    SuperSplat takes files with one common prefix and a number before `.ply` as a sequence and sorts them by that number
-    (playcanvas/supersplat issue 734 and its manual's page "Timeline"); nothing else may lie in the folder, so the times are not
-    written beside them: they are the arguments.
+    Every file has the same Gaussians in the same order, so that row n is one Gaussian all along: those that are visible in any of them,
+    and where one is not, its opacity is next to nothing. SuperSplat takes files with one common prefix and a number before `.ply` as a
+    sequence and sorts them by that number (playcanvas/supersplat issue 734 and its manual's page "Timeline"); nothing else may lie in the
+    folder, so the times are not written beside them: they are the arguments.
 
     Args:
         times: seconds of the frames; equally spaced, as players know only a frame rate.
@@ -32,6 +34,12 @@ def write_sequence(directory: Path, scene: Scene, times: Sequence[float]) -> int
     refuse_to_replace(Path(directory), "frame_*.ply")
     with replacing(Path(directory)) as temporary, torch.no_grad():
         temporary.mkdir()
+        count = sum(len(layer) for layer in scene.layers)
+        ever, finite = torch.zeros(count, dtype=torch.bool), torch.ones(count, dtype=torch.bool)
+        for time in times:
+            now = scene.at(time)
+            ever[drawn(now)[0]] = True
+            finite &= now.means.isfinite().all(dim=1).cpu()
         for index, time in enumerate(times):
-            write_ply(temporary / f"frame_{index:05d}.ply", scene.at(time))
+            (temporary / f"frame_{index:05d}.ply").write_bytes(encode_ply(plain(scene.at(time)).select(ever & finite)))
     return len(times)

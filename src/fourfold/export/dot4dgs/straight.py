@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
-from fourfold.export.packing import INVISIBLE, moments_between
+from fourfold.export.packing import moments_between
 from fourfold.export.paths import camera_between
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.projection import project
 from fourfold.scene.scene import Scene
+from fourfold.splats.drawn import INVISIBLE, drawn
+
+LOOKED_AT = 24  # pieces that are measured
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,16 @@ def _worst_bend(scene: Scene, capture: Capture, centers: NDArray[np.float64]) ->
     """Pixels between paths and the straight pieces about `centers`, at the ends of a few pieces, where they are farthest apart."""
     edges = intervals(centers, *scene.time_range)
     worst = 0.0
-    for time in moments_between(scene, 8):
+    for time in moments_between(scene, LOOKED_AT):
         index = int(np.argmin(np.abs(centers - time)))
         center, (first, last) = float(centers[index]), edges[index]
         with torch.no_grad():
             one, two, three = scene.at_times([first, center, last])
-            guess = two.means + (three.means - one.means) * ((last - center) / max(last - first, 1e-9))
+            guess = two.means + _velocity(one, two, three, (center - first, last - center)) * (last - center)
             camera = camera_between(capture, 0, last)
             (right, depth), (wrong, _) = (project(p, camera.K.to(p), camera.world_to_camera.to(p)) for p in (three.means, guess))
             inside = (depth > scene.near) & (right >= 0).all(-1) & (right < right.new_tensor([camera.width, camera.height])).all(-1)
-            shown = inside & (two.opacity >= INVISIBLE)
+            shown = inside & (two.opacity >= INVISIBLE) & (three.opacity >= INVISIBLE)
             worst = max(worst, float((right - wrong).norm(dim=-1)[shown].max()) if bool(shown.any()) else 0.0)
     return worst
 
@@ -68,10 +71,15 @@ def intervals(centers: NDArray[np.float64], begin: float, end: float) -> list[tu
 
 def about(scene: Scene, center: float, piece: tuple[float, float]) -> tuple[Tensor, Gaussians, Tensor]:
     """What is visible at `center`: rows of `scene.at`, their looks then (visibility within the opacity), and velocities (M, 3) through `piece`."""
-    first, last = piece
-    before, now, after = (g.detach().to(torch.float32).to("cpu") for g in scene.at_times([first, center, last]))
-    finite = torch.stack([v.isfinite().all(-1) for v in (now.means, now.quat_wxyz, now.scale, now.color, after.means - before.means)]).all(0)
-    rows = torch.nonzero((now.opacity >= INVISIBLE) & finite)[:, 0]
-    shown, velocity = now.select(rows), ((after.means - before.means) / max(last - first, 1e-9))[rows]
-    opacity = torch.logit(shown.opacity.clamp(max=1 - 1e-6))
-    return rows, Gaussians(shown.means, shown.quat_wxyz, shown.log_scale, opacity, shown.color, shown.sh_rest), velocity
+    before, now, after = scene.at_times([piece[0], center, piece[1]])
+    rows, shown = drawn(now)
+    velocity = _velocity(before, now, after, (center - piece[0], piece[1] - center))[rows]
+    steady = velocity.isfinite().all(dim=1)
+    return rows[steady], shown.select(steady), velocity[steady]
+
+
+def _velocity(before: Gaussians, now: Gaussians, after: Gaussians, spans: tuple[float, float]) -> Tensor:
+    """(N, 3) units per second from the moments at which a Gaussian is there: one that comes or goes says nothing of where it is beyond."""
+    early, late = (((g.opacity > 0) & bool(span > 0))[:, None] for g, span in zip((before, after), spans, strict=True))
+    start, end = torch.where(early, before.means, now.means), torch.where(late, after.means, now.means)
+    return ((end - start) / (early * spans[0] + late * spans[1]).clamp_min(1e-9)).detach().float().cpu()
