@@ -49,7 +49,7 @@ class SightingConfig:
     matching: MatchConfig = field(default_factory=lambda: MatchConfig(ratio=0.85))
     tolerance: float = 2.0
     reach: float = 20.0
-    anchor: AnchorConfig = field(default_factory=lambda: AnchorConfig(steps=8))
+    anchor: AnchorConfig = field(default_factory=lambda: AnchorConfig(steps=8, settled=0.01))
     coarse: int = 2
     alike: float = 0.85
     astray: float = 6.0
@@ -164,12 +164,14 @@ def _patches_found(
         at, near = (((p + 0.5) / divisor - 0.5).astype(np.float32) for p in (points, found))
         place, seen, alike = align(b, near, replace(anchor(a, at, config.anchor), shape=shape), config.anchor)
         found, shape = ((place + 0.5) * divisor - 0.5).astype(np.float32), seen.shape
-    back = replace(anchor(b, found, config.anchor), shape=np.linalg.inv(shape).astype(np.float32))
-    again, _, alike_back = align(a, points, back, config.anchor)
-    good = (alike > config.alike) & (alike_back > config.alike) & (np.linalg.norm(found - guess, axis=1) < config.astray)
-    good &= np.linalg.norm(again - points, axis=1) < config.back_error
     height, width = second.shape
-    return found, good & (found >= 0).all(axis=1) & (found[:, 0] <= width - 1) & (found[:, 1] <= height - 1)
+    good = (alike > config.alike) & (np.linalg.norm(found - guess, axis=1) < config.astray)
+    good &= (found >= 0).all(axis=1) & (found[:, 0] <= width - 1) & (found[:, 1] <= height - 1)
+    rows = np.flatnonzero(good)
+    back = replace(anchor(b, found[rows], config.anchor), shape=np.linalg.inv(shape[rows]).astype(np.float32))
+    again, _, alike_back = align(a, points[rows], back, config.anchor)
+    good[rows] = (alike_back > config.alike) & (np.linalg.norm(again - points[rows], axis=1) < config.back_error)
+    return found, good
 
 
 def _reduced(grey: NDArray[np.uint8], divisor: int, config: AnchorConfig) -> Image:

@@ -28,6 +28,7 @@ class AnchorConfig:
         width: deviation of the samples' bell-shaped weight, share of `side`.
         blur: deviation of the smoothing of images before sampling, pixels.
         steps: Gauss-Newton steps, from the point's place and shape in the frame before.
+        settled: pixels; a point that a step moves by less takes no further steps.
         noise: grey levels by which patch and image differ at best; with `change` it damps shapes that texture cannot tell.
         change: change of shape in one step that is usual.
         longest: longest single step, pixels.
@@ -42,6 +43,7 @@ class AnchorConfig:
     width: float = 0.4
     blur: float = 0.7
     steps: int = 3
+    settled: float = 0.0
     noise: float = 2.0
     change: float = 0.05
     longest: float = 1.5
@@ -90,11 +92,11 @@ def anchor(image: NDArray[np.float32], points: Points, config: AnchorConfig) -> 
     down, along = (cv2.Sobel(image, cv2.CV_32F, 1 - d, d, ksize=3, scale=0.125) for d in (1, 0))
     gx, gy = sample(along, u, v), sample(down, u, v)
     slope = np.stack([g * o for o in (np.float32(1), offset[:, 0], offset[:, 1]) for g in (gx, gy)], axis=2)
-    slope -= np.einsum("nkj,k->nj", slope, weight)[:, None]
+    slope -= (weight @ slope)[:, None]
     unit = value / np.maximum(deviation, 1e-3)[:, None]
-    slope -= unit[:, :, None] * np.einsum("nk,nkj,k->nj", unit, slope, weight)[:, None]
+    slope -= unit[:, :, None] * ((unit * weight)[:, None] @ slope)
     damping = np.diag([1e-3] * 2 + [1 / config.change**2] * 4) * config.noise**2 / len(weight)
-    inverse = np.linalg.inv(np.einsum("nki,nkj,k->nij", slope, slope, weight) + damping)
+    inverse = np.linalg.inv((slope * weight[:, None]).transpose(0, 2, 1) @ slope + damping)
     shape = np.tile(np.eye(2, dtype=np.float32), (len(points), 1, 1))
     return Anchors(value, deviation, slope, inverse.astype(np.float32), shape)
 
@@ -118,16 +120,20 @@ def settle(image: NDArray[np.float32], points: Points, anchors: Anchors, config:
 def align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
     """Where the patches are in a smoothed image near (N, 2) points, the anchors with their new shapes, and (N,) correlations there."""
     offset, weight = _offsets(config)
-    xy, shape = points.astype(np.float32), anchors.shape
+    xy, shape = points.astype(np.float32), anchors.shape.copy()
+    rows, left = np.arange(len(xy)), anchors
     for _ in range(config.steps):
-        value, deviation = _seen(image, xy, shape, offset, weight)
-        gain = np.clip(anchors.deviation / np.maximum(deviation, 1e-3), 1 / 3, 3)
-        error = (value * gain[:, None] - anchors.value) * weight
-        step = np.einsum("nij,nj->ni", anchors.inverse, np.einsum("nkj,nk->nj", anchors.slope, error))
+        value, deviation = _seen(image, xy[rows], shape[rows], offset, weight)
+        gain = np.clip(left.deviation / np.maximum(deviation, 1e-3), 1 / 3, 3)
+        error = (value * gain[:, None] - left.value) * weight
+        step = np.einsum("nij,nj->ni", left.inverse, (error[:, None] @ left.slope)[:, 0])
         turned = np.eye(2, dtype=np.float32) + np.clip(np.stack([step[:, [2, 4]], step[:, [3, 5]]], axis=1), -0.3, 0.3)
-        shape = np.einsum("nij,njk->nik", shape, np.linalg.inv(turned)).astype(np.float32)
-        shift = step[:, :2] * np.minimum(1, config.longest / np.maximum(np.linalg.norm(step[:, :2], axis=1, keepdims=True), 1e-6))
-        xy = (xy - np.einsum("nij,nj->ni", shape, shift)).astype(np.float32)
+        shape[rows] = np.einsum("nij,njk->nik", shape[rows], np.linalg.inv(turned))
+        length = np.linalg.norm(step[:, :2], axis=1)
+        shift = step[:, :2] * np.minimum(1, config.longest / np.maximum(length[:, None], 1e-6))
+        xy[rows] -= np.einsum("nij,nj->ni", shape[rows], shift)
+        if (settled := length < config.settled).any():
+            rows, left = rows[~settled], left.rows(~settled)
     value, deviation = _seen(image, xy, shape, offset, weight)
     product = (weight * value * anchors.value).sum(axis=1)
     seen = Anchors(anchors.value, anchors.deviation, anchors.slope, anchors.inverse, shape)
