@@ -37,7 +37,7 @@ from fourfold.training.batch import SampleStore, Source
 from fourfold.training.loop import gather_growth, render_step, rows_seen, weigh
 from fourfold.training.optimizer import gradients_finite, update, watch
 from fourfold.training.safety import keep_sane
-from fourfold.training.state import TrainingState, drawn, scene_extent, scene_to
+from fourfold.training.state import TrainingState, drawn, lengths_of, scene_to
 
 REFERENCE = "shape_of_motion"
 PARTS = ("motion and drawing", "losses", "gradients", "the rest")
@@ -83,7 +83,7 @@ class Runner:
             total.backward()
         with timed(clock, PARTS[3]):
             gradients_finite(scene)
-            update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
+            update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.lengths)
             keep_sane(scene, stage.rates, state.step, state.extent, self.frames)
             gather_growth(state, stage, step)
         clock["all"] = sum(clock.values())
@@ -132,7 +132,8 @@ def runner(recipe: Recipe, capture: Capture, priors: Priors, static: int, moving
     scene = replace(of_size(scene, static, moving), background=recipe.background)
     last = replace(max(recipe.stages, key=lambda stage: stage.steps), resolution=((0.0, 1),))
     device = torch.device("cpu")
-    state = TrainingState(scene_to(scene, device), steps=last.steps, extent=scene_extent(scene, capture))
+    lengths = lengths_of(scene, capture)
+    state = TrainingState(scene_to(scene, device), steps=last.steps, extent=lengths.extent, pixels=dict(lengths.pixels))
     return Runner(recipe.name, last, SampleStore(Source(capture, priors, device, recipe.background, scene.near)), state, int(capture.train.sum()))
 
 

@@ -119,12 +119,32 @@ def test_what_is_turned_away_is_neither_confirmed_nor_contradicted_by_its_colour
     assert priors.masks is not None
     frames[3:][priors.masks.mask[0][3:] > 0] = (20, 30, 200)
     np.save(tmp_path / "frames_000.npy", frames)
-    lives = confirmed_lives(capture, priors, turned, seeds)
+    lives = confirmed_lives(capture, replace(priors, flow=None), turned, seeds)
     middle = np.median(seeds.means, axis=0)
     axis = (seeds.frame < 3) & (np.abs(seeds.means - middle)[:, :2] < 0.2).all(1)
     assert axis.sum() > 5
     assert (lives.last[axis] == (2 if degrees < 50 else T - 1)).all()
     assert (lives.confirmed[axis] == 3).all()
+
+
+def test_a_motion_that_leaves_the_flow_is_left_although_every_colour_agrees(tmp_path: Path) -> None:
+    """The tracks stay 1.6 pixels an image behind the card, which is of one colour: lives end before the second pixel, velocities make up for it."""
+    capture, priors = make_world(tmp_path)
+    assert priors.tracks3d is not None
+    late = 0.12 * np.arange(T)[None, :, None] * np.array([1.0, 0, 0])
+    slow = replace(priors, tracks3d=replace(priors.tracks3d, xyz=(priors.tracks3d.xyz - late).astype(np.float32)))
+    motion, seeds = seeds_of(capture, slow)
+    lives = confirmed_lives(capture, slow, motion, seeds)
+    assert (lives.last - lives.first == 0).mean() > 0.9
+    np.testing.assert_allclose(np.median(lives.slip, axis=0), [-0.12 / CARD * 40 * 10, 0], atol=0.2)
+    layer = lived_layer(capture, slow, QUALITY, np.random.default_rng(0), LivedNumbers(candidates=4000, cell=2.7))
+    assert layer is not None
+    times = torch.from_numpy(capture.timestamps).float()
+    own = (layer.splats["time_center"][:, None] - times).abs().argmin(1)
+    after, rows = (own + 1).clamp_max(T - 1), torch.arange(len(layer))
+    places = layer.means_at(times)
+    moved = (places[after, rows] - places[own, rows])[own < T - 1]
+    np.testing.assert_allclose(np.median(moved.numpy(), axis=0), [0.2, 0, 0], atol=0.01)
 
 
 @settings(max_examples=60, deadline=None)
@@ -163,7 +183,7 @@ def test_a_cover_leaves_no_pixel_that_a_seed_explained_and_takes_the_longest_fir
     row, column = random.integers(0, 6, (30, 4)), random.integers(0, 6, (30, 4))
     row[random.random(row.shape) < 0.4] = -1
     row[np.arange(30), random.integers(0, 4, 30)] = random.integers(0, 6, 30)
-    lives = Lives(np.zeros(30, np.int64), np.full(30, 3), row.astype(np.int16), np.where(row < 0, -1, column).astype(np.int16))
+    lives = Lives(np.zeros(30, np.int64), np.full(30, 3), row.astype(np.int16), np.where(row < 0, -1, column).astype(np.int16), np.zeros((30, 2)))
     everything = longest_cover(lives, 1.0, random, new=1e-9)
     cells = {(i, row[s, i], column[s, i]) for s in range(30) for i in range(4) if row[s, i] >= 0}
     assert {(i, row[s, i], column[s, i]) for s in everything for i in range(4) if row[s, i] >= 0} == cells

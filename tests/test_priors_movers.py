@@ -297,6 +297,19 @@ def test_nothing_moves_gives_no_tracks_and_the_static_depth(scene: AnalyticScene
     np.testing.assert_array_equal(depth.depth[0], static.depth[0])
 
 
+def test_where_depth_is_not_known_movers_lie_before_what_they_hide(scene: AnalyticScene) -> None:
+    """A camera on the spot: everything still is put at one depth, and all movers, whatever their model, nearer."""
+    pose = np.repeat(scene.capture.world_to_camera[:, :1], scene.capture.times, axis=1)
+    capture = replace(scene.capture, world_to_camera=pose, cameras="fixed")
+    static = static_depth(capture, scene.masks)
+    depth, tracks = moving_objects(capture, scene.masks, track_points(scene.capture, scene.masks), static)
+    moving = scene.moving & capture.train[0][:, None, None]
+    assert set(np.unique(depth.depth[0][~scene.moving & capture.train[0][:, None, None]])) == {1.0}
+    assert (depth.depth[0][moving] > 0.1).all() and np.quantile(depth.depth[0][moving], 0.9) < 0.85
+    away = tracks.xyz @ pose[0, 0, :3, :3].T + pose[0, 0, :3, 3]
+    assert len(tracks.xyz) and np.quantile(away[..., 2], 0.9) < 0.9
+
+
 def test_an_object_without_lasting_texture_is_not_called_rigid_and_it_is_said(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
     flicker = np.array(np.load(scene.capture.root / "frames_000.npy"))
     flicker[scene.moving] = np.random.default_rng(0).integers(90, 160, (int(scene.moving.sum()), 3), np.uint8)

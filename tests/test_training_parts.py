@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fourfold.training.optimizer import update, watch
 from fourfold.training.safety import keep_sane
 from fourfold.training.samplers import Epochs, RandomImages, generator
 from fourfold.training.schedule import divisor_at, planned_steps, rate_at, rate_of, steps_within
-from fourfold.training.state import scene_extent
+from fourfold.training.state import Lengths, lengths_of, scene_extent
 from fourfold.training.trainer import choose_device
 from test_density_control import make_layer
 from test_training_resume import H, T, W, make_capture
@@ -50,6 +51,22 @@ def test_rates_decay_exponentially_and_then_stay() -> None:
     assert math.isclose(rate_at(rate, 0.9, 3.0), 0.03)
     assert rate_of({"a.means": rate, "a.*": Rate(2.0)}, "a.means") is rate
     assert rate_of({"a.means": rate}, "b.means") is None
+    assert math.isclose(rate_at(Rate(0.5, per_pixel=True), 0.9, 3.0, 0.02), 0.01)
+
+
+def test_a_pixel_is_as_large_as_a_layer_is_far_and_what_is_not_in_the_picture_does_not_count(tmp_path: Path) -> None:
+    capture = make_capture(tmp_path)  # focal length 20
+    near, far = make_layer(5), replace(make_layer(5), name="far")
+    near.splats["means"], far.splats["means"] = (torch.tensor([[0.0, 0, z]]).repeat(5, 1) for z in (2.0, 40.0))
+    far.splats["means"][:2] = torch.tensor([[0.0, 0, -9], [900, 0, 9]])
+    lengths = lengths_of(Scene([near, far], (0.0, 1.0)), capture)
+    assert lengths.pixels == pytest.approx({"static": 0.1, "far": 2.0}, rel=1e-6)
+    rates, scene = {"far.means": Rate(0.5, per_pixel=True)}, Scene([far], (0.0, 1.0))
+    watch(scene, rates)
+    before = far.splats["means"].detach().clone()
+    far.splats["means"].sum().backward()
+    update(scene, {}, rates, {}, 0.0, lengths)
+    assert torch.allclose(before - far.splats["means"].detach(), torch.ones(5, 3), atol=1e-4)  # Adam's first step is the rate
 
 
 def test_steps_follow_quality_clip_length_and_budget() -> None:
@@ -150,7 +167,7 @@ def test_only_seen_rows_with_a_rate_move() -> None:
     before = layer.splats["means"].detach().clone()
     (layer.splats["means"] ** 2).sum().backward()
     rows = torch.tensor([True, False, True, False, True, False])
-    update(scene, {}, rates, {"static": rows}, 0.0, 1.0)
+    update(scene, {}, rates, {"static": rows}, 0.0, Lengths(1.0))
     moved = (layer.splats["means"].detach() - before).abs().amax(1)
     assert (moved[rows] > 0.05).all() and (moved[~rows] == 0).all()
 

@@ -1,14 +1,14 @@
 """How long a seed lives, told by evidence: whether the images of other moments show it where its motion brings it.
 
 A seed seen in one image is carried by the motion bases to all other training images. There it is confirmed (inside the mask, of its own colour),
-contradicted (outside the mask, or of another colour although it faces the camera), or neither: outside the picture, or turned away by so much
-that something else may hide it. Its life is the stretch around its own moment with the most confirmations over contradictions; moments that say
-neither belong to it, so that a body stays whole while the camera is on its other side.
+contradicted (outside the mask, or of another colour although it faces the camera, or slipped from the flow of what it began on), or neither:
+outside the picture, or turned away by so much that something else may hide it. Its life is the stretch around its own moment with the most
+confirmations over contradictions; moments that say neither belong to it, so that a body stays whole while the camera is on its other side.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from fourfold.capture.capture import Capture
 from fourfold.geometry.rotations import rotation6d_to_matrix
 from fourfold.initialize.body_motion import BodyMotion
 from fourfold.initialize.fit_bases import FittedBases
+from fourfold.initialize.flow_slip import Slips, slip_of
 from fourfold.initialize.frames import Frame, read_frame
 from fourfold.initialize.sheet_seeds import SheetSeeds
 from fourfold.priors.contracts import Priors
@@ -36,6 +37,7 @@ class LifeNumbers:
             their longer side.
         outside: share of the longer side beyond the mask from which a seed is outside.
         turned: degrees between the directions from which a surface is seen; beyond it a wrong colour contradicts nothing.
+        slipped: share of the longer side, and at least a pixel, by which the motion may have left the flow (`flow_slip.py`).
         contradicted: weight of a contradiction; a confirmation weighs 1.
     """
 
@@ -43,18 +45,21 @@ class LifeNumbers:
     blur: float = 1 / 160
     outside: float = 1.5 / 160
     turned: float = 50.0
+    slipped: float = 1 / 160
     contradicted: float = 2.0
 
 
 @dataclass(frozen=True)
 class Lives:
     """Per seed: `first` and `last` (P,) row of the knots in its life, and where it is confirmed, its own image included: `row` and `column` (P, F) of
-    the pixel in each training image, -1 where it is not or the image lies outside its life."""
+    the pixel in each training image, -1 where it is not or the image lies outside its life; `slip` (P, 2) pixels per second at which the motion
+    leaves the flow at its own image."""
 
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     row: NDArray[np.int16]
     column: NDArray[np.int16]
+    slip: NDArray[np.float64]
 
     @property
     def confirmed(self) -> NDArray[np.int64]:
@@ -63,30 +68,35 @@ class Lives:
 
     def rows(self, which: NDArray[np.int64]) -> Lives:
         """The lives of the seeds `which`."""
-        return Lives(self.first[which], self.last[which], self.row[which], self.column[which])
+        return Lives(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 def confirmed_lives(capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSeeds, numbers: LifeNumbers = LifeNumbers()) -> Lives:
     """The lives of `seeds`; knots are the moments with a training image, `motion.indices`."""
     frames = capture.train_frames()
     knots = np.searchsorted(motion.indices, [index for _, index in frames])
-    own = knots[seeds.frame]
     facing, color = _own_views(capture, priors, motion, seeds, numbers)
-    score = np.zeros((len(seeds), len(motion.indices)))
-    places = np.full((2, len(seeds), len(frames)), -1, np.int16)
+    evidence = np.zeros((len(seeds), len(frames)), np.int8)
+    places = np.zeros((2, len(seeds), len(frames)), np.int16)
+    slips, before = Slips.nothing(len(frames), len(seeds)), dict[int, tuple[int, Frame, NDArray[np.float64]]]()
     for number, (view, index) in enumerate(frames):
         frame, carried = read_frame(capture, priors, view, index), _carried(motion.fitted, seeds, int(knots[number]))
-        evidence = _evidence(frame, carried, facing, color, numbers)
-        evidence[seeds.frame == number] = 1
-        score[:, knots[number]] += np.where(evidence < 0, numbers.contradicted * evidence, evidence)
+        evidence[:, number] = _evidence(frame, carried, facing, color, numbers)
         xy = frame.project(carried.points)[0]
-        for axis in (0, 1):
-            inside = np.clip(xy[:, 1 - axis], 0, frame.moving.shape[axis] - 1)
-            places[axis, :, number] = np.where(evidence > 0, inside, -1)
-    first, last = best_stretch(score, own)
-    outside = (knots[None] < first[:, None]) | (knots[None] > last[:, None])
-    places[:, outside] = -1
-    return Lives(first, last, places[0], places[1])
+        places[:, :, number] = [np.clip(xy[:, 1 - axis], 0, frame.moving.shape[axis] - 1) for axis in (0, 1)]
+        if view in before and priors.flow is not None:
+            slips.add(number, before[view][0], slip_of(priors.flow, *before[view][1:], xy))
+        before[view] = (number, frame, xy)
+    longer = max(max(frame.moving.shape) for _, frame, _ in before.values())
+    for number in range(len(frames)):
+        evidence[slips.since(number, seeds.frame) > max(1.0, numbers.slipped * longer), number] = -1
+    evidence[np.arange(len(seeds)), seeds.frame] = 1
+    score = np.zeros((len(seeds), len(motion.indices)))
+    np.add.at(score, (slice(None), knots), np.where(evidence < 0, numbers.contradicted * evidence, evidence))
+    first, last = best_stretch(score, knots[seeds.frame])
+    places[:, (evidence <= 0) | (knots[None] < first[:, None]) | (knots[None] > last[:, None])] = -1
+    seconds = capture.timestamps[[index for _, index in frames]]
+    return Lives(first, last, places[0], places[1], slips.speed(seeds.frame, seconds))
 
 
 def best_stretch(score: NDArray[np.float64], own: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

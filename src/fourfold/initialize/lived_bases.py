@@ -31,6 +31,7 @@ class LivedNumbers:
         life: half of the shortest time a Gaussian is fully there, in frames; fade: sigma beyond it, in frames.
         spread: standard deviation in cells of `longest_cover`; opacity: at the start.
         new: see `longest_cover`.
+        slowed: frames of life (`LivedBases.unit`) up to which a Gaussian's own velocity acts in full.
     """
 
     candidates: int = 300_000
@@ -41,6 +42,7 @@ class LivedNumbers:
     spread: float = 0.8
     opacity: float = 0.7
     new: float = 0.5
+    slowed: float = 2.0
     motion: BodyMotionNumbers = BodyMotionNumbers()
     lives: LifeNumbers = LifeNumbers()
 
@@ -103,9 +105,20 @@ def _layer(capture: Capture, motion: BodyMotion, seeds: SheetSeeds, life: Lives,
     begin, end = motion.knots[life.first], motion.knots[life.last]
     radius = numbers.life * spacing + (end - begin) / 2
     splats |= {
+        "velocity": torch.from_numpy(_against_slip(capture, seeds, life)).float(),
         "motion_logits": torch.from_numpy(seeds.logits).float(),
         "time_center": torch.from_numpy((begin + end) / 2).float(),
         "log_duration": torch.full((len(seeds),), float(np.log(numbers.fade * spacing))),
         "log_radius": torch.from_numpy(np.log(radius)).float(),
     }
-    return Layer("object", DYNAMIC, LivedBases(), splats, *motion.tensors())
+    return Layer("object", DYNAMIC, LivedBases(unit=numbers.slowed * spacing), splats, *motion.tensors())
+
+
+def _against_slip(capture: Capture, seeds: SheetSeeds, life: Lives) -> NDArray[np.float64]:
+    """(P, 3) world velocities at the seeds' depth that bring them where the flow says, at their own moments."""
+    frames = capture.train_frames()
+    K = np.stack([capture.K[frame] for frame in frames])[seeds.frame]
+    rotation = np.stack([capture.world_to_camera[frame][:3, :3] for frame in frames])[seeds.frame]
+    depth = seeds.pixel * K[:, 0, 0]
+    rays = np.einsum("pij,pj->pi", np.linalg.inv(K)[:, :, :2], -life.slip) * depth[:, None]
+    return np.einsum("pji,pj->pi", rotation, rays)

@@ -18,14 +18,14 @@ from fourfold.recipes.shape_of_motion import FREE_RATES, STATIC_RATES
 from fourfold.training.samplers import Epochs
 
 LIVED_RATES = {  # none for lives: evidence has decided them, and what one image at a time says would shorten them
-    "object.means": Rate(8e-5, final=0.03, per_extent=True),  # half the background's: cal. A
+    "object.means": Rate(0.1, final=0.1, per_pixel=True),  # pixels: a mover may be a twentieth as far away as what is behind it
     "object.log_scale": Rate(5e-3),  # SoM 9
     "object.quat_wxyz": Rate(1e-3),  # SoM 9
     "object.opacity_logit": Rate(3e-2),  # cal. E
     "object.color_logit": Rate(2e-2),  # cal. A
     "object.motion_logits": Rate(1e-2),  # SoM 9
     "object.rotation6d": Rate(4e-3, final=0.1),  # cal. A
-    "object.translation": Rate(7e-4, final=0.1, per_extent=True),  # cal. A
+    "object.translation": Rate(0.02, final=0.1, per_pixel=True),  # a knot moves on for ten steps after each image of its moment
 }
 
 RECIPE = Recipe(

@@ -44,13 +44,15 @@ QUALITIES: Mapping[QualityName, Quality] = {
 class Rate:
     """A learning rate per step that goes exponentially from `start` to `start * final` at the fraction `until` of the stage, then stays.
 
-    `per_extent` multiplies it by the scene's extent (for lengths).
+    For lengths, `per_extent` multiplies it by the scene's extent, and `per_pixel` by the size of a pixel where the layer's Gaussians are: what
+    is near or filmed from afar then moves by as many pixels as anything else.
     """
 
     start: float
     final: float = 1.0
     until: float = 1.0
     per_extent: bool = False
+    per_pixel: bool = False
 
 
 @dataclass(frozen=True)

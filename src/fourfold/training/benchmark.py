@@ -25,7 +25,7 @@ from fourfold.training.benchmark_case import Case, CaseSize, make_case
 from fourfold.training.loop import active, gather_growth, render_step, rows_seen, train_stage
 from fourfold.training.optimizer import gradients_finite, update, watch
 from fourfold.training.safety import keep_sane
-from fourfold.training.state import TrainingState, drawn, scene_extent, scene_to
+from fourfold.training.state import TrainingState, drawn, lengths_of, scene_to
 
 STANDARD = CaseSize()
 GROWTH = (
@@ -100,7 +100,8 @@ def _kernel_threads() -> int | None:
 
 
 def _state(case: Case, stage: Stage, steps: int) -> TrainingState:
-    return TrainingState(scene=scene_to(case.start, CPU), steps=steps, extent=scene_extent(case.start, case.capture))
+    lengths = lengths_of(case.start, case.capture)
+    return TrainingState(scene=scene_to(case.start, CPU), steps=steps, extent=lengths.extent, pixels=dict(lengths.pixels))
 
 
 def _store(case: Case) -> SampleStore:
@@ -144,7 +145,7 @@ def _timed_step(state: TrainingState, stage: Stage, batch: list[Sample], clock: 
     with clock("looking for bad gradients"):
         gradients_finite(scene)
     with clock("optimiser"):
-        update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.extent)
+        update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.lengths)
     with clock("bounds and growth statistics"):
         keep_sane(scene, stage.rates, state.step, state.extent, len(batch))
         gather_growth(state, stage, step)

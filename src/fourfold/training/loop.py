@@ -77,7 +77,7 @@ def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: i
     else:
         state.bad = 0
         seen = together.any_row(rows_seen(scene, step.renders))
-        update(scene, state.moments, stage.rates, seen, step.progress, state.extent, state.caution)
+        update(scene, state.moments, stage.rates, seen, step.progress, state.lengths, state.caution)
         keep_sane(scene, stage.rates, state.step, state.extent, frames)
         gather_growth(state, stage, step, together)
     change_density(state, stage, scene, frames, seed)

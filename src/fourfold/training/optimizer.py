@@ -12,7 +12,7 @@ from fourfold.kernels.adam import AdamNumbers, adam_step
 from fourfold.recipes.recipe import Rate
 from fourfold.scene.scene import Scene
 from fourfold.training.schedule import rate_at, rate_of
-from fourfold.training.state import Moments, parameters
+from fourfold.training.state import Lengths, Moments, parameters
 
 
 def watch(scene: Scene, rates: Mapping[str, Rate]) -> None:
@@ -55,7 +55,7 @@ def update(
     rates: Mapping[str, Rate],
     rows: Mapping[str, Tensor],
     progress: float,
-    extent: float,
+    lengths: Lengths,
     caution: float = 1.0,
     numbers: AdamNumbers = AdamNumbers(),
 ) -> None:
@@ -63,7 +63,7 @@ def update(
 
     Args:
         rows: layer name -> (N,) bool, the Gaussians that an image of the batch showed; the others keep value and moments.
-        progress: 0..1 through the stage; extent: of the scene, scene units; caution: factor on all rates.
+        progress: 0..1 through the stage; lengths: in which rates are told; caution: factor on all rates.
     """
     for layer in scene.layers:
         seen = rows.get(layer.name)
@@ -81,7 +81,7 @@ def update(
                 memory.first,
                 memory.second,
                 memory.steps,
-                caution * rate_at(rate, progress, extent),
+                caution * rate_at(rate, progress, lengths.extent, lengths.pixels.get(layer.name, 0.0)),
                 numbers,
                 seen if group is layer.splats else None,
             )

@@ -19,10 +19,10 @@ def planned_steps(stage: Stage, quality: Quality, frames: int) -> int:
     return max(1, round(max(stage.steps, stage.per_frame * frames) * quality.steps))
 
 
-def rate_at(rate: Rate, progress: float, extent: float) -> float:
-    """The learning rate at `progress` (0..1) through the stage."""
+def rate_at(rate: Rate, progress: float, extent: float, pixel: float = 1.0) -> float:
+    """The learning rate at `progress` (0..1) through the stage; `extent` of the scene and size of a `pixel` at the layer, scene units."""
     done = min(progress / rate.until, 1.0) if rate.until > 0 else 1.0
-    return rate.start * math.exp(math.log(rate.final) * done) * (extent if rate.per_extent else 1.0)
+    return rate.start * math.exp(math.log(rate.final) * done) * (extent if rate.per_extent else 1.0) * (pixel if rate.per_pixel else 1.0)
 
 
 def rate_of(rates: Mapping[str, Rate], key: str) -> Rate | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 
@@ -23,6 +23,14 @@ class Moments:
     steps: int = 0
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """What lengths are measured in, scene units: the `extent` of the scene and, by a layer's name, the size of a pixel at its Gaussians."""
+
+    extent: float
+    pixels: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass
 class TrainingState:
     """Where training stands.
@@ -30,7 +38,7 @@ class TrainingState:
     Attributes:
         scene: the scene with its current parameters.
         stage: number of the stage; step: steps done in it; steps: steps planned for it, 0 until the stage was entered.
-        extent: size of the scene when the stage was entered, scene units.
+        extent: size of the scene when the stage was entered, scene units; pixels: of a pixel at each layer's Gaussians, by the layer's name.
         seconds: time spent in training so far, over all runs.
         skipped: steps left out because a loss or a gradient was not finite; bad: how many of them in a row until now.
         caution: factor on all rates, halved whenever training went back because too many steps in a row were not finite.
@@ -51,6 +59,12 @@ class TrainingState:
     moments: dict[str, Moments] = field(default_factory=dict)
     growth: dict[str, GrowthStatistics] = field(default_factory=dict)
     planned: dict[str, int] = field(default_factory=dict)
+    pixels: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def lengths(self) -> Lengths:
+        """What rates are told in."""
+        return Lengths(self.extent, self.pixels)
 
     def next_stage(self) -> None:
         """Move to the beginning of the following stage, with fresh moments and statistics."""
@@ -78,6 +92,26 @@ def scene_to(scene: Scene, device: torch.device) -> Scene:
 
     layers = [replace(layer, splats=moved(layer.splats), shared=moved(layer.shared), fixed=moved(layer.fixed)) for layer in scene.layers]
     return replace(scene, layers=layers)
+
+
+def lengths_of(scene: Scene, capture: Capture, images: int = 16) -> Lengths:
+    """The lengths of `scene`; pixels are those of the training images, the median over Gaussians in the picture and over some `images`."""
+    sizes: dict[str, list[Tensor]] = {layer.name: [] for layer in scene.layers}
+    frames = capture.train_frames()
+    for view, index in frames[:: max(1, len(frames) // images)]:
+        camera = capture.camera_at(view, index)
+        gaussians, slices = scene.at(float(capture.timestamps[index])).detach(), scene.slices()
+        means = gaussians.means.to(camera.K.dtype)
+        local = means @ camera.world_to_camera[:3, :3].T.to(means.device) + camera.world_to_camera[:3, 3].to(means.device)
+        image = local @ camera.K.T.to(means.device)
+        xy = image[:, :2] / image[:, 2:].clamp_min(1e-9)
+        inside = (image[:, 2] > 0) & (xy >= 0).all(1) & (xy[:, 0] < camera.width) & (xy[:, 1] < camera.height)
+        if gaussians.visibility is not None:
+            inside &= gaussians.visibility > 0.5
+        for name, rows in slices.items():
+            sizes[name].append(image[rows, 2][inside[rows]] / camera.K[0, 0].to(means.device))
+    known = {name: torch.cat(found) for name, found in sizes.items() if sum(len(values) for values in found)}
+    return Lengths(scene_extent(scene, capture), {name: float(values.median()) for name, values in known.items()})
 
 
 def scene_extent(scene: Scene, capture: Capture) -> float:

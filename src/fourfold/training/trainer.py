@@ -28,7 +28,7 @@ from fourfold.training.metrics_log import MetricsLog
 from fourfold.training.optimizer import trainable
 from fourfold.training.samplers import generator
 from fourfold.training.schedule import planned_steps, steps_within
-from fourfold.training.state import TrainingState, drawn, parameters, scene_extent, scene_to
+from fourfold.training.state import TrainingState, drawn, lengths_of, parameters, scene_to
 from fourfold.training.together import ALONE, Together
 
 MOST_CAUTION = 1 / 8  # of the rates: with less, training is given up
@@ -266,7 +266,8 @@ def _enter(run: _Run, stage: Stage, state: TrainingState, store: SampleStore) ->
     for number, edit in enumerate(stage.enter):
         random = generator(run.config.seed, state.stage, 0, purpose=100 + number)
         state.scene = scene_to(edit(state.scene, run.capture, run.priors, quality, random), run.device)
-    state.extent = scene_extent(state.scene, run.capture)
+    lengths = lengths_of(state.scene, run.capture)
+    state.extent, state.pixels = lengths.extent, dict(lengths.pixels)
     if not trainable(drawn(state.scene, stage.layers), stage.rates):
         return
     frames = int(run.capture.train.sum())
@@ -282,7 +283,8 @@ def _enter(run: _Run, stage: Stage, state: TrainingState, store: SampleStore) ->
 def _fit_budget(run: _Run, stage: Stage, state: TrainingState, store: SampleStore, steps: int, later: int) -> int:
     """Measure a few steps on a copy and shorten the stage to its share of what is left of the budget."""
     started = perf_counter()
-    trial = TrainingState(scene=scene_to(state.scene, run.device), stage=state.stage, extent=state.extent, step=steps - 1, steps=steps)
+    trial = TrainingState(scene=scene_to(state.scene, run.device), stage=state.stage, step=steps - 1, steps=steps)
+    trial.extent, trial.pixels = state.extent, state.pixels
 
     def one(number: int) -> None:
         trial.step = trial.steps - 1  # at full resolution, with all late losses: the dearest step there is

@@ -41,6 +41,7 @@ class MoverConfig:
         loose_error: median distance from the rigid body beyond which a track is a part moving on its own, share of the image's diagonal.
         loose_share: share of the dense points among such tracks below which they are taken for noise.
         depth_slack: a rigid point counts as visible up to this much behind the object's own surface, relative.
+        before: where nothing tells the depth of the static world or the scale, the farthest a mover gets is this share of what it hides.
     """
 
     regions: RegionConfig = field(default_factory=RegionConfig)
@@ -52,6 +53,7 @@ class MoverConfig:
     loose_error: float = 0.006
     loose_share: float = 0.1
     depth_slack: float = 0.03
+    before: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def moving_objects(
         return static, lift_tracks(tracks2d, static, masks, capture, config.lift)
     view, times = frames[0][0], [t for _, t in frames]
     moving = _moving_masks(capture, masks, view, times)
+    if static.provenance.provider == "nominal":
+        static = _movers_before(static, view, times, moving, config.before)
     regions = movers_of(moving, config.regions) if len(times) >= 3 else []
     depth, confidence = static.depth[view].astype(np.float32), static.confidence[view].astype(np.float32)
     parts: list[MoverTracks] = []
@@ -125,7 +129,23 @@ def _model_with_scale(capture: Capture, mover: Mover, tracks2d: Tracks2D, static
         (model, choose_scale(_evidence(mover, model, static, config), config.scale)) for model in model_mover(capture, mover, tracks2d, config.model)
     ]
     sure = [pair for pair in choices if pair[1].confidence >= config.scale.least_quality]
-    return sure[0] if sure else max(choices, key=lambda pair: pair[1].confidence)
+    model, choice = sure[0] if sure else max(choices, key=lambda pair: pair[1].confidence)
+    return model, choice if choice.confidence > 0 else replace(choice, scale=_touching(mover, model, static))
+
+
+def _movers_before(static: Depth, view: int, times: Sequence[int], moving: NDArray[np.bool_], share: float) -> Depth:
+    """`static` with all that moves (F, H, W) brought nearer: among the Gaussians of a world without depth, movers would be half hidden."""
+    depth = np.array(static.depth[view], np.float32)
+    depth[list(times)] = np.where(moving, share * depth[list(times)], depth[list(times)])
+    return replace(static, depth=tuple(depth if v == view else d for v, d in enumerate(static.depth)))
+
+
+def _touching(mover: Mover, model: MoverModel, static: Depth) -> float:
+    """The largest scale at which the mover never lies behind the depth that `static` gives its pixels, but for the worst twentieth of them."""
+    own = model.depth
+    there = static.depth[mover.view][mover.times].astype(np.float32)
+    known = (own > 0) & (there > 0)
+    return float(np.percentile(there[known] / own[known], 5)) if known.any() else 1.0
 
 
 def _moving_masks(capture: Capture, masks: Masks | None, view: int, times: Sequence[int]) -> NDArray[np.bool_]:
@@ -341,6 +361,6 @@ def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "cameras"), 20, _not_alone, _solve),
+    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "cameras"), 20, _not_alone, _solve, version=2),
     Provider("lifted_tracks", ("tracks3d",), ("masks", "tracks2d", "depth"), 15, _alone, _lift),
 )
