@@ -10,7 +10,6 @@ import importlib
 import pkgutil
 
 from fourfold.errors import FourfoldError
-from fourfold.recipes import published
 from fourfold.recipes.recipe import Recipe
 
 
@@ -28,6 +27,8 @@ def all_recipes() -> list[Recipe]:
 
 def all_ablations() -> dict[str, dict[str, Recipe]]:
     """Recipe name -> variant -> recipe: what is published, and every module's `ABLATIONS`."""
+    from fourfold.recipes import published  # its recipes import the parts, which import `recipe`
+
     found = {name: {"as_published": recipe} for name, recipe in published.AS_PUBLISHED.items()}
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         variants = getattr(importlib.import_module(f"{__name__}.{info.name}"), "ABLATIONS", None)
