@@ -232,11 +232,6 @@ def test_a_scene_that_is_missing_or_damaged(command, damage, copied_run, refused
     assert expected in refused(command[0], copied_run, *command[1:])
 
 
-def test_a_damaged_config_is_refused(copied_run, casual_capture, refused):
-    (copied_run / "config.json").write_bytes(b"{ damaged")
-    assert "config.json is damaged" in refused("reconstruct", casual_capture, "-o", copied_run, "--quality", "draft")
-
-
 @pytest.mark.parametrize(
     "name",
     ["capture/cameras.safetensors", "capture/capture.json", "capture/frames_000.npy", "capture/stage.json", "priors/given-masks/masks.safetensors"],

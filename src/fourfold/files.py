@@ -25,6 +25,7 @@ from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 
 STAGE_FILE = "stage.json"
+CHECKSUM = "checksum"
 _BLOCK = 1 << 18  # bytes of a file that are summed at once
 
 
@@ -91,18 +92,35 @@ def refuse_to_replace(directory: Path, pattern: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
+    _write_text(path, value)
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write an object as indented JSON, atomically, with a checksum of it, which `read_object` looks at and takes out."""
+    plain = json.loads(json.dumps(value, allow_nan=False))
+    _write_text(path, {**plain, CHECKSUM: text_checksum(plain)})
+
+
+def text_checksum(value: Any) -> int:
+    """CRC-32 of a JSON-able value, whatever the order of its keys."""
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())
+
+
+def _write_text(path: Path, value: Any) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`. FileNotFoundError if there is none; FourfoldError if it is damaged or holds something else."""
+    """The JSON object in `path`, without its checksum. FileNotFoundError if there is none; FourfoldError if it is damaged or something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise FourfoldError(f"{path} is damaged ({error}): run the command that wrote it again") from error
     if not isinstance(value, dict):
         raise FourfoldError(f"{path} is damaged (it holds no JSON object): run the command that wrote it again")
+    if value.pop(CHECKSUM, None) not in (None, text_checksum(value)):
+        raise FourfoldError(f"{path} is damaged (its checksum is another): run the command that wrote it again")
     return value
 
 
@@ -191,9 +209,8 @@ def check_undamaged(folder: Path, again: str) -> None:
         raise FourfoldError(f"{broken} is damaged or missing: {again}")
 
 
-def checksum(arrays: Iterable[tuple[str, NDArray[Any]]]) -> int:
-    """CRC-32 of named arrays: their names, types, shapes and bytes, in the given order."""
-    total = 0
+def checksum(arrays: Iterable[tuple[str, NDArray[Any]]], total: int = 0) -> int:
+    """CRC-32 of named arrays: their names, types, shapes and bytes, in the given order, going on from the checksum `total`."""
     for name, array in arrays:
         total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
         total = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), total)

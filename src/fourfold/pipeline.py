@@ -15,7 +15,7 @@ from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.capture.shots import long_enough
 from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
-from fourfold.files import read_object, write_json
+from fourfold.files import read_object, read_stamp, write_sealed
 from fourfold.interruption import sweep
 from fourfold.notices import fallback, job
 from fourfold.options import Clock, Options, Report, command_line, follow, options_of, silent
@@ -151,18 +151,29 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     for sentence in capture.facts.get("notes", ()):
         report(sentence, 0, None)
     config = {"capture_key": key, "sources": [str(s) for s in sources], "options": asdict(options), "command": command_line(sources, root, options)}
-    write_json(root / "config.json", before | config)
+    write_sealed(root / "config.json", before | config)
     clock.lap("capture", since)
     return capture
 
 
 def claim(root: Path, key: str) -> dict[str, Any]:
-    """The config of the run in `root`, empty if it is a new one. FourfoldError if it holds another capture's run or something else."""
-    config = read_config(root)
+    """The config of the run in `root`, empty if it is a new one. FourfoldError if it holds another capture's run or something else.
+
+    One that is damaged or missing is written again where the prepared capture is the one that is asked for.
+    """
+    ours = read_stamp(root / "capture").get("key") == key
+    try:
+        config = read_config(root)
+    except FourfoldError:
+        if not ours:
+            raise
+        config = {}
     if config.get("capture_key", key) != key:
         raise FourfoldError(f"{root} holds a run of {', '.join(config['sources'])} with other settings: choose another output folder or delete it")
     if not config and root.exists() and not (root.is_dir() and all(_may_be_there(p) for p in root.iterdir())):
-        raise FourfoldError(f"{root} exists and is not a run of fourfold: choose another output folder")
+        if not ours:
+            raise FourfoldError(f"{root} exists and is not a run of fourfold: choose another output folder")
+        fallback(f"{root / 'config.json'} is damaged or missing: it is written again")
     sweep()
     for unfinished in [*root.glob("**/.*.part"), *root.glob(".capture.*")]:  # of a run that was killed
         if unfinished.is_dir() and not unfinished.name.endswith(".frames.part"):  # finished frames of a prior serve again
@@ -232,7 +243,7 @@ def training_seconds(root: Path, options: Options, clock: Clock) -> float | None
         shares[asked], sentence = training_share(options.time_budget, clock.total)
         if sentence:
             fallback(sentence)
-        write_json(root / "config.json", config | {"training_seconds": shares})
+        write_sealed(root / "config.json", config | {"training_seconds": shares})
     return shares[asked]
 
 

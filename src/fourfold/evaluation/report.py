@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.evaluation.heldout import Scores
-from fourfold.files import write_json
+from fourfold.files import write_sealed
 from fourfold.scene.scene import DYNAMIC, STATIC, Scene
 
 SCHEMA = 1
@@ -86,7 +86,7 @@ def scene_facts(scene: Scene, path: Path) -> dict[str, Any]:
 def write_report(path: Path, parts: dict[str, Any]) -> dict[str, Any]:
     """Complete `parts` with the schema and write `report.json`; numbers that are not finite become null."""
     report = _finite({"schema": SCHEMA, **parts})
-    write_json(path, report)
+    write_sealed(path, report)
     return report
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.errors import FourfoldError
-from fourfold.files import key_of, read_object, write_json
+from fourfold.files import key_of, read_object, write_sealed
 from fourfold.fleet.attempt import Outcome
 from fourfold.fleet.manifest import Job
 from fourfold.fleet.runners import Submit
@@ -48,7 +48,7 @@ def run_batch(jobs: Sequence[Job], out: Path, submit: Submit, retries: int = 2, 
     running: dict[Future[Outcome], int] = {}
 
     def tell() -> None:
-        write_json(out / TABLE, {"rows": [asdict(row) for row in rows]})
+        write_sealed(out / TABLE, {"rows": [asdict(row) for row in rows]})
         told(rows)
 
     def start(number: int) -> None:

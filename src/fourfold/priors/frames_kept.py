@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from fourfold.errors import FourfoldError
-from fourfold.files import disk_is_full
+from fourfold.files import checksum, disk_is_full
 
 KEY_FILE = "key"
+CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,14 @@ def drop_kept(kept: KeptFrames) -> None:
 
 
 def _read(path: Path) -> list[NDArray[Any]] | None:
-    """The arrays in `path`; None if it is not there or damaged (a frame cut short is made anew)."""
+    """The arrays in `path`; None if it is not there or damaged (such a frame is made anew)."""
     try:
-        arrays = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
+            sealed = (file.metadata() or {}).get(CHECKSUM)
     except (OSError, ValueError, SafetensorError):
+        return None
+    if sealed != str(checksum(sorted(arrays.items()))):
         return None
     return [arrays[k] for k in sorted(arrays) if k != "none"]
 
@@ -84,7 +89,7 @@ def _write(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
     # safetensors wants one array at least: a frame that has no result is a file with a mark in it
     named = {f"{i:03d}": a for i, a in enumerate(arrays)} or {"none": np.zeros(1, np.uint8)}
     try:
-        save_file(named, temporary)
+        save_file(named, temporary, metadata={CHECKSUM: str(checksum(sorted(named.items())))})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         if disk_is_full(error):

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
-from fourfold.files import checksum, replacing
+from fourfold.files import checksum, replacing, text_checksum
 from fourfold.scene.motion import motion_kinds
 from fourfold.scene.scene import Layer, Scene
 
@@ -42,6 +42,7 @@ def save_scene(scene: Scene, path: Path) -> None:
         "near": scene.near,
         "checksum": _checksum(tensors),
     }
+    header["header_checksum"] = text_checksum(json.loads(json.dumps(header, allow_nan=False)))
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})
 
@@ -86,8 +87,9 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
 
 
 def _check_numbers(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    """FourfoldError if the tensors are not those that were written (a file without a checksum is taken as it is), or not finite."""
-    if header.get("checksum") not in (None, _checksum(tensors)):
+    """FourfoldError if header or tensors are not those that were written (without checksums they are taken as they are), or not finite."""
+    rest = {name: value for name, value in header.items() if name != "header_checksum"}
+    if header.get("checksum") not in (None, _checksum(tensors)) or header.get("header_checksum") not in (None, text_checksum(rest)):
         raise FourfoldError(f"the scene {path} is damaged (its checksum is another): copy it again or train it again")
     wild = [name.split(".", 2)[2] for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if wild:

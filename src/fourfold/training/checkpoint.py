@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fourfold.density.base import GrowthStatistics
-from fourfold.files import checksum, replacing
+from fourfold.files import checksum, replacing, text_checksum
 from fourfold.notices import fallback
 from fourfold.scene.motion import motion_kinds
 from fourfold.scene.scene import Layer, Scene
 from fourfold.training.state import Moments, TrainingState
 
-SCHEMA = 1
+SCHEMA = 2
 _GROUPS = ("splats", "shared", "fixed")
 
 
@@ -32,7 +32,8 @@ def save_checkpoint(directory: Path, state: TrainingState, key: str, keep: int =
     path = directory / f"stage_{state.stage:02d}_step_{state.step:06d}.safetensors"
     tensors, header = _pack(state)
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header |= {"schema": SCHEMA, "key": key, "checksum": _checksum(stored)}
+    header = json.loads(json.dumps(header | {"schema": SCHEMA, "key": key}, allow_nan=False))
+    header["checksum"] = _checksum(stored, header)
     with replacing(path) as temporary:
         save_file(stored, temporary, metadata={"state": json.dumps(header, allow_nan=False)})
     for old in _found(directory)[:-keep]:
@@ -47,7 +48,7 @@ def load_newest(directory: Path, key: str, device: torch.device) -> TrainingStat
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
-            if header["checksum"] != _checksum(tensors):
+            if header["schema"] == SCHEMA and header.pop("checksum") != _checksum(tensors, header):
                 raise ValueError("its checksum is another")
             if header["schema"] != SCHEMA or header["key"] != key:
                 fallback("training starts from the beginning: the checkpoints belong to other settings")
@@ -58,8 +59,8 @@ def load_newest(directory: Path, key: str, device: torch.device) -> TrainingStat
     return None
 
 
-def _checksum(tensors: dict[str, Tensor]) -> int:
-    return checksum((name, tensors[name].numpy()) for name in sorted(tensors))
+def _checksum(tensors: dict[str, Tensor], header: dict[str, Any]) -> int:
+    return checksum(((name, tensors[name].numpy()) for name in sorted(tensors)), text_checksum(header))
 
 
 def clear_checkpoints(directory: Path) -> None:
