@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from fourfold.capture import CaptureOptions
 from fourfold.capture.discover import open_source
 from fourfold.capture.source import Source
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.exr import load_exr
+from fourfold.untrusted.lzfse import load_lzfse
 from rig_folders import FOCAL, HEIGHT, TIMES, VIEWS, WIDTH, Rig
 
 
@@ -86,21 +89,79 @@ def _walked(source: Source, rig: Rig, times: np.ndarray) -> None:
     np.testing.assert_allclose(source.timestamps, times, atol=1e-6)
 
 
-def test_record3d(tmp_path: Path) -> None:
-    rig = _images(tmp_path, "rgb", "{}.jpg")
+def _record3d(root: Path, images: str = "rgb", metadata: str = "metadata.json") -> tuple[Rig, dict[str, Any]]:
+    rig = _images(root, images, "{}.jpg")
     matrices = [_arkit(p) for p in rig.world_to_camera[0]]
     poses = [[*Rotation.from_matrix(m[:3, :3]).as_quat(), *m[:3, 3]] for m in matrices]
     meta = {"w": WIDTH, "h": HEIGHT, "fps": 20, "K": rig.K.T.ravel().tolist(), "poses": poses}
-    (tmp_path / "metadata.json").write_text(json.dumps(meta))
-    (tmp_path / "depth").mkdir()
-    for t in range(TIMES):
-        (tmp_path / "depth" / f"{t}.exr").write_bytes(b"v/1\x01")
+    (root / metadata).write_text(json.dumps(meta))
+    return rig, meta
+
+
+def test_record3d(tmp_path: Path) -> None:
+    rig, meta = _record3d(tmp_path)
     source = open_source([tmp_path], CaptureOptions())
     _walked(source, rig, np.arange(TIMES) / 20)
-    assert source.layout == "record3d" and "found depth as .exr, not read" in str(source.facts["notes"])
-    (tmp_path / "metadata.json").write_text(json.dumps(meta | {"poses": poses[:-1]}))
+    assert source.layout == "record3d" and source.views[0].depth is None
+    (tmp_path / "metadata.json").write_text(json.dumps(meta | {"poses": meta["poses"][:-1]}))
     with pytest.raises(FourfoldError, match="lists 4 poses for 5 images"):
         open_source([tmp_path], CaptureOptions())
+
+
+def _write_depth(path: Path, depth: np.ndarray) -> None:
+    if path.suffix == ".npy":
+        np.save(path, depth)
+    elif path.suffix == ".png":
+        cv2.imwrite(str(path), (1000 * depth).round().astype(np.uint16))
+    elif path.suffix == ".exr":
+        exr = pytest.importorskip("OpenEXR")
+        exr.File({"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}, {"R": depth}).write(str(path))
+    else:
+        path.write_bytes(pytest.importorskip("lzfse").compress(depth.tobytes()))
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".png", ".npy", ".depth"])
+def test_record3ds_depth_is_in_metres(tmp_path: Path, suffix: str) -> None:
+    _record3d(tmp_path, *(("rgbd", "metadata") if suffix == ".depth" else ()))
+    folder = tmp_path / ("rgbd" if suffix == ".depth" else "depth")
+    folder.mkdir(exist_ok=True)
+    truth = [np.linspace(0.5, 3 + t, 8 * 12, dtype=np.float32).reshape(8, 12) for t in range(TIMES)]
+    truth[2][3, 4] = np.nan if suffix != ".png" else 0
+    for t in range(TIMES):
+        _write_depth(folder / f"{t}{suffix}", truth[t])
+    source = open_source([tmp_path], CaptureOptions())
+    depth = source.views[0].depth
+    assert source.layout == "record3d" and depth is not None
+    for got, expected in zip(depth.decode(range(TIMES)), truth, strict=True):
+        np.testing.assert_allclose(got, np.nan_to_num(expected), atol=0.00051 if suffix == ".png" else 1e-6)
+
+
+@pytest.mark.parametrize(("suffix", "library"), [(".exr", "reads_exr"), (".depth", "reads_lzfse")])
+def test_depth_without_its_library_is_named(tmp_path: Path, suffix: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"fourfold.capture.readers.phone_scans.{library}", lambda: False)
+    _record3d(tmp_path)
+    (tmp_path / "depth").mkdir()
+    for t in range(TIMES):
+        (tmp_path / "depth" / f"{t}{suffix}").write_bytes(b"x")
+    source = open_source([tmp_path], CaptureOptions())
+    assert source.views[0].depth is None
+    assert f"found depth as {suffix}, not read: pip install 'fourfold[record3d]'" in str(source.facts["notes"])
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".depth"])
+@pytest.mark.parametrize("keep", [0, 3, 40, -5])
+def test_damaged_depth_gets_a_sentence(tmp_path: Path, suffix: str, keep: int) -> None:
+    path = tmp_path / f"0{suffix}"
+    _write_depth(path, np.random.default_rng(0).uniform(1, 2, (8, 12)).astype(np.float32))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(FourfoldError, match=r"replace or remove it|export the recording again"):
+        load_exr(path) if suffix == ".exr" else load_lzfse(path, 1 << 20)
+
+
+def test_streams_that_unpack_to_too_much_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "0.depth").write_bytes(pytest.importorskip("lzfse").compress(bytes(1 << 22)))
+    with pytest.raises(FourfoldError, match="unpacks to 4194304 bytes, at most 1048576"):
+        load_lzfse(tmp_path / "0.depth", 1 << 20)
 
 
 def test_polycam_with_depth_in_millimetres(tmp_path: Path) -> None:

@@ -172,17 +172,28 @@ def test_repeated_patterns_are_no_stereo(tmp_path: Path) -> None:
     assert len(_open(tmp_path, film).views) == 1
 
 
+def _with_box(path: Path, box: bytes) -> None:
+    """Put a box at the end of a film's index, which stands behind its pictures."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"moov") - 4
+    (size,) = struct.unpack_from(">I", data, at)
+    struct.pack_into(">I", data, at, size + len(box))
+    path.write_bytes(data[: at + size] + box + data[at + size :])
+
+
+def test_the_other_eye_of_a_spatial_video_is_named(tmp_path: Path) -> None:
+    path = files.write_video(tmp_path / "IMG_1.mov", files.grey_ramp(4))
+    _with_box(path, files.box(b"free", files.box(b"lhvC", bytes(8))))
+    source = open_source([path], CaptureOptions())
+    assert len(source.views) == 1 and source.facts["notes"][0].startswith("the picture of one eye is read of this spatial video")
+
+
 @pytest.mark.parametrize(
     "mark", [b"free" + struct.pack(">I4s", 8, b"sv3d"), b"uuid" + bytes(16) + b"<GSpherical:Spherical>true</GSpherical:Spherical>"]
 )
 def test_films_all_around_are_refused(tmp_path: Path, mark: bytes) -> None:
     path = files.write_video(tmp_path / "vr.mov", files.grey_ramp(4))
-    data = bytearray(path.read_bytes())
-    at = data.index(b"moov") - 4
-    (size,) = struct.unpack_from(">I", data, at)
-    extra = struct.pack(">I", 4 + len(mark)) + mark
-    struct.pack_into(">I", data, at, size + len(extra))
-    path.write_bytes(data[: at + size] + extra + data[at + size :])
+    _with_box(path, struct.pack(">I", 4 + len(mark)) + mark)
     with pytest.raises(FourfoldError, match="all around"):
         open_source([path], CaptureOptions())
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fourfold.capture.colour_profiles import profile_words
 from fourfold.capture.focal import focal_hint
 from fourfold.capture.frames import FrameFiles, FrameList, image_orientation
 from fourfold.capture.given_masks import settle_masks
@@ -81,8 +82,11 @@ def treatment_of(frames: FrameList) -> tuple[str, ...]:
     if isinstance(frames, VideoFile):
         return frames.treatment
     first = next((p for p in frames.paths if p is not None), None) if isinstance(frames, FrameFiles) else None
-    words = image_orientation(first).words if first is not None else ""
-    return (f"{words} as EXIF tells, cameras that come with the photos too",) if words else ()
+    if first is None:
+        return ()
+    turned = image_orientation(first).words
+    told = (f"{turned} as EXIF tells, cameras that come with the photos too" if turned else "", profile_words(first))
+    return tuple(words for words in told if words)
 
 
 def _with_focal_hints(source: Source) -> Source:

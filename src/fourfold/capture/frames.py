@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from fourfold.capture.colour_profiles import in_srgb
 from fourfold.capture.deep_images import DEEP_SUFFIXES, deep_image, grey_sixteen, white_of
 from fourfold.capture.mask_levels import ANY_LABEL, decide, read_object_mask, read_valid_mask
 from fourfold.capture.orientation import UPRIGHT, Orientation
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.arrays import archive_names, load_archive, load_array
+from fourfold.untrusted.exr import load_exr
 from fourfold.untrusted.images import HEIF_SUFFIXES, opened_image, reads_heif
 
 EXIF_ORIENTATION = 0x0112
+MILLIMETRE = 1e-3
 _ALWAYS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 IMAGE_SUFFIXES = _ALWAYS | (HEIF_SUFFIXES if reads_heif() else frozenset[str]())
 
@@ -153,9 +156,9 @@ def valid_mask_files(paths: Sequence[Path | None], size: tuple[int, int]) -> Fra
     return FrameFiles(tuple(paths), size, load_valid, fixed_size=False)
 
 
-def depth_files(paths: Sequence[Path | None], size: tuple[int, int], scale: float) -> FrameFiles:
-    """Depth along the optical axis: file values times `scale`, 0 where unknown, as float32."""
-    return FrameFiles(tuple(paths), size, partial(load_depth, scale=scale), dtype="float32", fixed_size=False)
+def depth_files(paths: Sequence[Path | None], size: tuple[int, int], load: Callable[[Path], NDArray[np.float32]]) -> FrameFiles:
+    """Depth along the optical axis as `load` reads it from a file: float32 (H, W), 0 where unknown."""
+    return FrameFiles(tuple(paths), size, load, dtype="float32", fixed_size=False)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -183,7 +186,7 @@ def _orientation(image: Image.Image, path: Path) -> Orientation:
 
 
 def load_image(path: Path, white: float | None = None) -> NDArray[np.uint8]:
-    """An image file as uint8 (H, W, 3) RGB, or (H, W, 4) straight RGBA where the file has opacity; turned upright by its EXIF flag.
+    """An image file as uint8 (H, W, 3) sRGB, or (H, W, 4) straight RGBA where the file has opacity; turned upright by its EXIF flag.
 
     `white` is what number is white in floating-point images, None to see from the file.
     """
@@ -196,7 +199,7 @@ def load_image(path: Path, white: float | None = None) -> NDArray[np.uint8]:
             if image.mode in ("I;16", "I;16B", "I"):
                 return grey_sixteen(image)
             has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-            return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+            return np.asarray(in_srgb(image).convert("RGBA" if has_alpha else "RGB"))
         except (OSError, SyntaxError, ValueError) as error:
             raise FourfoldError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
 
@@ -216,8 +219,12 @@ def load_valid(path: Path) -> NDArray[np.uint8]:
     return read_valid_mask(path, decide([path]))
 
 
-def load_depth(path: Path, scale: float) -> NDArray[np.float32]:
-    """A depth file (`.npy`, `.npz` with one array, or a 16-bit image) times `scale` as float32 (H, W); non-finite and negative values become 0."""
+def load_depth(path: Path, scale: float | None) -> NDArray[np.float32]:
+    """A depth file times `scale` as float32 (H, W); non-finite and negative values become 0.
+
+    Files are `.npy`, `.npz` with one array, `.exr`, or 16-bit images. Without a `scale` whole numbers are millimetres, others metres, as phones and
+    depth cameras write them.
+    """
     if path.suffix == ".npy":
         values = load_array(path)
     elif path.suffix == ".npz":
@@ -225,9 +232,13 @@ def load_depth(path: Path, scale: float) -> NDArray[np.float32]:
         if not names:
             raise FourfoldError(f"{path} holds no array: replace or remove it")
         values = load_archive(path, {names[0]: None})[names[0]]
+    elif path.suffix.lower() == ".exr":
+        values = load_exr(path)
     else:
         with opened_image(path, "depth") as image:
             values = np.asarray(image)
+    if scale is None:
+        scale = 1.0 if values.dtype.kind == "f" else MILLIMETRE
     return depth_map(values, scale, path)
 
 

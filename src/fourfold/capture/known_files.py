@@ -39,7 +39,7 @@ UNREAD = (
         "camera parameters as a pickle",
         _PICKLE,
     ),
-    KnownFile(("*.r3d", "rgbd/*.depth"), "a Record3D recording in its own format", "export it from the app as EXR + JPG sequence"),
+    KnownFile(("*.r3d",), "a Record3D recording in its own format", "rename it to .zip, unpack it and give that folder"),
     KnownFile(("*.svo", "*.svo2"), "a ZED recording", "export its left and right films with ZED Explorer"),
     KnownFile(("SN*.conf",), "a ZED factory calibration", "its numbers are of unrectified films: give rectified films, or an OpenCV yaml per camera"),
     KnownFile(("zed_calibration.json", "*fusion*.json"), "a ZED fusion configuration", "convert the poses to Calib.toml or transforms.json"),

@@ -20,7 +20,7 @@ KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((".jxl", ".jp2", ".psd", ".avif"), "images of a kind that is not read", "convert them to JPEG or PNG"),
     ((".insv", ".insp", ".360", ".lrv"), "recordings of a 360 degree camera", "export ordinary (reframed) films with the maker's program"),
     ((".svo", ".svo2"), "a ZED recording", "export its left and right films with ZED Explorer"),
-    ((".r3d",), "a recording of Record3D or a RED camera", "export it as EXR + JPG sequence, or as MP4"),
+    ((".r3d",), "a recording of Record3D or a RED camera", "rename Record3D's to .zip, unpack it and give that folder; export RED's as MP4"),
     ((".braw", ".mxf", ".y4m", ".vrs", ".bag", ".mcap"), "a recording that is not read", "convert it to MP4 (H.264)"),
     ((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), "an archive", "unpack it and give the folder"),
     ((".ply", ".splat", ".ksplat", ".spz", ".sog"), "a finished scene of Gaussians or points", "give the film it was made of"),

@@ -21,6 +21,8 @@ from fourfold.untrusted.images import MOST_PIXELS
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".gif"})
 
 ALL_AROUND = (b"sv3d", b"GSpherical:Spherical")  # of Google's spherical video metadata, version 2 and 1
+SECOND_EYE = b"lhvC"  # the box with the parameters of the second layer, ISO/IEC 14496-15
+BOTH_EYES = "ffmpeg -i IN -map 0:v:0:vpos:left L.mp4 -map 0:v:0:vpos:right R.mp4, FFmpeg 7.1 or later"
 WIDEST_PIXEL = 4.0  # width over height; a file that tells more is damaged
 LOOKED_AT = 12  # pictures at the start of which one must be interlaced for a film to be
 
@@ -42,6 +44,7 @@ class VideoFile:
         begins: seconds on the file's own clock of the first frame.
         has_audio: whether there is sound.
         pixel_format: as stored.
+        second_eye: whether the stream holds the pictures of another eye (MV-HEVC, spatial video), which are not decoded.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class VideoFile:
     begins: float
     has_audio: bool
     pixel_format: str
+    second_eye: bool = False
 
     def __len__(self) -> int:
         return len(self.times)
@@ -117,10 +121,11 @@ class VideoFile:
         """What is done to the pictures on reading, beyond the usual, each in words."""
         woven = "interlaced: each frame is made of its first field" if self.interlaced else ""
         stretched = f"pixels of {self.stretch:.3g} times their height in width are made square" if abs(self.stretch - 1) > 1e-3 else ""
+        eye = f"the picture of one eye is read of this spatial video: to use both, write two films first ({BOTH_EYES})" if self.second_eye else ""
         others = (
             f"the film of {self.size[0]}x{self.size[1]} is taken, of others in the file ({', '.join(self.left_out)}) none" if self.left_out else ""
         )
-        return tuple(w for w in (self.colour.words, woven, self.orientation.words, stretched, others) if w)
+        return tuple(w for w in (self.colour.words, woven, self.orientation.words, stretched, others, eye) if w)
 
     def _raw(self) -> Iterator[Any]:
         import av.error
@@ -199,7 +204,8 @@ def open_video(path: Path) -> VideoFile:
         stretch = float(aspect) if aspect and 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL else 1.0
         size = orientation.size((round(first.width * stretch), first.height))
         colour, pixel_format = colour_of(first), first.format.name
-    if any(mark in movie_index(path) for mark in ALL_AROUND) or any(s.type.name == "SPHERICAL" for s in first.side_data):
+    index = movie_index(path)
+    if any(mark in index for mark in ALL_AROUND) or any(s.type.name == "SPHERICAL" for s in first.side_data):
         raise FourfoldError(f"{path} is a film all around (360 degrees or VR180), which no flat camera sees: cut perspective views out of it first")
     times = shown_times(path, films[0])
     return VideoFile(
@@ -215,6 +221,7 @@ def open_video(path: Path) -> VideoFile:
         float(times[0]),
         has_audio,
         pixel_format,
+        SECOND_EYE in index,
     )
 
 

@@ -52,7 +52,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     names = {path: _name(path, places) for path in everything}
     moments, told = _moments(names, found)
     frames = [_posed(root, path, names[path], image, *moments[path]) for path, image in found.items()]
-    views, times = view_sources([replace(f, time=(f.time or 0.0) / fps) for f in frames], "valid", 1.0)
+    views, times = view_sources([replace(f, time=(f.time or 0.0) / fps) for f in frames], "valid")
     return Source("colmap", root, root.resolve().name, views, times, "given", False, None, facts | told)
 
 

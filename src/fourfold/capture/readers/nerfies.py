@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def _view(found: _Found, camera: int, ids: list[str], times: NDArray[np.int64]) 
         K[moment], poses[moment], lenses[moment] = load_camera(root / "camera" / f"{name}.json", frames.size)
     depths = [_beside(root / "depth" / scale / i, (".npy", ".npz", ".png")) for i in ids]
     masks = [_beside(root / MASK_FOLDER / scale / i, (".png",)) for i in ids]
+    unit = depth_unit([d for d in depths if d]) if any(depths) and found.metric else None
     return ViewSource(
         f"camera {camera}",
         frames,
@@ -128,7 +130,7 @@ def _view(found: _Found, camera: int, ids: list[str], times: NDArray[np.int64]) 
         heldout=heldout,
         alpha="valid",
         masks=label_mask_files(masks, frames.size) if any(masks) else None,
-        depth=depth_files(depths, frames.size, depth_unit([d for d in depths if d])) if any(depths) and found.metric else None,
+        depth=None if unit is None else depth_files(depths, frames.size, partial(load_depth, scale=unit)),
     )
 
 

@@ -9,34 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fourfold.capture.frames import image_size, images_in
+from fourfold.capture.frames import depth_map, image_size, images_in, load_depth
 from fourfold.capture.lens import STRAIGHT
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
-from fourfold.capture.readers.posed_images import PosedImage, seconds, view_sources
+from fourfold.capture.readers.posed_images import DepthLoader, PosedImage, seconds, view_sources
 from fourfold.capture.source import CaptureOptions, Reader, Source, from_opengl, intrinsics, noted, scale_intrinsics
 from fourfold.errors import FourfoldError
+from fourfold.untrusted.exr import reads_exr
 from fourfold.untrusted.files import is_file
+from fourfold.untrusted.lzfse import load_lzfse, reads_lzfse
 from fourfold.untrusted.records import Record, load_record, numbers
 
-MILLIMETRE = 1e-3
+SHAPE = 0.02  # relative difference of side ratios up to which depth and images are of one picture
 CLOCK_DIGITS = 9  # a name of as many digits is a time
-DEPTH_SUFFIXES = (".png", ".npy", ".tif", ".tiff", ".exr")
-READABLE_DEPTH = (".png", ".npy", ".tif", ".tiff")
+DEPTH_SUFFIXES = (".png", ".npy", ".tif", ".tiff", ".exr", ".depth")
+LARGEST_DEPTH = 1 << 24  # bytes of one depth map of a phone, unpacked; the largest has 960x720 numbers of four bytes
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """What was found: the app, its images, frames per second where the times were counted, and what is to be said."""
+    """What was found: the app, its images, what is to be said, and what reads its depth."""
 
     app: str
     images: list[PosedImage]
     words: tuple[str, ...] = ()
+    load: DepthLoader = partial(load_depth, scale=None)
 
 
 def recognises(path: Path) -> bool:
@@ -45,11 +50,19 @@ def recognises(path: Path) -> bool:
 
 
 def _app(root: Path) -> Callable[[Path, CaptureOptions], _Scan] | None:
-    if is_file(root / "metadata.json") and images_in(root / "rgb"):
-        return _record3d if '"poses"' in (root / "metadata.json").read_text(errors="replace")[:10_000_000] else None
+    if (recording := _recording(root)) is not None:
+        return _record3d if '"poses"' in recording[0].read_text(errors="replace")[:10_000_000] else None
     if _polycam_folders(root) is not None:
         return _polycam
     return _scanner if is_file(root / "info.json") and any(root.glob("frame_*.json")) else None
+
+
+def _recording(root: Path) -> tuple[Path, Path, Path] | None:
+    """Record3D's metadata, its folder of images and that of depth: of an export (EXR + JPG), or of an unpacked `.r3d`."""
+    for meta, images, depth in (("metadata.json", "rgb", "depth"), ("metadata", "rgbd", "rgbd")):
+        if is_file(root / meta) and images_in(root / images):
+            return root / meta, root / images, root / depth
+    return None
 
 
 def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
@@ -60,17 +73,19 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     scan = app(root, options)
     if not scan.images:
         raise FourfoldError(f"{root} holds none of the images that its {scan.app} files name: export it again")
-    views, times = view_sources(scan.images, "valid", MILLIMETRE)
+    views, times = view_sources(scan.images, "valid", scan.load)
     source = Source(scan.app.lower().replace(" ", "-"), root, root.resolve().name, views, times, "given", True)
     return noted(source, f"poses of {scan.app}, in metres", *scan.words)
 
 
 def _record3d(root: Path, options: CaptureOptions) -> _Scan:
-    meta = load_record(root / "metadata.json")
-    images = images_in(root / "rgb")
+    recording = _recording(root)
+    if recording is None:
+        raise FourfoldError(f"{root} holds no recording of Record3D")
+    meta, images = load_record(recording[0]), images_in(recording[1])
     poses = meta.listed("poses")
     if len(poses) != len(images):
-        raise FourfoldError(f"{meta.where} lists {len(poses)} poses for {len(images)} images in {root / 'rgb'}: export the recording again")
+        raise FourfoldError(f"{meta.where} lists {len(poses)} poses for {len(images)} images in {recording[1]}: export the recording again")
     stated = (meta.positive("w"), meta.positive("h"))
     each = meta.listed("perFrameIntrinsicCoeffs") if meta.value.get("perFrameIntrinsicCoeffs") else []
     K = numbers(meta.listed("K"), (9,), f"{meta.where}: K").reshape(3, 3).T if meta.has("K") else None
@@ -80,7 +95,7 @@ def _record3d(root: Path, options: CaptureOptions) -> _Scan:
     if stamps:
         times = seconds(numbers(stamps, (len(images),), f"{meta.where}: frameTimestamps").tolist())[0]
     found: list[PosedImage] = []
-    depths, words = _depths(root / "depth", images)
+    depths, words = _depths(recording[2], images)
     for i, image in enumerate(images):
         where = f"{meta.where}: pose {i}"
         to_world = np.eye(4)
@@ -90,7 +105,20 @@ def _record3d(root: Path, options: CaptureOptions) -> _Scan:
         own = scale_intrinsics(intrinsics(fx, fy, cx, cy), stated, image_size(image))
         found.append(PosedImage(image, image.name, own, from_opengl(to_world), STRAIGHT, times[i], None, "camera", depth=depths[i]))
     rate = "times as recorded" if stamps else f"{fps:g} frames per second" + (" as recorded" if meta.has("fps") and options.fps is None else "")
-    return _Scan("Record3D", found, (rate, *words))
+    return _Scan("Record3D", found, (rate, *words), partial(_load_depth, side=stated[0] / stated[1]))
+
+
+def _load_depth(path: Path, side: float) -> NDArray[np.float32]:
+    """A depth file of Record3D; those of its own format hold numbers of four bytes in metres, as wide over high (`side`) as the images."""
+    if path.suffix != ".depth":
+        return load_depth(path, None)
+    data = load_lzfse(path, LARGEST_DEPTH)
+    count = len(data) // 4
+    height = max(1, round((count / side) ** 0.5))
+    width = count // height
+    if 4 * width * height != len(data) or abs(width / height / side - 1) > SHAPE:
+        raise FourfoldError(f"{path} holds {count} numbers, which make no picture of the images' shape: export the recording again")
+    return depth_map(np.frombuffer(data, "<f4").reshape(height, width), 1.0, path)
 
 
 def _four(K: Any, meta: Record) -> tuple[float, float, float, float]:
@@ -109,9 +137,11 @@ def _turn(quat_xyzw: Any, where: str) -> Any:
 def _depths(folder: Path, images: Sequence[Path]) -> tuple[list[Path | None], tuple[str, ...]]:
     """The depth file of each image by its name, and what to say of files that are not read."""
     found = [next((p for s in DEPTH_SUFFIXES if is_file(p := folder / f"{i.stem}{s}")), None) for i in images]
-    unread = {p.suffix for p in found if p is not None} - set(READABLE_DEPTH)
-    words = (f"found depth as {', '.join(sorted(unread))}, not read: convert it to 16-bit PNG in millimetres or .npy in metres",) if unread else ()
-    return [p if p is not None and p.suffix in READABLE_DEPTH else None for p in found], words
+    missing = {".exr": not reads_exr(), ".depth": not reads_lzfse()}
+    unread = {p.suffix for p in found if p is not None and missing.get(p.suffix, False)}
+    get = "pip install 'fourfold[record3d]', or convert it to 16-bit PNG in millimetres"
+    words = (f"found depth as {', '.join(sorted(unread))}, not read: {get}",) if unread else ()
+    return [None if p is None or p.suffix in unread else p for p in found], words
 
 
 def _polycam_folders(root: Path) -> tuple[Path, Path] | None:

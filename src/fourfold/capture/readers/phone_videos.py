@@ -1,7 +1,7 @@
 """Phone recordings of a video beside a log of poses: Stray Scanner and ios_logger (ARKit).
 
 Source: the programs' descriptions. Stray Scanner: `rgb.mp4`, `odometry.csv` (timestamp, frame, x, y, z, qx, qy, qz, qw, camera to world in
-OpenCV's axes), `camera_matrix.csv`, `depth/NNNNNN.png` in millimetres. ios_logger: `Frames.m4v`, `ARposes.txt` (timestamp, x, y, z, qw,
+OpenCV's axes), `camera_matrix.csv`, `depth/NNNNNN.png` or `.npy` in millimetres. ios_logger: `Frames.m4v`, `ARposes.txt` (timestamp, x, y, z, qw,
 qx, qy, qz, camera to world in ARKit's axes), `Frames.txt` (timestamp, number, fx, fy, cx, cy). Metres.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fourfold.capture.frames import depth_files
+from fourfold.capture.frames import depth_files, load_depth
 from fourfold.capture.readers.posed_images import seconds
 from fourfold.capture.readers.video_files import nearest, video_facts
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, from_opengl, intrinsics, noted
@@ -25,7 +26,6 @@ from fourfold.untrusted.files import is_file, read_text
 from fourfold.untrusted.records import number
 
 Matrix = NDArray[np.float64]
-MILLIMETRE = 1e-3
 
 
 def recognises(path: Path) -> bool:
@@ -58,8 +58,8 @@ def _stray(root: Path) -> Source:
     video = open_video(root / "rgb.mp4")
     count = min(len(rows), len(video))
     poses = np.stack([np.linalg.inv(_to_world(row[2:5], row[5:9], root / "odometry.csv")) for row in rows[:count]])
-    paths = [p if is_file(p := root / "depth" / f"{i:06d}.png") else None for i in range(len(video))]
-    depth = depth_files(paths, video.size, MILLIMETRE) if any(paths) else None
+    paths = [next((p for s in (".png", ".npy") if is_file(p := root / "depth" / f"{i:06d}{s}")), None) for i in range(len(video))]
+    depth = depth_files(paths, video.size, partial(load_depth, scale=None)) if any(paths) else None
     intrinsic = np.repeat(intrinsics(K[0, 0], K[1, 1], K[0, 2], K[1, 2])[None], count, 0)
     times = np.array(seconds([row[0] for row in rows[:count]])[0])
     view = ViewSource("camera", video, np.arange(count), intrinsic, poses, depth=depth)

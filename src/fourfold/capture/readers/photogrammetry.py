@@ -70,7 +70,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
         raise FourfoldError(f"{path} names images of which none is in {root / 'images'}: put them there")
     fps = options.fps or DEFAULT_FPS
     images, told = in_views(found, fps, "camera")
-    views, times = view_sources(images, "valid", 1.0)
+    views, times = view_sources(images, "valid")
     facts = told | {"fps": fps, "fps_from": "given" if options.fps else "assumed"}
     source = Source(program.lower(), root, root.resolve().name, views, times, "given", False, None, facts)
     return noted(source, f"cameras of {program} in {path.name}, {len(found)} of {len(there)} images, in units of the project")

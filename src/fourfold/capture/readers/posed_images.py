@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.arrangement import arrange, pose_groups
-from fourfold.capture.frames import depth_files, image_files, mask_files, natural, valid_mask_files
+from fourfold.capture.frames import depth_files, image_files, load_depth, mask_files, natural, valid_mask_files
 from fourfold.capture.lens import Lens
 from fourfold.capture.source import AlphaMeaning, ViewSource, unknown_cameras
 
 SAME_TIME = 1e-6  # seconds; times of different lists that differ by less are one moment
 ONE_MOMENT = 0.25  # of a camera's usual gap: images of different cameras that are nearer in time are of one moment
 SLOWEST = 10.0  # seconds between images; a longer gap means that the numbers are no seconds
+DepthLoader = Callable[[Path], NDArray[np.float32]]
+AS_STORED: DepthLoader = partial(load_depth, scale=1.0)
 UNITS = (("seconds", 1.0), ("milliseconds", 1e-3), ("microseconds", 1e-6), ("nanoseconds", 1e-9))
 
 
@@ -85,15 +88,20 @@ def seconds(stamps: Sequence[float]) -> tuple[list[float], str]:
     return [float(v) for v in (values - values.min()) * unit], name
 
 
-def view_sources(images: Sequence[PosedImage], alpha: AlphaMeaning, depth_scale: float) -> tuple[tuple[ViewSource, ...], NDArray[np.float64]]:
-    """A view per camera over the union of their times, and the (T,) times. Every image has a view and a time, as `in_views` gives them."""
+def view_sources(
+    images: Sequence[PosedImage], alpha: AlphaMeaning, load: DepthLoader = AS_STORED
+) -> tuple[tuple[ViewSource, ...], NDArray[np.float64]]:
+    """A view per camera over the union of their times, and the (T,) times.
+
+    Every image has a view and a time, as `in_views` gives them; `load` reads a depth file.
+    """
     every = np.sort(np.array([f.time for f in images], dtype=np.float64))
     times = every[np.concatenate([[True], np.diff(every) > SAME_TIME])]
     names = sorted({str(f.view) for f in images}, key=natural)
-    return tuple(_view(name, [f for f in images if f.view == name], times, alpha, depth_scale) for name in names), times
+    return tuple(_view(name, [f for f in images if f.view == name], times, alpha, load) for name in names), times
 
 
-def _view(name: str, own: list[PosedImage], times: NDArray[np.float64], alpha: AlphaMeaning, depth_scale: float) -> ViewSource:
+def _view(name: str, own: list[PosedImage], times: NDArray[np.float64], alpha: AlphaMeaning, load: DepthLoader) -> ViewSource:
     own = sorted(own, key=lambda f: f.time or 0.0)
     files = image_files([f.image for f in own])
     which = np.full(len(times), -1, np.int64)
@@ -112,7 +120,7 @@ def _view(name: str, own: list[PosedImage], times: NDArray[np.float64], alpha: A
         lenses=tuple(lenses) if len(set(lenses)) > 1 else (lenses[0],),
         alpha=alpha,
         valid=valid_mask_files(valid, files.size) if any(valid) else None,
-        depth=depth_files(depths, files.size, depth_scale) if any(depths) else None,
+        depth=depth_files(depths, files.size, load) if any(depths) else None,
         masks=mask_files(masks, files.size) if any(masks) else None,
     )
 

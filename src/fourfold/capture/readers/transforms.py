@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.frames import IMAGE_SUFFIXES, FrameFiles, image_size, natural
+from fourfold.capture.frames import IMAGE_SUFFIXES, FrameFiles, image_size, load_depth, natural
 from fourfold.capture.lens import Lens, fisheye, pinhole
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
 from fourfold.capture.readers.posed_images import PosedImage, in_views, seconds, view_sources
@@ -60,7 +61,7 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     heldout = "test" if "test" in listed else "val" if "val" in listed else None
     if heldout == "test" and "val" in listed:
         facts["validation"] = "the val split is neither trained on nor held out, as the published figures are of the test split"
-    views, times = view_sources(frames, "opacity", DEPTH_UNIT)
+    views, times = view_sources(frames, "opacity", partial(load_depth, scale=DEPTH_UNIT))
     flags = [(split_of[v.name] == heldout, heldout == "test" and split_of[v.name] == "val") for v in views]
     views = [replace(v, heldout=np.full(len(times), h), unused=np.full(len(times), u)) for v, (h, u) in zip(views, flags, strict=True)]
     views.sort(key=lambda v: SPLITS.index(split_of[v.name]))
@@ -79,7 +80,7 @@ def _single(root: Path, path: Path, options: CaptureOptions) -> Source:
     unit = header.positive("integer_depth_scale", first.positive("integer_depth_scale", DEPTH_UNIT))
     facts = told | _time_facts(first, options) | ({"depth_unit": f"{unit:g} scene units per step"} if any(f.depth for f in frames) else {})
     alpha: Literal["valid", "opacity"] = "valid" if header.has("fl_x") or first.has("fl_x") else "opacity"
-    views, times = view_sources(frames, alpha, unit)
+    views, times = view_sources(frames, alpha, partial(load_depth, scale=unit))
     held = {Path(n).as_posix() for n in header.listed("test_filenames") if isinstance(n, str)} if header.value.get("test_filenames") else set()
     for view in views if held else ():
         files = [p for p in view.frames.paths if p is not None] if isinstance(view.frames, FrameFiles) else []
