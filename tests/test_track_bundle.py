@@ -221,3 +221,25 @@ def test_neither_threads_nor_their_number_change_a_bit() -> None:
         library.ff_set_threads(before)
     for other in found[1:]:
         assert all(np.array_equal(getattr(found[0], name), getattr(other, name)) for name in ("rotation", "translation", "inverse", "focal"))
+
+
+def test_the_error_bar_of_the_focal_length_holds_the_truth() -> None:
+    """Within two bars in most of twelve clips, also where errors of two pixels are alike among neighbours, as those of real tracks are."""
+    for alike, most in ((0.0, 10), (1.5, 8)):
+        off, bars = [], []
+        for seed in range(12):
+            film, rotation, translation = _film(12, 3.0, noise=0.3)
+            seen, rng = film.seen, np.random.default_rng(seed)
+            x, y = (seen.xy / seen.centre - 1).T
+            since = (seen.frame - seen.frame[seen.first[seen.track]])[:, None] / seen.frames
+            waves = np.stack([np.sin(a * x + b * y + c) for a, b, c in rng.uniform([2, 2, 0], [5, 5, 6], (4, 3))], axis=1)
+            errors = alike * since * (waves @ rng.normal(0, 0.5, (4, 2))) + rng.normal(0, 0.3, seen.xy.shape)
+            seen = replace(seen, xy=seen.xy + errors)
+            start = placed(
+                seen, replace(turned_start(seen, np.array([FOCAL])), rotation=rotation, translation=translation, inverse=np.full(seen.tracks, 0.1))
+            )
+            solved = bundle(seen, start, Freedom()).solved
+            off.append(abs(np.log(solved.focal[0] / FOCAL)))
+            bars.append(focal_deviation(seen, solved, Freedom())[0])
+        assert (np.array(off) < 2 * np.array(bars)).sum() >= most
+        assert np.median(bars) < 3 * np.sqrt(np.mean(np.square(off))), "nor is the bar lavish"
