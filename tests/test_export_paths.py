@@ -193,6 +193,6 @@ def test_formats_are_listed_and_unknown_ones_refused(tmp_path: Path, monkeypatch
         lost = export(name, moving, recorded, out)
         assert out.exists() and (lost is None or (lost.worst_pixels < 1 and lost.decibels > 30)), (name, lost)
     assert len(list((tmp_path / "sequence").iterdir())) == 5 and len(list((tmp_path / "frames").iterdir())) == 5
-    with pytest.raises(FourfoldError, match="no export format 'obj': choose one of scene, 4dgs, ply"):
+    with pytest.raises(FourfoldError, match="no export format 'obj': choose one of scene, 4dgs, gltf"):
         export("obj", moving, recorded, tmp_path / "x")
     assert frame_rate(recorded.timestamps) == pytest.approx(4.0) and frame_rate(np.array([0.0])) == 10.0

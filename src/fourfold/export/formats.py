@@ -63,6 +63,9 @@ def formats_list() -> str:
 FORMATS: dict[str, Format] = {
     "scene": Format("moving:export_scene", "scene.safetensors", "the whole moving scene, for Fourfold"),
     "4dgs": Format("moving:export_4dgs", "scene.4dgs", "the whole moving scene, for readers of .4dgs"),
+    "gltf": Format("gltf_splats:export_gltf", "scene.glb", "the moving scene as glTF with KHR_gaussian_splatting, a mesh per moment"),
+    "usd": Format("usd:export_usd", "scene.usdc", "the moving scene as USD Gaussian splats with time samples"),
+    "splatv": Format("splatv:export_splatv", "scene.splatv", "the moving scene as one cubic per Gaussian, for splaTV and gsplat.js"),
     "ply": Format("moment_files:export_ply", "scene.ply", "one moment, for every splat viewer"),
     "compressed-ply": Format("moment_files:export_compressed_ply", "scene.compressed.ply", "one moment, a quarter as large, for SuperSplat"),
     "spz": Format("moment_files:export_spz", "scene.spz", "one moment, a tenth as large, for Niantic's and many other viewers"),

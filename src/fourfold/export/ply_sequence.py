@@ -9,9 +9,10 @@ import torch
 
 from fourfold.capture.capture import Capture
 from fourfold.export.options import ExportOptions, moments
+from fourfold.export.steady import steady_rows
 from fourfold.files import refuse_to_replace, replacing
 from fourfold.scene.scene import Scene
-from fourfold.splats.drawn import drawn, plain
+from fourfold.splats.drawn import plain
 from fourfold.splats.ply import encode_ply
 
 
@@ -34,12 +35,7 @@ def write_sequence(directory: Path, scene: Scene, times: Sequence[float]) -> int
     refuse_to_replace(Path(directory), "frame_*.ply")
     with replacing(Path(directory)) as temporary, torch.no_grad():
         temporary.mkdir()
-        count = sum(len(layer) for layer in scene.layers)
-        ever, finite = torch.zeros(count, dtype=torch.bool), torch.ones(count, dtype=torch.bool)
-        for time in times:
-            now = scene.at(time)
-            ever[drawn(now)[0]] = True
-            finite &= now.means.isfinite().all(dim=1).cpu()
+        rows = steady_rows(scene, times)
         for index, time in enumerate(times):
-            (temporary / f"frame_{index:05d}.ply").write_bytes(encode_ply(plain(scene.at(time)).select(ever & finite)))
+            (temporary / f"frame_{index:05d}.ply").write_bytes(encode_ply(plain(scene.at(time)).select(rows)))
     return len(times)

@@ -65,3 +65,11 @@ def scene_flights(scene: Scene) -> Flights | None:
             return None
         parts.append(replace(flown, rows=flown.rows + place.start))
     return Flights.concatenate(parts)
+
+
+def stands(layer: Layer) -> bool:
+    """Whether nothing in the layer ever moves, comes or goes, as its motion model tells it."""
+    flown = layer_flights(layer)
+    return flown is not None and not bool(
+        flown.velocity.any() or flown.sigma.isfinite().any() or flown.begin.isfinite().any() or flown.end.isfinite().any()
+    )
