@@ -11,7 +11,7 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.timed_clouds import RIG_BACKGROUND, MovingPoints, choose_points, joined
-from fourfold.priors.contracts import Priors
+from fourfold.priors.contracts import Clouds, Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.lifespan import Lifespan, motion_divisor
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
@@ -44,10 +44,10 @@ class LifespanClouds:
 
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene. FourfoldError if there is no prior "clouds"."""
-        priors.require("clouds")
+        clouds = priors.require(Clouds)
         still = static_layer(capture, priors, quality, random, self.background)
         scene = scene_of([still], capture, priors)
-        moving = choose_points(priors.clouds, capture, self.moving, quality, random)  # type: ignore[arg-type]
+        moving = choose_points(clouds, capture, self.moving, quality, random)
         frame = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0 / 30
         motion = replace(self.motion, unit=frame) if self.per_frame else self.motion
         middle, half = sum(scene.time_range) / 2, max(scene.time_range[1] - scene.time_range[0], frame) / 2

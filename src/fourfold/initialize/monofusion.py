@@ -20,7 +20,7 @@ from fourfold.initialize.splats import make_splats, neighbour_spacing
 from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.unseen_surroundings import unseen_surroundings
 from fourfold.notices import fallback
-from fourfold.priors.contracts import Priors
+from fourfold.priors.contracts import Depth, Masks, Priors
 from fourfold.priors.motion_groups import GroupNumbers, group_points
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.se3_bases import SE3Bases
@@ -64,7 +64,8 @@ class MonoFusionStart:
 
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene, in the capture's world coordinates. FourfoldError without the priors "masks" and "depth"."""
-        priors.require("masks", "depth")
+        priors.require(Masks)
+        priors.require(Depth)
         still, moving = random.spawn(2)
         layers = [static_layer(capture, priors, quality, still, self.background)]
         unseen = unseen_surroundings(layers[0], capture) if self.fill_unseen else None

@@ -74,8 +74,7 @@ def hull_points(capture: Capture, priors: Priors, index: int, count: int, random
 
     A point is used more than once where there are fewer than `count`. Features are the mean over the cameras that see the point.
     """
-    priors.require("clouds", "masks")
-    clouds: Clouds = priors.clouds  # type: ignore[assignment]
+    clouds = priors.require(Clouds)
     rows = np.flatnonzero(clouds.index == index)
     xyz = clouds.xyz[rows].astype(np.float64)
     look, view = _seen_features(capture, priors, index, xyz, float(np.median(clouds.spacing[rows])))
@@ -90,7 +89,7 @@ def _seen_features(
     capture: Capture, priors: Priors, index: int, xyz: NDArray[np.float64], voxel: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """(P, C) mean features over the cameras that see a point, those of the nearest seen point where none does, and the last camera that does."""
-    masks: Masks = priors.masks  # type: ignore[assignment]
+    masks = priors.require(Masks)
     total, times, last = None, np.zeros(len(xyz)), np.full(len(xyz), -1, np.int64)
     for view in (int(v) for v in np.flatnonzero(capture.train[:, index])):
         state = np.asarray(masks.mask[view][index])

@@ -20,7 +20,7 @@ from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.tracks_to_bases import ClusterNumbers
 from fourfold.notices import fallback
 from fourfold.priors.classical.lift import lift_tracks
-from fourfold.priors.contracts import Priors, Tracks2D
+from fourfold.priors.contracts import Depth, Masks, Priors, Tracks2D
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.scene import Layer, Scene
 
@@ -41,13 +41,13 @@ class EachCameraAlone:
 
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene. FourfoldError without the priors "masks", "depth" and "tracks2d"."""
-        priors.require("masks", "depth", "tracks2d")
+        masks, depth, tracks2d = priors.require(Masks), priors.require(Depth), priors.require(Tracks2D)
         views = [int(v) for v in np.flatnonzero(capture.train.any(axis=1))]
         share = replace(quality, gaussians=quality.gaussians / len(views))
         still, moving = [], []
         for view, drawn in zip(views, random.spawn(len(views)), strict=True):
             alone = replace(capture, train=capture.train & (np.arange(capture.views) == view)[:, None])
-            own = replace(priors, tracks3d=lift_tracks(_of_view(priors.tracks2d, view), priors.depth, priors.masks, alone))  # type: ignore[arg-type]
+            own = replace(priors, tracks3d=lift_tracks(_of_view(tracks2d, view), depth, masks, alone))
             first, second = drawn.spawn(2)
             still.append(static_layer(alone, own, share, first, self.background))
             layer = object_layer(alone, own, share, second, self.object)

@@ -12,7 +12,7 @@ from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.monofusion_points import SeenPoints, foreground_points
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_of
-from fourfold.priors.contracts import Priors
+from fourfold.priors.contracts import Depth, Masks, Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
@@ -37,7 +37,8 @@ class PointMapScene:
 
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The scene. FourfoldError without the priors "masks" and "depth"."""
-        priors.require("masks", "depth")
+        priors.require(Masks)
+        priors.require(Depth)
         scene = scene_of([static_layer(capture, priors, quality, random, self.background)], capture, priors)
         wanted = max(100, round(self.count * quality.gaussians))
         clouds: list[tuple[int, SeenPoints]] = []

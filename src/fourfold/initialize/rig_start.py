@@ -33,11 +33,11 @@ class RigStart:
 
     def points(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, moments: str = "all") -> Start:
         """Still and moving points; `moments` is "all", "first" or "fullest" (the one key moment with the most points)."""
-        priors.require("clouds")
+        clouds = priors.require(Clouds)
         still = static_layer(capture, priors, quality, random, self.background)
         scene = scene_of([still], capture, priors)
-        clouds = priors.clouds if moments == "all" else one_moment(priors.clouds, moments)  # type: ignore[arg-type]
-        return Start(scene, still, choose_points(clouds, capture, self.moving, quality, random), self.split)  # type: ignore[arg-type]
+        clouds = clouds if moments == "all" else one_moment(clouds, moments)
+        return Start(scene, still, choose_points(clouds, capture, self.moving, quality, random), self.split)
 
 
 @dataclass(frozen=True)

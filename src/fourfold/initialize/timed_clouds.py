@@ -72,10 +72,10 @@ class TimedClouds:
 
     def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """The initial scene. FourfoldError if there is no prior "clouds"."""
-        priors.require("clouds")
+        clouds = priors.require(Clouds)
         still = static_layer(capture, priors, quality, random, self.background)
         scene = scene_of([still], capture, priors)
-        moving = choose_points(priors.clouds, capture, self.moving, quality, random)  # type: ignore[arg-type]
+        moving = choose_points(clouds, capture, self.moving, quality, random)
         parts = [] if moving is None else [self._living(moving, random)]
         if self.split:
             scene.layers = [still, *(Layer("free", DYNAMIC, Linear(), part) for part in parts)]

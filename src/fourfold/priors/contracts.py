@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -266,6 +266,9 @@ class Clouds(Prior):
     spacing: NDArray[np.float32]
 
 
+P = TypeVar("P", bound=Prior)
+
+
 @dataclass
 class Priors:
     """All priors of one capture; None where the recipe asked for none. `advice` are plain sentences for the report; `kept` keeps a slow
@@ -287,11 +290,12 @@ class Priors:
     advice: list[str] = field(default_factory=list)
     kept: KeptFrames = field(default_factory=KeptFrames)
 
-    def require(self, *names: str) -> None:
-        """FourfoldError naming the first prior of `names` that is missing."""
-        for name in names:
-            if getattr(self, name) is None:
-                raise FourfoldError(f"this recipe needs the prior {name!r}, and no provider could make it for this capture")
+    def require(self, kind: type[P]) -> P:
+        """The prior of a kind; FourfoldError naming it where it is missing."""
+        found = getattr(self, kind.name)
+        if found is None:
+            raise FourfoldError(f"this recipe needs the prior {kind.name!r}, and no provider could make it for this capture")
+        return found
 
 
 def _plain(provenance: Provenance) -> dict[str, Any]:

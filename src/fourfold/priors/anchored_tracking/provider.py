@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 from fourfold.priors.anchored_tracking.anchors import AnchorNumbers, ImageTracks, find_anchors
 from fourfold.priors.anchored_tracking.cat3d import Cat3D
@@ -47,16 +46,15 @@ def anchored_tracks(
 
     Held-out images are never read; positions at their moments are interpolated. FourfoldError without 2D tracks or depth.
     """
-    if priors.tracks2d is None or priors.depth is None:
-        raise FourfoldError("anchored tracking needs 2D tracks and depth: make the priors 'tracks2d' and 'depth' first")
-    provider = f"{tracker.name} anchored by {priors.tracks2d.provenance.provider}"
-    parts = [_track_view(capture, priors, priors.tracks2d, priors.depth, v, tracker, (numbers, queries)) for v in range(capture.views)]
+    tracks2d, depth = priors.require(Tracks2D), priors.require(Depth)
+    provider = f"{tracker.name} anchored by {tracks2d.provenance.provider}"
+    parts = [_track_view(capture, priors, tracks2d, depth, v, tracker, (numbers, queries)) for v in range(capture.views)]
     parts = [p for p in parts if p is not None and len(p[0])]
     if not parts:
         return empty_tracks(capture.times, provider)
     xyz, visible, confidence, color = (np.concatenate([p[i] for p in parts]) for i in range(4))
     middle = int(visible.sum(0).argmax())
-    provenance = Provenance(provider, tracker.needs_weights or priors.tracks2d.provenance.needs_weights, figures={"tracks": len(xyz)})
+    provenance = Provenance(provider, tracker.needs_weights or tracks2d.provenance.needs_weights, figures={"tracks": len(xyz)})
     return Tracks3D(
         provenance,
         xyz.astype(np.float32),

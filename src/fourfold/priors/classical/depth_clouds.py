@@ -121,8 +121,7 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Clouds]:
-    priors.require("masks", "depth")
-    return [depth_clouds(capture, priors.masks, priors.depth)]  # type: ignore[arg-type]
+    return [depth_clouds(capture, priors.require(Masks), priors.require(Depth))]
 
 
 PROVIDERS = (Provider("depth_clouds", ("clouds",), ("masks", "depth"), 10, _missing, _make),)

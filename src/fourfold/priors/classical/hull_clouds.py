@@ -304,8 +304,7 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Clouds]:
-    priors.require("masks")
-    return [hull_clouds(capture, priors.masks)]  # type: ignore[arg-type]
+    return [hull_clouds(capture, priors.require(Masks))]
 
 
 PROVIDERS = (Provider("hull", ("clouds",), ("masks", "cameras"), 20, _missing, _make),)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 from fourfold.priors.classical.lift import LiftConfig, empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
 from fourfold.priors.classical.loose_parts import loose_points, loose_tracks
@@ -349,15 +348,11 @@ def _filming(capture: Capture) -> int:
 
 
 def _solve(capture: Capture, priors: Priors) -> tuple[Depth, Tracks3D]:
-    if priors.tracks2d is None:
-        raise FourfoldError("moving objects need 2D tracks: make the prior 'tracks2d' first")
-    return moving_objects(capture, priors.masks, priors.tracks2d, static_depth(capture, priors.masks, priors.cameras))
+    return moving_objects(capture, priors.masks, priors.require(Tracks2D), static_depth(capture, priors.masks, priors.cameras))
 
 
 def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    if priors.tracks2d is None or priors.depth is None:
-        raise FourfoldError("lifting needs 2D tracks and depth: make the priors 'tracks2d' and 'depth' first")
-    return [lift_tracks(priors.tracks2d, priors.depth, priors.masks, capture)]
+    return [lift_tracks(priors.require(Tracks2D), priors.require(Depth), priors.masks, capture)]
 
 
 PROVIDERS = (

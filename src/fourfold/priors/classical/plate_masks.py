@@ -182,8 +182,7 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Masks]:
-    priors.require("longtracks", "cameras")
-    return [plate_masks(capture, priors.longtracks, priors.cameras)]  # type: ignore[arg-type]
+    return [plate_masks(capture, priors.require(LongTracks), priors.require(Cameras))]
 
 
 PROVIDERS = (Provider("plate", ("masks",), ("longtracks", "cameras"), 25, _missing, _make),)

@@ -6,7 +6,7 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.classical.cameras import estimate_cameras
 from fourfold.priors.classical.flow import estimate_flow
 from fourfold.priors.classical.photo_cameras import photo_cameras
-from fourfold.priors.contracts import Cameras, Priors
+from fourfold.priors.contracts import Cameras, LongTracks, Priors
 from fourfold.priors.providers import Provider
 
 
@@ -24,9 +24,7 @@ def _filmed(capture: Capture) -> str | None:
 
 
 def _film_cameras(capture: Capture, priors: Priors) -> list[Cameras]:
-    priors.require("longtracks")
-    assert priors.longtracks is not None
-    return [estimate_cameras(capture, priors.longtracks)]
+    return [estimate_cameras(capture, priors.require(LongTracks))]
 
 
 PROVIDERS = (

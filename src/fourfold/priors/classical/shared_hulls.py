@@ -167,9 +167,9 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Depth | Clouds]:
-    priors.require("masks")
-    hulls = shared_hulls(capture, priors.masks)  # type: ignore[arg-type]
-    return [depth_of(capture, priors.masks, hulls), clouds_of(capture, hulls)]  # type: ignore[arg-type]
+    masks = priors.require(Masks)
+    hulls = shared_hulls(capture, masks)
+    return [depth_of(capture, masks, hulls), clouds_of(capture, hulls)]
 
 
 PROVIDERS = (Provider("shared_hulls", ("depth", "clouds"), ("masks", "cameras"), 45, _missing, _make),)

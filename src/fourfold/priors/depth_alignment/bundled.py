@@ -68,16 +68,15 @@ def correct_view(
 
 def bundled(capture: Capture, priors: Priors, numbers: BundledNumbers = BundledNumbers()) -> list[Prior]:
     """`Cameras`, `Depth` and, where they are there already, `Tracks3D`, corrected. Where nothing can be told they are handed back."""
-    priors.require("cameras", "depth", "tracks2d")
-    cameras, depth, tracks2d = priors.cameras, priors.depth, priors.tracks2d
+    cameras, depth, tracks2d = priors.require(Cameras), priors.require(Depth), priors.require(Tracks2D)
     found: dict[int, Correction] = {}
     for view in (int(v) for v in np.flatnonzero(capture.train.any(axis=1))):
-        correction = correct_view(capture, view, tracks2d, depth, priors.masks, numbers)  # type: ignore[arg-type]
+        correction = correct_view(capture, view, tracks2d, depth, priors.masks, numbers)
         if isinstance(correction, str):
             fallback(f"cameras and depth stay as they are: {correction}")
         else:
             found[view] = correction
-    made: list[Prior] = [_cameras(cameras, found), _depth(depth, found)]  # type: ignore[arg-type]
+    made: list[Prior] = [_cameras(cameras, found), _depth(depth, found)]
     return made if priors.tracks3d is None else [*made, _tracks(priors.tracks3d, capture, found)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.rig import stage_of
-from fourfold.priors.contracts import Depth, Priors
+from fourfold.priors.contracts import Depth, Flow, Masks, PointMaps, Priors
 from fourfold.priors.depth_alignment.space_time import depth_from_pointmaps, each_camera_alone, space_time_depth, view_consistent_depth
 from fourfold.priors.providers import Provider, all_providers
 
@@ -30,24 +30,20 @@ def _no_pointmaps(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Depth]:
-    priors.require("masks", "flow")
-    return [space_time_depth(capture, priors.masks, priors.cameras, priors.flow)]  # type: ignore[arg-type]
+    return [space_time_depth(capture, priors.require(Masks), priors.cameras, priors.require(Flow))]
 
 
 def _from_pointmaps(capture: Capture, priors: Priors) -> list[Depth]:
-    priors.require("masks", "flow", "pointmaps")
-    return [depth_from_pointmaps(capture, priors.pointmaps, priors.masks, priors.cameras, priors.flow)]  # type: ignore[arg-type]
+    return [depth_from_pointmaps(capture, priors.require(PointMaps), priors.require(Masks), priors.cameras, priors.require(Flow))]
 
 
 def _view_only(capture: Capture, priors: Priors) -> list[Depth]:
-    priors.require("masks")
-    made = view_consistent_depth(capture, priors.masks, priors.cameras)  # type: ignore[arg-type]
+    made = view_consistent_depth(capture, priors.require(Masks), priors.cameras)
     return [replace(made, provenance=replace(made.provenance, provider="view_consistent"))]
 
 
 def _time_only(capture: Capture, priors: Priors) -> list[Depth]:
-    priors.require("masks", "flow")
-    return [each_camera_alone(capture, priors.masks, priors.cameras, priors.flow)]  # type: ignore[arg-type]
+    return [each_camera_alone(capture, priors.require(Masks), priors.cameras, priors.require(Flow))]
 
 
 PROVIDERS = (

@@ -107,9 +107,7 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    if priors.depth is None:
-        raise FourfoldError("a 3D tracker needs the prior 'depth' to start from")
-    return [track(capture, priors.masks, priors.depth)]
+    return [track(capture, priors.masks, priors.require(Depth))]
 
 
 PROVIDERS = (Provider("mvtracker", ("tracks3d",), ("masks", "depth"), 31, _missing, _make),)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Masks, Priors, Provenance
+from fourfold.priors.contracts import Cameras, LongTracks, Masks, Priors, Provenance
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.hub_models import first_parameter, load_pretrained, pixels
 from fourfold.priors.foundation.prompts import Prompt, automatic_prompts, prompts_file, read_prompts
@@ -85,8 +85,7 @@ def _make(capture: Capture, priors: Priors) -> list[Masks]:
     file = prompts_file(capture)
     if file is not None:
         return [segment(capture, read_prompts(file, capture), weights.first_here(*NAMES))]
-    assert priors.longtracks is not None and priors.cameras is not None
-    classical = classical_masks(capture, priors.longtracks, priors.cameras)
+    classical = classical_masks(capture, priors.require(LongTracks), priors.require(Cameras))
     prompts = automatic_prompts(classical, capture.train & capture.present)
     note = "SAM 2 follows the largest moving part of each view, the classical masks serve where there is none: point at objects in prompts.json"
     if not prompts:

@@ -83,9 +83,7 @@ def _missing(_: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    if priors.depth is None:
-        raise FourfoldError("a 3D tracker needs the prior 'depth' to start from")
-    return [track(capture, priors.masks, priors.depth)]
+    return [track(capture, priors.masks, priors.require(Depth))]
 
 
 PROVIDERS = (Provider("spatialtracker", ("tracks3d",), ("masks", "depth"), 28, _missing, _make),)

@@ -262,9 +262,7 @@ def unavailable() -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    if priors.depth is None:
-        raise FourfoldError("a 3D tracker needs the prior 'depth' to start from")
-    return [track(capture, priors.masks, priors.depth)]
+    return [track(capture, priors.masks, priors.require(Depth))]
 
 
 PROVIDERS = (Provider("tapip3d", ("tracks3d",), ("masks", "depth"), 30, lambda _: unavailable(), _make),)

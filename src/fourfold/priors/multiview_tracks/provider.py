@@ -183,8 +183,7 @@ def _each_alone(capture: Capture, priors: Priors, found: int) -> list[Tracks3D |
 
 def _maker(numbers: MultiviewNumbers) -> Callable[[Capture, Priors], list[Tracks3D | Tracks2D]]:
     def make(capture: Capture, priors: Priors) -> list[Tracks3D | Tracks2D]:
-        priors.require("matches")
-        evidence = Evidence(priors.matches, priors.masks, priors.flow, priors.depth)  # type: ignore[arg-type]
+        evidence = Evidence(priors.require(Matches), priors.masks, priors.flow, priors.depth)
         solid, flat = multiview_tracks(capture, evidence, numbers)
         return [solid, flat] if len(solid.xyz) >= ENOUGH or priors.depth is None else _each_alone(capture, priors, len(solid.xyz))
 

@@ -26,13 +26,11 @@ def _travelling(capture: Capture) -> str | None:
 
 
 def _explain(capture: Capture, priors: Priors) -> list[Masks | Still]:
-    assert priors.longtracks is not None and priors.cameras is not None
-    return list(masks_and_still(capture, priors.longtracks, priors.cameras))
+    return list(masks_and_still(capture, priors.require(LongTracks), priors.require(Cameras)))
 
 
 def _behind(capture: Capture, priors: Priors) -> list[Still]:
-    assert priors.longtracks is not None and priors.cameras is not None and priors.masks is not None
-    return [still_behind(capture, priors.longtracks, priors.cameras, priors.masks)]
+    return [still_behind(capture, priors.require(LongTracks), priors.require(Cameras), priors.require(Masks))]
 
 
 PROVIDERS = (
