@@ -9,7 +9,7 @@ import pytest
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.classical.static_points import Observations, View, percentile_by_track, static_points
-from fourfold.priors.classical.track_evidence import judge_tracks, track_evidence
+from fourfold.priors.classical.track_evidence import judge_tracks, view_suspicion
 from fourfold.priors.classical.track_vote import VoteNumbers, vote
 from fourfold.priors.contracts import Cameras, LongTracks, Provenance
 
@@ -163,7 +163,7 @@ def test_suspicion_lies_on_what_moves(tmp_path: Path, travel: float) -> None:
     judged = judge_tracks(capture, prior, _cameras(capture), 0)
     assert (judged.suspicion[~moving] < 0.1).mean() > 0.97
     assert (judged.suspicion[moving] > 0.9).mean() > 0.97
-    (found,) = track_evidence(capture, prior, _cameras(capture))
+    found = view_suspicion(capture, 0, judge_tracks(capture, prior, _cameras(capture), 0))
     assert found.shape == (TIMES, HEIGHT, WIDTH) and found.dtype == np.float16
     red = np.stack([np.asarray(capture.image(0, t))[..., 0] > 120 for t in range(TIMES)])
     covered = np.zeros_like(red)

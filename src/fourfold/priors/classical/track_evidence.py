@@ -61,20 +61,10 @@ class JudgedTracks:
     noise: float
 
 
-def track_evidence(
-    capture: Capture, longtracks: LongTracks, cameras: Cameras, numbers: TrackEvidenceNumbers = TrackEvidenceNumbers()
-) -> tuple[NDArray[np.float16], ...]:
-    """Suspicion of motion in [0, 1], per view (T, h, w) float16 on a grid that covers the image evenly; 0 where there is no image.
-
-    Travelling, turning and standing cameras alike. Held-out images only receive votes: no track is judged by what they show.
-    """
-    return tuple(view_suspicion(capture, v, judge_tracks(capture, longtracks, cameras, v, numbers), numbers) for v in range(capture.views))
-
-
 def judge_tracks(
     capture: Capture, longtracks: LongTracks, cameras: Cameras, view: int, numbers: TrackEvidenceNumbers = TrackEvidenceNumbers()
 ) -> JudgedTracks:
-    """How well each track of `view` agrees with a world at rest."""
+    """How well each track of `view` agrees with a world at rest, whether the camera travels, turns or stands."""
     side = float(max(capture.sizes[view]))
     seen = _of_view(longtracks, view)
     used = capture.train[view, seen.time]
@@ -92,7 +82,8 @@ def judge_tracks(
 
 
 def view_suspicion(capture: Capture, view: int, tracks: JudgedTracks, numbers: TrackEvidenceNumbers = TrackEvidenceNumbers()) -> NDArray[np.float16]:
-    """(T, h, w) the votes of one view's tracks."""
+    """(T, h, w) float16 suspicion of motion in [0, 1] by the votes of one view's tracks, on a grid that covers the image evenly; 0 where there is no
+    image. Held-out images only receive votes: no track is judged by what they show."""
     width, height = (int(n) for n in capture.sizes[view])
     shrink = min(1.0, numbers.votes.side / max(width, height))
     w, h = max(1, round(width * shrink)), max(1, round(height * shrink))
