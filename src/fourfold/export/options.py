@@ -23,12 +23,14 @@ class ExportOptions:
         time: the moment of formats that hold one moment, seconds; the middle if None.
         frames: moments of formats that hold many; as many as were recorded if None.
         path: the camera path of pictures, videos and cameras.
+        alpha: whether pictures and videos are transparent where nothing is.
         path_options: the numbers of the camera path.
     """
 
     time: float | None = None
     frames: int | None = None
     path: str = "input"
+    alpha: bool = False
     path_options: PathOptions = field(default_factory=PathOptions)
 
 

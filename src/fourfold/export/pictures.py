@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
+from fourfold.export.films import write_gif, write_webm
 from fourfold.export.options import ExportOptions, views
 from fourfold.export.paths import View
 from fourfold.export.video import to_uint8, write_mp4, write_pngs
@@ -19,14 +22,41 @@ from fourfold.scene.scene import Scene
 
 def export_mp4(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
     """A video along the camera path, at the speed at which it was filmed."""
-    seen = views(scene, capture, options)
-    times = np.array([time for time, _ in seen])
-    write_mp4(out, (draw(scene, view) for view in seen), frame_rate(times if times[-1] > times[0] else capture.timestamps))
+    if options.alpha:
+        raise FourfoldError("MP4 has no transparency: export webm, gif or png instead")
+    write_mp4(out, *_film(scene, capture, options))
+
+
+def export_webm(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
+    """The same as WebM, which keeps transparency."""
+    write_webm(out, *_film(scene, capture, options))
+
+
+def export_gif(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
+    """The same as GIF."""
+    write_gif(out, *_film(scene, capture, options))
 
 
 def export_pngs(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
     """A picture per camera of the path."""
-    write_pngs(out, (draw(scene, view) for view in views(scene, capture, options)))
+    write_pngs(out, _film(scene, capture, options)[0])
+
+
+def _film(scene: Scene, capture: Capture, options: ExportOptions) -> tuple[Iterator[NDArray[np.uint8]], float]:
+    """Frames along the camera path, and how many a second."""
+    seen = views(scene, capture, options)
+    times = np.array([time for time, _ in seen])
+    look = draw_alpha if options.alpha else draw
+    return (look(scene, view) for view in seen), frame_rate(times if times[-1] > times[0] else capture.timestamps)
+
+
+def draw_alpha(scene: Scene, view: View) -> NDArray[np.uint8]:
+    """(H, W, 4) image of `scene` without its background: colours as if nothing were before or behind, and opacity."""
+    time, camera = view
+    with torch.no_grad():
+        gaussians = scene.at(time)
+        drawn = rasterize(gaussians, replace(camera.to(gaussians.means.device), near=scene.near), background=torch.zeros(3).to(gaussians.means))
+        return to_uint8(torch.cat([drawn.color / drawn.alpha[..., None].clamp_min(1e-6), drawn.alpha[..., None]], dim=-1))
 
 
 def draw(scene: Scene, view: View) -> NDArray[np.uint8]:

@@ -34,6 +34,9 @@ class Export(Command):
     path: str = "input"
     """Camera path of pictures, videos and cameras: input, orbit, wiggle, bullet-time or turntable."""
 
+    alpha: bool = False
+    """Pictures, WebM and GIF transparent where nothing is, without the background."""
+
     def run(self) -> Result:
         from fourfold.cli.arguments import check_positive
         from fourfold.export.formats import export, find_format
@@ -44,5 +47,5 @@ class Export(Command):
         check_positive(frames=self.frames)
         run = Run(self.run_folder)
         out = self.out or self.run_folder / "exports" / entry.default_name
-        lost = export(self.format, run.scene, run.capture, out, ExportOptions(self.time, self.frames, self.path))
+        lost = export(self.format, run.scene, run.capture, out, ExportOptions(self.time, self.frames, self.path, self.alpha))
         return Result({"format": self.format, "out": out} | ({} if lost is None else {"lost": asdict(lost)}))
