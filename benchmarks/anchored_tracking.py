@@ -27,7 +27,7 @@ from fourfold.priors.anchored_tracking.cat3d import Cat3D
 from fourfold.priors.anchored_tracking.driver import track_anchored
 from fourfold.priors.anchored_tracking.interface import Clip
 from fourfold.priors.anchored_tracking.rigid_parts import PartNumbers
-from fourfold.priors.classical.lift import fill_between
+from fourfold.priors.tracking.lift import fill_between
 
 FIGURE = 1
 

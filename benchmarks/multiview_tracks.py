@@ -24,17 +24,17 @@ from fourfold.capture.synthetic.options import NoiseOptions
 from fourfold.capture.synthetic.tracks import positions
 from fourfold.evaluation.bench_priors_truth import ExactScene
 from fourfold.geometry.projection import project
-from fourfold.priors.classical.long_tracks import long_tracks
-from fourfold.priors.classical.matches import match_views, moving_pixels
-from fourfold.priors.classical.plate_masks import plate_masks
-from fourfold.priors.classical.sift_matches import agreeing, describe
 from fourfold.priors.contracts import Depth, Masks, Matches, Provenance
 from fourfold.priors.given import given_cameras
-from fourfold.priors.matching import MatchConfig, match
+from fourfold.priors.masks.plate_masks import plate_masks
 from fourfold.priors.multiview_tracks.consistent import ConsistencyNumbers, Observations, filter_epipolar, triangulate_tracks
 from fourfold.priors.multiview_tracks.linking import Links, alike_ends, link_matches, strongest
 from fourfold.priors.multiview_tracks.provider import Evidence, MultiviewNumbers, follow_links, lift_observations
 from fourfold.priors.multiview_tracks.support import moves_along, on_surface
+from fourfold.priors.tracking.long_tracks import long_tracks
+from fourfold.priors.tracking.matches import match_views, moving_pixels
+from fourfold.priors.tracking.matching import MatchConfig, match
+from fourfold.priors.tracking.sift_matches import agreeing, describe
 
 WRONG = 0.3
 """Share of wrong matches after they were added: random moving pixels of both images."""

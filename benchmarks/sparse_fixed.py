@@ -30,9 +30,9 @@ from fourfold.capture.synthetic import generate
 from fourfold.evaluation import heldout, metrics
 from fourfold.evaluation.novel_views import novel_time
 from fourfold.evaluation.published.reader import load_published
-from fourfold.priors.classical.hull import carve, projected, silhouette
-from fourfold.priors.classical.rig import stage_of
+from fourfold.priors.depth.rig import stage_of
 from fourfold.priors.providers import prepare_priors
+from fourfold.priors.rigs.hull import carve, projected, silhouette
 from fourfold.recipes import find_recipe
 from fourfold.recipes.monofusion_ablations import ABLATIONS
 from fourfold.recipes.recipe import Recipe

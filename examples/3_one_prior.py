@@ -11,8 +11,8 @@ import numpy as np
 from fourfold.capture import prepare_capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.export.video import write_png
-from fourfold.priors.classical.flow import estimate_flow
 from fourfold.priors.pictures import flow_picture
+from fourfold.priors.tracking.flow import estimate_flow
 
 
 def main(out: Path, video: Path | None = None) -> float:

@@ -10,9 +10,9 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import prepare_capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.capture.synthetic.truth import Truth
-from fourfold.priors.classical.depth_clouds import depth_clouds
 from fourfold.priors.contracts import Features, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.given import given_depth, given_masks
+from fourfold.priors.rigs.depth_clouds import depth_clouds
 
 FROM = Provenance("truth")
 

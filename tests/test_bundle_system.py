@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fourfold.priors.classical import bundle_system
-from fourfold.priors.classical.bundle_system import (
+from fourfold.priors.cameras import bundle_system
+from fourfold.priors.cameras.bundle_system import (
     Sightings,
     Solved,
     follow,

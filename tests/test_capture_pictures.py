@@ -16,7 +16,7 @@ from fourfold.capture import CaptureOptions, prepare_capture
 from fourfold.capture.discover import open_source
 from fourfold.capture.source import Source
 from fourfold.errors import FourfoldError
-from fourfold.priors.classical.long_tracks import long_tracks
+from fourfold.priors.tracking.long_tracks import long_tracks
 
 WIDTH, HEIGHT, COUNT = 320, 180, 36
 Film = list[NDArray[np.uint8]]

@@ -70,7 +70,7 @@ def test_a_wrong_depth_is_not_seen(capture):
 
 
 def test_covisibility_by_flow_counts_training_images(capture):
-    from fourfold.priors.classical.flow import flow_between
+    from fourfold.priors.tracking.flow import flow_between
 
     image = np.asarray(capture.image(1, 0))
     left, right = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
-from fourfold.priors.classical.film_cameras import cameras_of
-from fourfold.priors.classical.spread_tracks import film_of
+from fourfold.priors.cameras.camera_search import SearchNumbers, find_cameras
+from fourfold.priors.cameras.film_cameras import cameras_of
+from fourfold.priors.cameras.spread_tracks import film_of
 from fourfold.priors.contracts import Cameras, LongTracks, Provenance
 from test_track_bundle import FOCAL, HEIGHT, WIDTH, _film
 
@@ -77,7 +77,7 @@ def test_turning_and_standing_cameras_say_that_depth_is_unknown() -> None:
 
 
 def test_what_the_file_says_of_the_lens_is_kept_in_pixels_at_640() -> None:
-    from fourfold.priors.classical.film_cameras import hinted_focal
+    from fourfold.priors.cameras.film_cameras import hinted_focal
 
     film, _, _ = _film(12, 3.0, FRAMES)
     film = replace(film, unit=np.full((1, 2), 2.0))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fourfold.capture.reduced import reduce_capture
-from fourfold.priors.classical.depth_clouds import nearest_velocity, spacing
-from fourfold.priors.classical.enclosure import fit_enclosure
-from fourfold.priors.classical.hull import HullNumbers, carve, silhouette, visible
-from fourfold.priors.classical.hull_clouds import HullCloudNumbers, hull_clouds, motion
-from fourfold.priors.classical.hull_repair import RepairNumbers, Stand, coverage, mended, shown
-from fourfold.priors.classical.rig import stage_of
+from fourfold.priors.depth.enclosure import fit_enclosure
+from fourfold.priors.depth.rig import stage_of
+from fourfold.priors.rigs.depth_clouds import nearest_velocity, spacing
+from fourfold.priors.rigs.hull import HullNumbers, carve, silhouette, visible
+from fourfold.priors.rigs.hull_clouds import HullCloudNumbers, hull_clouds, motion
+from fourfold.priors.rigs.hull_repair import RepairNumbers, Stand, coverage, mended, shown
 from rig_scene import RADIUS, make_rig
 
 

@@ -23,8 +23,8 @@ from fourfold.losses.camera_colors import AsCameraSees, SimilarCameras, camera_c
 from fourfold.losses.error_watch import blamed
 from fourfold.losses.neighbours import local_loss
 from fourfold.losses.photometric import Photometric
-from fourfold.priors.classical.hull_clouds import HullCloudNumbers, hull_clouds
 from fourfold.priors.contracts import Priors
+from fourfold.priors.rigs.hull_clouds import HullCloudNumbers, hull_clouds
 from fourfold.recipes.recipe import Quality
 from fourfold.render.api import Render, rasterize
 from fourfold.scene.motion.lifespan import Lifespan

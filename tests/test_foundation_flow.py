@@ -8,9 +8,9 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import prepare_capture
 from fourfold.errors import FourfoldError
 from fourfold.geometry.epipolar import fundamental_matrix, sampson_error
-from fourfold.priors.classical import flow as classical
 from fourfold.priors.foundation import raft_network, raft_small
 from fourfold.priors.providers import choose
+from fourfold.priors.tracking import flow as classical
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from fourfold.geometry.epipolar import fundamental_matrix, sampson_error
 from fourfold.priors.foundation.aliked import Aliked, keypoints
 from fourfold.priors.foundation.aliked_network import deformable_convolution
 from fourfold.priors.foundation.xfeat import XFeat
-from fourfold.priors.matching import MatchConfig, PointFeatures, match
+from fourfold.priors.tracking.matching import MatchConfig, PointFeatures, match
 
 
 def _features(rng, n, channels=7):

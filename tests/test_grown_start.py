@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fourfold.priors.classical.bundle_system import Sightings, Solved
-from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
-from fourfold.priors.classical.grown_start import grown_start, lasting_window, within
-from fourfold.priors.classical.spread_tracks import Film
-from fourfold.priors.classical.track_bundle import Freedom
-from fourfold.priors.classical.track_places import placed
-from fourfold.priors.classical.weak_frames import mended, weak_frames
+from fourfold.priors.cameras.bundle_system import Sightings, Solved
+from fourfold.priors.cameras.camera_search import SearchNumbers, find_cameras
+from fourfold.priors.cameras.grown_start import grown_start, lasting_window, within
+from fourfold.priors.cameras.spread_tracks import Film
+from fourfold.priors.cameras.track_bundle import Freedom
+from fourfold.priors.cameras.track_places import placed
+from fourfold.priors.cameras.weak_frames import mended, weak_frames
 
 WIDTH, HEIGHT, FOCAL = 640.0, 360.0, 500.0
 

@@ -7,12 +7,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical import joined_views
-from fourfold.priors.classical.camera_search import SearchNumbers
-from fourfold.priors.classical.joined_cameras import cameras_of_views
-from fourfold.priors.classical.long_track_sightings import Sightings as SeenAgain
-from fourfold.priors.classical.spread_tracks import film_of, only
+from fourfold.priors.cameras import joined_views
+from fourfold.priors.cameras.camera_search import SearchNumbers
+from fourfold.priors.cameras.joined_cameras import cameras_of_views
+from fourfold.priors.cameras.spread_tracks import film_of, only
 from fourfold.priors.contracts import LongTracks, Provenance
+from fourfold.priors.tracking.long_track_sightings import Sightings as SeenAgain
 
 WIDTH, HEIGHT, FOCAL, TIMES = 640, 360, 520.0, 12
 K = np.array([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1.0]])

@@ -11,9 +11,9 @@ import pytest
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.chunks import ChunkNumbers, chunks_of, is_long, keyframes
-from fourfold.priors.classical.camera_search import SearchNumbers
-from fourfold.priors.classical.cameras import CamerasNumbers, estimate_cameras
-from fourfold.priors.classical.long_cameras import tracks_at
+from fourfold.priors.cameras.camera_search import SearchNumbers
+from fourfold.priors.cameras.estimated import CamerasNumbers, estimate_cameras
+from fourfold.priors.cameras.long_cameras import tracks_at
 from fourfold.priors.contracts import LongTracks, Provenance
 from test_film_cameras import _capture
 from test_track_bundle import FOCAL, _film

@@ -21,7 +21,7 @@ from fourfold.losses.base import Sample, Step
 from fourfold.losses.features import FEATURES, FeatureDistance, on_grid
 from fourfold.losses.rigid_pairs import RigidPairs, rigid_pairs
 from fourfold.priors.contracts import Priors
-from fourfold.priors.motion_groups import GroupNumbers
+from fourfold.priors.features.motion_groups import GroupNumbers
 from fourfold.priors.providers import prepare_priors
 from fourfold.recipes import all_recipes, find_recipe
 from fourfold.recipes.auto import choose_recipe

@@ -22,12 +22,12 @@ from fourfold.initialize.monofusion_points import crowded_moment, hull_points
 from fourfold.initialize.mv_shape_of_motion import BLOCKED, about, side_by_side
 from fourfold.initialize.point_maps import PointMapScene
 from fourfold.initialize.splats import make_splats
-from fourfold.priors.classical.features import pixel_features
-from fourfold.priors.classical.flow import estimate_flow
-from fourfold.priors.classical.hull_clouds import HullCloudNumbers, hull_clouds
 from fourfold.priors.contracts import Clouds, Priors, Provenance
 from fourfold.priors.depth_alignment.space_time import view_consistent_depth
-from fourfold.priors.motion_groups import GroupNumbers, Groups, group_points
+from fourfold.priors.features.features import pixel_features
+from fourfold.priors.features.motion_groups import GroupNumbers, Groups, group_points
+from fourfold.priors.rigs.hull_clouds import HullCloudNumbers, hull_clouds
+from fourfold.priors.tracking.flow import estimate_flow
 from fourfold.recipes.recipe import QUALITIES
 from fourfold.scene.motion.se3_bases import SE3Bases
 from fourfold.scene.scene import DYNAMIC, Layer

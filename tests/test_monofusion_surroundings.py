@@ -9,7 +9,7 @@ import torch
 
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.unseen_surroundings import UnseenNumbers, unseen_surroundings
-from fourfold.priors.classical.rig import stage_of
+from fourfold.priors.depth.rig import stage_of
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import STATIC, Layer
 from rig_scene import make_rig

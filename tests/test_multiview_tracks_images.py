@@ -10,11 +10,11 @@ import pytest
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.capture.synthetic.truth import Truth
 from fourfold.errors import FourfoldError
-from fourfold.priors.classical.matches import FeatureMatcher, MatchNumbers, fundamental_between, match_views, union
-from fourfold.priors.classical.sift_matches import agreeing, describe, line_distance, match_along_lines
 from fourfold.priors.contracts import Matches, Priors, Provenance
 from fourfold.priors.multiview_tracks.follow import follow_view
 from fourfold.priors.providers import choose, prepare_priors
+from fourfold.priors.tracking.matches import FeatureMatcher, MatchNumbers, fundamental_between, match_views, union
+from fourfold.priors.tracking.sift_matches import agreeing, describe, line_distance, match_along_lines
 
 
 @pytest.fixture(scope="module")

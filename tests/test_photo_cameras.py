@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.photo_cameras import PhotoNumbers, Structure, cameras_of, chosen_frames, mean_pose, photo_cameras, stands_still
+from fourfold.priors.cameras.photo_cameras import PhotoNumbers, Structure, cameras_of, chosen_frames, mean_pose, photo_cameras, stands_still
 
 
 def _filmed(tmp_path: Path, moves: list[float]) -> Capture:

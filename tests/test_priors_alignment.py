@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic.generate import generate
 from fourfold.capture.synthetic.options import SyntheticOptions
-from fourfold.priors.classical.flow import estimate_flow
 from fourfold.priors.contracts import Depth, Masks, PointMaps, Priors, Provenance
 from fourfold.priors.depth_alignment.hull_depth import HullDepthNumbers, with_movers
 from fourfold.priors.depth_alignment.scales import AlignmentNumbers, align_depth, closed_form_scale, confident, median_ratios, ray_weights
@@ -22,6 +21,7 @@ from fourfold.priors.depth_alignment.space_time import SpaceTimeNumbers, depth_f
 from fourfold.priors.depth_alignment.steady import steady_depth
 from fourfold.priors.depth_alignment.surround_shapes import Room
 from fourfold.priors.providers import all_providers, choose
+from fourfold.priors.tracking.flow import estimate_flow
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_classical_sources_aligned_beat_each_alone(fixed_rig: tuple[Capture, Mas
 
 
 def test_hull_depth_is_near_the_bodies(fixed_rig: tuple[Capture, Masks, Depth]) -> None:
-    from fourfold.priors.classical.rig import stage_of
+    from fourfold.priors.depth.rig import stage_of
 
     capture, masks, truth = fixed_rig
     stage = stage_of(capture)
@@ -161,7 +161,7 @@ def test_hull_depth_is_near_the_bodies(fixed_rig: tuple[Capture, Masks, Depth]) 
 
 
 def test_the_room_of_four_cameras_is_found(fixed_rig: tuple[Capture, Masks, Depth]) -> None:
-    from fourfold.priors.classical.rig import stage_of
+    from fourfold.priors.depth.rig import stage_of
 
     capture, masks, truth = fixed_rig
     stage = stage_of(capture)

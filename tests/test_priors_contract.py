@@ -17,12 +17,12 @@ from safetensors.numpy import save_file
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.priors import providers
-from fourfold.priors.classical.flow import estimate_flow
-from fourfold.priors.classical.plane_sweep import static_depth
 from fourfold.priors.contracts import HEADER, SCHEMA, Cameras, Depth, Flow, Masks, PointMaps, Provenance, Tracks2D
+from fourfold.priors.depth.plane_sweep import static_depth
 from fourfold.priors.frames_kept import KeptFrames, open_kept
 from fourfold.priors.providers import CONTRACTS, Provider, all_providers, prepare_priors, prior_names
 from fourfold.priors.schema import SCHEMAS
+from fourfold.priors.tracking.flow import estimate_flow
 
 BY = Provenance("test", notes=("a note",), figures={"near": 0.5})
 T, H, W = 3, 4, 5
@@ -146,12 +146,12 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize(
-    ("prior", "provider", "step"), [("flow", "dis", "flow.flow_between"), ("depth", "plane_sweep", "plane_sweep.sweep_reference")]
+    ("prior", "provider", "step"), [("flow", "dis", "tracking.flow.flow_between"), ("depth", "plane_sweep", "depth.plane_sweep.sweep_reference")]
 )
 def test_a_stage_stopped_in_the_middle_goes_on_where_it_was(casual_capture, tmp_path, monkeypatch, prior, provider, step):
     capture = Capture.load(casual_capture)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    module, name = f"fourfold.priors.classical.{step}".rsplit(".", 1)
+    module, name = f"fourfold.priors.{step}".rsplit(".", 1)
     real = getattr(sys.modules[module], name)
     calls: list[int] = []
 
@@ -187,7 +187,7 @@ def test_frames_survive_a_real_kill(casual_capture, tmp_path):
 import os, signal
 from pathlib import Path
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical import flow
+from fourfold.priors.tracking import flow
 from fourfold.priors.providers import prepare_priors
 real, calls = flow.flow_between, []
 def dying(*a, **k):

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from analytic_scene import AnalyticScene, make_scene
 from fourfold.errors import FourfoldError
 from fourfold.notices import fallbacks
-from fourfold.priors.classical.enclosed_depth import enclosed_depth
-from fourfold.priors.classical.fill import pull_push, splat_nearest
-from fourfold.priors.classical.plane_sweep import StaticDepthConfig, static_depth
-from fourfold.priors.classical.rig import stage_of
-from fourfold.priors.classical.sweep_cost import SweepConfig, SweepImage, plane_homography, smooth_volume, winner
-from fourfold.priors.classical.sweep_references import unproject
-from fourfold.priors.classical.sweep_views import choose_neighbours, gather_sources
 from fourfold.priors.contracts import Cameras, Masks, Provenance
+from fourfold.priors.depth.enclosed_depth import enclosed_depth
+from fourfold.priors.depth.fill import pull_push, splat_nearest
+from fourfold.priors.depth.plane_sweep import StaticDepthConfig, static_depth
+from fourfold.priors.depth.rig import stage_of
+from fourfold.priors.depth.sweep_cost import SweepConfig, SweepImage, plane_homography, smooth_volume, winner
+from fourfold.priors.depth.sweep_references import unproject
+from fourfold.priors.depth.sweep_views import choose_neighbours, gather_sources
 from fourfold.priors.depth_range import near_far
 from rig_scene import make_rig
 

@@ -12,12 +12,12 @@ from fourfold.capture.synthetic.generate import generate
 from fourfold.capture.synthetic.options import SyntheticOptions
 from fourfold.capture.synthetic.truth import Truth
 from fourfold.errors import FourfoldError
-from fourfold.priors.classical.descriptors import describe
-from fourfold.priors.classical.features import fit_projection, pixel_features
-from fourfold.priors.classical.flow import estimate_flow
 from fourfold.priors.contracts import Features, Masks, Provenance
-from fourfold.priors.motion_groups import GroupNumbers, group_points, sampled_features
+from fourfold.priors.features.descriptors import describe
+from fourfold.priors.features.features import fit_projection, pixel_features
+from fourfold.priors.features.motion_groups import GroupNumbers, group_points, sampled_features
 from fourfold.priors.providers import choose
+from fourfold.priors.tracking.flow import estimate_flow
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.flow import estimate_flow, flow_between, homography_flow, round_trip_confidence
+from fourfold.priors.tracking.flow import estimate_flow, flow_between, homography_flow, round_trip_confidence
 
 
 def _texture(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.evaluation.bench_priors_truth import ExactScene
-from fourfold.priors.classical.long_track_links import Followed, LinkConfig, drifted
-from fourfold.priors.classical.long_track_sightings import Sightings, sightings
-from fourfold.priors.classical.long_tracks import LongTrackConfig, follow, long_tracks
-from fourfold.priors.classical.track_anchor import AnchorConfig, align, anchor, settle, smooth
 from fourfold.priors.contracts import LongTracks
+from fourfold.priors.tracking.long_track_links import Followed, LinkConfig, drifted
+from fourfold.priors.tracking.long_track_sightings import Sightings, sightings
+from fourfold.priors.tracking.long_tracks import LongTrackConfig, follow, long_tracks
+from fourfold.priors.tracking.track_anchor import AnchorConfig, align, anchor, settle, smooth
 
 SIZE = (120, 160)
 

@@ -10,18 +10,18 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from analytic_scene import AnalyticScene, make_scene, surface_points
-from fourfold.priors.classical.loose_parts import loose_tracks
-from fourfold.priors.classical.mover_models import ImageTracks, Mover, MoverModel
-from fourfold.priors.classical.mover_regions import movers_of
-from fourfold.priors.classical.movers import moving_objects
-from fourfold.priors.classical.object_align import align_object
-from fourfold.priors.classical.object_evidence import ground_ratio, occlusion_bound
-from fourfold.priors.classical.object_scale import ScaleConfig, ScaleEvidence, choose_scale, ground_contact, minimal_acceleration, minimal_motion
-from fourfold.priors.classical.object_sfm import solve_object
-from fourfold.priors.classical.plane_sweep import static_depth
-from fourfold.priors.classical.pose_path import fill_path, fill_poses
-from fourfold.priors.classical.tracks import track_points
+from fourfold.priors.cameras.pose_path import fill_path, fill_poses
 from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D, Tracks3D
+from fourfold.priors.depth.plane_sweep import static_depth
+from fourfold.priors.movers.loose_parts import loose_tracks
+from fourfold.priors.movers.mover_models import ImageTracks, Mover, MoverModel
+from fourfold.priors.movers.mover_regions import movers_of
+from fourfold.priors.movers.movers import moving_objects
+from fourfold.priors.movers.object_align import align_object
+from fourfold.priors.movers.object_evidence import ground_ratio, occlusion_bound
+from fourfold.priors.movers.object_scale import ScaleConfig, ScaleEvidence, choose_scale, ground_contact, minimal_acceleration, minimal_motion
+from fourfold.priors.movers.object_sfm import solve_object
+from fourfold.priors.tracking.tracks import track_points
 
 
 def _cloud(frames: int = 16, points: int = 160, noise: float = 0.0, around: float = 0.035) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

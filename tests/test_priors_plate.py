@@ -10,13 +10,13 @@ import pytest
 import still_scene
 from fourfold.capture.capture import Capture
 from fourfold.geometry.camera import Camera
-from fourfold.priors.classical.long_tracks import long_tracks
-from fourfold.priors.classical.plate import PlateNumbers, fit_plate, unexplained
-from fourfold.priors.classical.plate_fill import filled_plate
-from fourfold.priors.classical.plate_frames import Standing, turned
-from fourfold.priors.classical.plate_masks import plate_masks, travels, view_masks
 from fourfold.priors.contracts import Cameras, Provenance
+from fourfold.priors.masks.plate import PlateNumbers, fit_plate, unexplained
+from fourfold.priors.masks.plate_fill import filled_plate
+from fourfold.priors.masks.plate_frames import Standing, turned
+from fourfold.priors.masks.plate_masks import plate_masks, travels, view_masks
 from fourfold.priors.providers import choose
+from fourfold.priors.tracking.long_tracks import long_tracks
 
 SIZE, FOCAL, TURNS = (72, 128), 110.0, 9
 K = np.array([[FOCAL, 0, SIZE[1] / 2], [0, FOCAL, SIZE[0] / 2], [0, 0, 1.0]])

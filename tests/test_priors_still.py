@@ -10,10 +10,10 @@ import torch
 
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
-from fourfold.priors.classical.track_evidence import judge_tracks, view_suspicion
 from fourfold.priors.contracts import Masks, Provenance
+from fourfold.priors.masks.cut import CutNumbers, cut, with_band
+from fourfold.priors.masks.track_evidence import judge_tracks, view_suspicion
 from fourfold.priors.providers import choose
-from fourfold.priors.still.cut import CutNumbers, cut, with_band
 from fourfold.priors.still.explained import masks_and_still, still_behind
 from fourfold.priors.still.fit import FitNumbers, StillScene, explain, fit_still
 from fourfold.priors.still.frames import StillFrame, still_frames

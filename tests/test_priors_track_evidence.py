@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.static_points import Observations, View, percentile_by_track, static_points
-from fourfold.priors.classical.track_evidence import judge_tracks, view_suspicion
-from fourfold.priors.classical.track_vote import VoteNumbers, vote
 from fourfold.priors.contracts import Cameras, LongTracks, Provenance
+from fourfold.priors.masks.static_points import Observations, View, percentile_by_track, static_points
+from fourfold.priors.masks.track_evidence import judge_tracks, view_suspicion
+from fourfold.priors.masks.track_vote import VoteNumbers, vote
 
 WIDTH, HEIGHT, TIMES, FOCAL = 320, 180, 12, 250.0
 K = np.array([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1.0]])

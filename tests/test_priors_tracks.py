@@ -10,12 +10,12 @@ import pytest
 
 from analytic_scene import AnalyticScene, make_scene, project, surface_points
 from fourfold.errors import FourfoldError
-from fourfold.priors.classical.lift import fill_between, lift_tracks, point_spacing
-from fourfold.priors.classical.track_local import LocalConfig, local_motion, neighbourhood
-from fourfold.priors.classical.track_step import MatchConfig, TrackFrame, agrees, match, patches, sample
-from fourfold.priors.classical.track_template import TemplateConfig, align, alike, make_templates
-from fourfold.priors.classical.tracks import TrackConfig, track_points
 from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D
+from fourfold.priors.tracking.lift import fill_between, lift_tracks, point_spacing
+from fourfold.priors.tracking.track_local import LocalConfig, local_motion, neighbourhood
+from fourfold.priors.tracking.track_step import MatchConfig, TrackFrame, agrees, match, patches, sample
+from fourfold.priors.tracking.track_template import TemplateConfig, align, alike, make_templates
+from fourfold.priors.tracking.tracks import TrackConfig, track_points
 
 
 @pytest.fixture(scope="module")

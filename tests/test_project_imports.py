@@ -42,6 +42,10 @@ RANKS = {
     "cli": 14,
     "__main__": 15,
 }
+# Within priors/: each folder knows those before it, and all know the files beside them (contracts, given, ...).
+PRIORS = ("tracking", "cameras", "depth", "masks", "still", "rigs", "movers", "features")
+PRIORS += ("multiview_tracks", "depth_alignment", "anchored_tracking", "supplied", "foundation")
+FULFILS = ("anchored_tracking", "foundation")  # chooses the learned tracker of that interface
 READS_RECIPE = {"initialize", "training"}
 SAME_ROW = {("export", "viewer"), ("options", "recipe")}
 USERS = {"evaluation", "export", "viewer"}  # of a finished scene: they know nothing of how it was made
@@ -100,6 +104,27 @@ def test_imports_point_up_the_table():
             continue
         importer = "recipe" if relative == Path("recipes/recipe.py") else relative.parts[0].removesuffix(".py")
         wrong += [f"{relative}:{line}: {importer} imports {module}" for line, module in _imports(path) if not _may(importer, _folder(module))]
+    assert not wrong, "\n".join(wrong)
+
+
+def _priors_folder(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["fourfold", "priors"] and len(parts) > 2 and (SOURCE / "priors" / parts[2]).is_dir() else None
+
+
+def test_every_folder_of_priors_has_its_place():
+    assert {path.name for path in (SOURCE / "priors").iterdir() if path.is_dir() and any(path.glob("*.py"))} == set(PRIORS)
+
+
+def test_folders_of_priors_know_those_before_them():
+    wrong: list[str] = []
+    for path in sorted((SOURCE / "priors").rglob("*.py")):
+        own = _priors_folder("fourfold.priors." + path.relative_to(SOURCE / "priors").parts[0].removesuffix(".py"))
+        for line, module in _imports(path):
+            other = _priors_folder(module)
+            known = other is None or other == own or (own is not None and PRIORS.index(other) < PRIORS.index(own)) or (own, other) == FULFILS
+            if not known:
+                wrong.append(f"{path.relative_to(SOURCE)}:{line}: {own} imports {module}")
     assert not wrong, "\n".join(wrong)
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fourfold.priors.classical import bundle_system
-from fourfold.priors.classical.bundle_system import Sightings, Solved, residuals
-from fourfold.priors.classical.camera_score import ground_order, score
-from fourfold.priors.classical.camera_search import SearchNumbers, find_cameras
-from fourfold.priors.classical.focal_deviation import focal_deviation
-from fourfold.priors.classical.spread_tracks import Film, SpreadNumbers, spread
-from fourfold.priors.classical.track_bundle import BundleNumbers, Freedom, bundle
-from fourfold.priors.classical.track_places import distance_deviation, parallax_degrees, placed, sure_points
-from fourfold.priors.classical.turned_start import relative_rotation, turned_start
+from fourfold.priors.cameras import bundle_system
+from fourfold.priors.cameras.bundle_system import Sightings, Solved, residuals
+from fourfold.priors.cameras.camera_score import ground_order, score
+from fourfold.priors.cameras.camera_search import SearchNumbers, find_cameras
+from fourfold.priors.cameras.focal_deviation import focal_deviation
+from fourfold.priors.cameras.spread_tracks import Film, SpreadNumbers, spread
+from fourfold.priors.cameras.track_bundle import BundleNumbers, Freedom, bundle
+from fourfold.priors.cameras.track_places import distance_deviation, parallax_degrees, placed, sure_points
+from fourfold.priors.cameras.turned_start import relative_rotation, turned_start
 
 WIDTH, HEIGHT, FOCAL = 640.0, 360.0, 520.0
 

@@ -14,8 +14,8 @@ from fourfold.initialize.frames import Frame, read_frame, reference_frames, unpr
 from fourfold.initialize.splats import make_splats, neighbour_spacing
 from fourfold.initialize.still_start import from_still
 from fourfold.notices import fallback
-from fourfold.priors.classical.fill import pull_push
 from fourfold.priors.contracts import Priors
+from fourfold.priors.depth.fill import pull_push
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import STATIC, Layer

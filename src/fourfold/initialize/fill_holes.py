@@ -11,8 +11,8 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.drawing import picture
 from fourfold.initialize.frames import read_frame, reference_frames
 from fourfold.initialize.splats import make_splats
-from fourfold.priors.classical.fill import pull_push
 from fourfold.priors.contracts import Priors
+from fourfold.priors.depth.fill import pull_push
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import STATIC, Layer, Scene

@@ -17,7 +17,7 @@ from fourfold.initialize.frames import Frame
 from fourfold.priors.contracts import Flow
 
 CONFIDENT = 0.5
-"""Confidence of the round trip from which a flow is believed (`classical/flow.py`: the tolerance)."""
+"""Confidence of the round trip from which a flow is believed (`tracking/flow.py`: the tolerance)."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.unseen_surroundings import unseen_surroundings
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Depth, Masks, Priors
-from fourfold.priors.motion_groups import GroupNumbers, group_points
+from fourfold.priors.features.motion_groups import GroupNumbers, group_points
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.se3_bases import SE3Bases
 from fourfold.scene.scene import DYNAMIC, Layer, Scene

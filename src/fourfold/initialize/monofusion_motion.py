@@ -16,7 +16,7 @@ from torch import Tensor
 from fourfold.geometry.alignment import procrustes
 from fourfold.geometry.rotations import matrix_to_rotation6d
 from fourfold.priors.contracts import Clouds
-from fourfold.priors.motion_groups import Groups
+from fourfold.priors.features.motion_groups import Groups
 
 Points = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from scipy.spatial import KDTree
 
 from fourfold.capture.capture import Capture
 from fourfold.initialize.frames import Frame, read_frame
-from fourfold.priors.classical.hull import silhouette, visible
 from fourfold.priors.contracts import Clouds, Masks, Priors
-from fourfold.priors.motion_groups import sampled_features
+from fourfold.priors.features.motion_groups import sampled_features
+from fourfold.priors.rigs.hull import silhouette, visible
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from fourfold.initialize.object_layer import ObjectNumbers, object_layer
 from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.tracks_to_bases import ClusterNumbers
 from fourfold.notices import fallback
-from fourfold.priors.classical.lift import lift_tracks
 from fourfold.priors.contracts import Depth, Masks, Priors, Tracks2D
+from fourfold.priors.tracking.lift import lift_tracks
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.scene import Layer, Scene
 

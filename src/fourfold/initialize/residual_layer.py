@@ -17,8 +17,8 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.drawing import Picture, picture
 from fourfold.initialize.frames import Frame, read_frame, reference_frames, unproject_pixels
 from fourfold.initialize.splats import make_splats
-from fourfold.priors.classical.track_evidence import JudgedTracks, judge_tracks, view_suspicion
 from fourfold.priors.contracts import Cameras, Priors, Provenance
+from fourfold.priors.masks.track_evidence import JudgedTracks, judge_tracks, view_suspicion
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
@@ -40,7 +40,7 @@ class ResidualLayer:
         closer: depth of a seed as a share of the rendered depth: what hides the background is before it.
         spread: standard deviation in pixels; opacity: at the start.
         fastest: largest speed, in rendered depths per frame.
-        suspected: suspicion of motion (0 to 1, `classical/track_evidence.py`) from which a failing pixel is seeded; without the prior `longtracks`
+        suspected: suspicion of motion (0 to 1, `masks/track_evidence.py`) from which a failing pixel is seeded; without the prior `longtracks`
             every failing pixel is.
         inside_movers: also seed inside the masks of moving objects; for scenes without an object layer it is always done.
         fewest: with fewer seeds than this no layer is added.

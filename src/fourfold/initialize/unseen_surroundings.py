@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.initialize.splats import make_splats
-from fourfold.priors.classical.fill import pull_push
-from fourfold.priors.classical.rig import stage_of
+from fourfold.priors.depth.fill import pull_push
+from fourfold.priors.depth.rig import stage_of
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import STATIC, Layer
 

@@ -2,7 +2,7 @@
 //
 // A track is a direction d and an inverse distance rho in the world, a frame a rotation R and a translation t; frame f sees the track at
 // pixel = centre + focal (1 + k |p|^2) p with p = (c_x, c_y) / c_z and c = R d + rho t. Unknown per frame: a left rotation vector and t; per lens:
-// log focal and k; per track: d along two tangents and rho. The readable twin is `reference_system` in priors/classical/bundle_system.py.
+// log focal and k; per track: d along two tangents and rho. The readable twin is `reference_system` in priors/cameras/bundle_system.py.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -13,7 +13,7 @@
 #include "pool.h"
 
 extern "C" {
-// Mirrored field by field in priors/classical/bundle_system.py.
+// Mirrored field by field in priors/cameras/bundle_system.py.
 struct FFBundle {
   const double* xy;             // (M, 2) pixels, track after track
   const double* weight;         // (M)

@@ -43,7 +43,13 @@ ALSO_CALLED = {
     "feature": "features",
     "cloud": "clouds",
 }
-_FOLDERS = ("given", "supplied", "classical", "still", "foundation", "depth_alignment", "multiview_tracks", "anchored_tracking")
+_FOLDERS = (
+    "given",
+    "supplied",
+    *("tracking", "cameras", "depth", "masks", "still", "rigs", "movers", "features"),  # without weights
+    *("depth_alignment", "multiview_tracks", "anchored_tracking"),
+    "foundation",
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
-from fourfold.priors.classical.rig import around
+from fourfold.priors.depth.rig import around
 from fourfold.recipes.recipe import Recipe
 
 VIDEO_DEGREES = 20.0

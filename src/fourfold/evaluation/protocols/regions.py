@@ -16,7 +16,7 @@ from fourfold.capture.capture import Capture
 from fourfold.evaluation import heldout
 from fourfold.evaluation.protocols.covisibility import DepthView, cameramen, covisible_by_depth, covisible_by_flow
 from fourfold.evaluation.protocols.protocol import MaskSource, Protocol, Region
-from fourfold.priors.classical.flow import flow_between
+from fourfold.priors.tracking.flow import flow_between
 
 Mask = NDArray[np.bool_]
 Key = tuple[int, int]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import FourfoldError
 from fourfold.priors.anchored_tracking.interface import Clip
-from fourfold.priors.classical.lift import depth_inside, unproject_points
+from fourfold.priors.tracking.lift import depth_inside, unproject_points
 
 SPEED = 4.0
 """Typical steps per frame beyond which a track has jumped to another surface."""

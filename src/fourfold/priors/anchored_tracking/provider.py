@@ -13,11 +13,11 @@ from fourfold.priors.anchored_tracking.anchors import AnchorNumbers, ImageTracks
 from fourfold.priors.anchored_tracking.cat3d import Cat3D
 from fourfold.priors.anchored_tracking.driver import track_anchored
 from fourfold.priors.anchored_tracking.interface import Clip, IterTracker3D
-from fourfold.priors.classical.lift import empty_tracks, point_spacing
-from fourfold.priors.classical.track_step import sample
 from fourfold.priors.contracts import Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.foundation.tapip3d import Tapip3D, unavailable
 from fourfold.priors.providers import Provider
+from fourfold.priors.tracking.lift import empty_tracks, point_spacing
+from fourfold.priors.tracking.track_step import sample
 
 
 @dataclass(frozen=True)

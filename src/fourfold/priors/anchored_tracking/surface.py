@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from fourfold.priors.anchored_tracking.interface import Clip
-from fourfold.priors.classical.lift import depth_inside
+from fourfold.priors.tracking.lift import depth_inside
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.fill import pull_push
-from fourfold.priors.classical.hull import HullNumbers, Points, Silhouette, carve, projected, silhouette
-from fourfold.priors.classical.rig import Stage
 from fourfold.priors.contracts import Depth, Masks
+from fourfold.priors.depth.fill import pull_push
+from fourfold.priors.depth.rig import Stage
+from fourfold.priors.rigs.hull import HullNumbers, Points, Silhouette, carve, projected, silhouette
 
 _GAP = np.ones((5, 5), np.uint8)
 """Narrower gaps in a body are filled from around them, whatever another hull says."""

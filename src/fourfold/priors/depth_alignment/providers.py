@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.rig import stage_of
 from fourfold.priors.contracts import Depth, Flow, Masks, PointMaps, Priors
+from fourfold.priors.depth.rig import stage_of
 from fourfold.priors.depth_alignment.space_time import depth_from_pointmaps, each_camera_alone, space_time_depth, view_consistent_depth
 from fourfold.priors.providers import Provider, all_providers
 

@@ -9,15 +9,15 @@ import numpy as np
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
-from fourfold.priors.classical.enclosed_depth import enclosed_depth
-from fourfold.priors.classical.hull import Points, carve, silhouette
-from fourfold.priors.classical.plane_sweep import static_depth
-from fourfold.priors.classical.rig import Stage, stage_of
 from fourfold.priors.contracts import Cameras, Depth, Flow, Masks, PointMaps, Provenance
+from fourfold.priors.depth.enclosed_depth import enclosed_depth
+from fourfold.priors.depth.plane_sweep import static_depth
+from fourfold.priors.depth.rig import Stage, stage_of
 from fourfold.priors.depth_alignment.hull_depth import HullDepthNumbers, with_movers
 from fourfold.priors.depth_alignment.scales import AlignmentNumbers, align_depth
 from fourfold.priors.depth_alignment.steady import SteadyNumbers, steady_depth
 from fourfold.priors.depth_alignment.surround import SurroundNumbers, fit_room, upward
+from fourfold.priors.rigs.hull import Points, carve, silhouette
 
 
 @dataclass(frozen=True)

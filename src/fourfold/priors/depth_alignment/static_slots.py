@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.lift import depth_inside
 from fourfold.priors.contracts import Depth, Masks, Tracks2D
+from fourfold.priors.tracking.lift import depth_inside
 
 Array = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.rig import Stage
 from fourfold.priors.contracts import Masks
+from fourfold.priors.depth.rig import Stage
 from fourfold.priors.depth_alignment.surround_shapes import Points, Room, Walls
 
 Image = NDArray[np.float32]

@@ -14,7 +14,7 @@ from fourfold.errors import FourfoldError
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.aliked_network import dense_maps, descriptors_at
 from fourfold.priors.foundation.video import device_here
-from fourfold.priors.matching import PointFeatures
+from fourfold.priors.tracking.matching import PointFeatures
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class AlikedConfig:
 
 
 class Aliked:
-    """`priors.matching.DetectAndDescribe` by ALIKED; the weights are read once. FourfoldError if they are not here."""
+    """`priors.tracking.matching.DetectAndDescribe` by ALIKED; the weights are read once. FourfoldError if they are not here."""
 
     def __init__(self, config: AlikedConfig = AlikedConfig()) -> None:
         path = weights.require("aliked")

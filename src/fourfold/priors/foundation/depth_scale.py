@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.geometry.alignment import scale_only
 from fourfold.geometry.projection import camera_rays, pixel_grid
-from fourfold.priors.classical.plane_sweep import static_depth
 from fourfold.priors.contracts import Depth, PointMaps, Priors, Provenance
+from fourfold.priors.depth.plane_sweep import static_depth
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.matches import FeatureMatcher, match_views
 from fourfold.priors.contracts import Matches, Priors
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.aliked import Aliked
 from fourfold.priors.foundation.xfeat import XFeat
 from fourfold.priors.providers import Provider
+from fourfold.priors.tracking.matches import FeatureMatcher, match_views
 
 DETECTORS = {"aliked": Aliked, "xfeat": XFeat}
 

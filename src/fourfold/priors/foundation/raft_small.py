@@ -13,12 +13,12 @@ from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.priors.classical.flow import Field, FlowConfig, Image, flow_of_pairs, round_trip_confidence
 from fourfold.priors.contracts import Flow, Priors, Provenance
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.raft_network import SMALLEST, STEP, both_ways, renamed
 from fourfold.priors.foundation.video import device_here
 from fourfold.priors.providers import Provider
+from fourfold.priors.tracking.flow import Field, FlowConfig, Image, flow_of_pairs, round_trip_confidence
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def flow_between(image_a: Image, image_b: Image, state: dict[str, Tensor], confi
 
 
 def raft_flow(capture: Capture, priors: Priors, config: RaftConfig = RaftConfig()) -> Flow:
-    """Flow of all neighbouring training frames, see `priors.classical.flow.estimate_flow`."""
+    """Flow of all neighbouring training frames, see `priors.tracking.flow.estimate_flow`."""
     between = partial(flow_between, state=load_raft(), config=config)
     return flow_of_pairs(capture, between, Provenance("raft-small", needs_weights=True), priors.kept)
 

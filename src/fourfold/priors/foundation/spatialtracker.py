@@ -16,13 +16,13 @@ from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.priors.classical.lift import unproject_points
 from fourfold.priors.contracts import Depth, Masks, Priors, Tracks3D
 from fourfold.priors.foundation.checkout import research_module
 from fourfold.priors.foundation.tracks3d import as_tracks, joined, lifted_queries, usable_times
 from fourfold.priors.foundation.video import Array, Both, both_ways, device_here, frames_of, from_network, resized, to_network
 from fourfold.priors.foundation.weights import load_state, missing, require
 from fourfold.priors.providers import Provider
+from fourfold.priors.tracking.lift import unproject_points
 
 SIZE = (384, 512)
 WINDOW = 12

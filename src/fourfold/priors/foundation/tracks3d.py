@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.lift import depth_inside, empty_tracks, point_spacing, unproject_points
-from fourfold.priors.classical.track_step import sample
 from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks3D
 from fourfold.priors.foundation.video import Array, QueryNumbers, at_times, on_all_times, query_points, training_times
+from fourfold.priors.tracking.lift import depth_inside, empty_tracks, point_spacing, unproject_points
+from fourfold.priors.tracking.track_step import sample
 
 EDGE = 0.15
 """Relative difference of the depths around a query beyond which it is not believed."""

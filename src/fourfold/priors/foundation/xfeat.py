@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fourfold.errors import FourfoldError
 from fourfold.priors.foundation import weights
-from fourfold.priors.matching import PointFeatures
+from fourfold.priors.tracking.matching import PointFeatures
 
 CELL, MULTIPLE = 8, 32
 
@@ -34,7 +34,7 @@ class XFeatConfig:
 
 
 class XFeat:
-    """`priors.matching.DetectAndDescribe` by XFeat; the network is read once. FourfoldError if its file or onnxruntime is not here."""
+    """`priors.tracking.matching.DetectAndDescribe` by XFeat; the network is read once. FourfoldError if its file or onnxruntime is not here."""
 
     def __init__(self, config: XFeatConfig = XFeatConfig()) -> None:
         path = weights.require("xfeat")

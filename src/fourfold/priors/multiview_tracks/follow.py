@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.track_step import MatchConfig, Points, TrackFrame, agrees, correlation, match, patches, prepare_frame, sample
 from fourfold.priors.contracts import Flow, Masks
+from fourfold.priors.tracking.track_step import MatchConfig, Points, TrackFrame, agrees, correlation, match, patches, prepare_frame, sample
 
 Follower = Callable[[Capture, int, Points, NDArray[np.int32]], tuple[Points, NDArray[np.bool_]]]
 """A 2D tracker: (capture, view, query pixels (N, 2), their time indices (N,)) -> positions (N, T, 2), seen (N, T).

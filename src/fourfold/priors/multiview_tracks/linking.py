@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.track_step import correlation, patches, prepare_frame
 from fourfold.priors.contracts import Matches
+from fourfold.priors.tracking.track_step import correlation, patches, prepare_frame
 
 
 @dataclass(frozen=True)

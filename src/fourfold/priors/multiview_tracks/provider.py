@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
-from fourfold.priors.classical.lift import empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
-from fourfold.priors.classical.track_step import sample
-from fourfold.priors.classical.tracks import track_points
 from fourfold.priors.contracts import Depth, Flow, Masks, Matches, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.multiview_tracks.consistent import ConsistencyNumbers, Observations, filter_epipolar, triangulate_tracks
 from fourfold.priors.multiview_tracks.follow import FollowConfig, Follower, follow_view
 from fourfold.priors.multiview_tracks.linking import Links, alike_ends, link_matches, strongest
 from fourfold.priors.multiview_tracks.support import SupportNumbers, moves_along, on_surface
 from fourfold.priors.providers import Provider
+from fourfold.priors.tracking.lift import empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
+from fourfold.priors.tracking.track_step import sample
+from fourfold.priors.tracking.tracks import track_points
 
 
 @dataclass(frozen=True)

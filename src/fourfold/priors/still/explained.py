@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.geometry.gaussians import Gaussians
-from fourfold.priors.classical.track_evidence import JudgedTracks, TrackEvidenceNumbers, judge_tracks, view_suspicion
-from fourfold.priors.classical.track_vote import VoteNumbers
 from fourfold.priors.contracts import Cameras, LongTracks, Masks, Provenance, Still
-from fourfold.priors.still.cut import CutNumbers, cut, with_band
+from fourfold.priors.masks.cut import CutNumbers, cut, with_band
+from fourfold.priors.masks.track_evidence import JudgedTracks, TrackEvidenceNumbers, judge_tracks, view_suspicion
+from fourfold.priors.masks.track_vote import VoteNumbers
 from fourfold.priors.still.evidence import EvidenceNumbers, absorbed_evidence, motion_evidence
 from fourfold.priors.still.fit import Explained, FitNumbers, StillScene, explain, fit_still
 from fourfold.priors.still.frames import StillFrame, still_frames

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.static_points import percentile_by_track
-from fourfold.priors.classical.track_evidence import JudgedTracks
+from fourfold.priors.masks.static_points import percentile_by_track
+from fourfold.priors.masks.track_evidence import JudgedTracks
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.plate_masks import plate_masks, travels
 from fourfold.priors.contracts import Cameras, LongTracks, Masks, Priors, Still
+from fourfold.priors.masks.plate_masks import plate_masks, travels
 from fourfold.priors.providers import Provider
 from fourfold.priors.still.explained import masks_and_still, still_behind
 

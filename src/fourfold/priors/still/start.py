@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.geometry.gaussians import Gaussians
-from fourfold.priors.classical.fill import pull_push
-from fourfold.priors.classical.track_evidence import JudgedTracks
-from fourfold.priors.classical.track_vote import VoteNumbers, gathered
+from fourfold.priors.depth.fill import pull_push
+from fourfold.priors.masks.track_evidence import JudgedTracks
+from fourfold.priors.masks.track_vote import VoteNumbers, gathered
 from fourfold.priors.still.frames import StillFrame
 from fourfold.render.api import rasterize
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.classical.lift import point_spacing
 from fourfold.priors.contracts import Cameras, Depth, Provenance, Tracks3D
 from fourfold.priors.supplied.layout import Layout, archives, arrays_of, finite
 from fourfold.priors.supplied.megasam import depth_of
 from fourfold.priors.supplied.places import intrinsics_to_stored, lone_view
 from fourfold.priors.supplied.tapir import sigmoid
 from fourfold.priors.supplied.worlds import cameras_from, need_world, rigid
+from fourfold.priors.tracking.lift import point_spacing
 from fourfold.untrusted.arrays import check_shape
 
 SCENE = ("depths", "intrinsics", "extrinsics")

@@ -10,7 +10,7 @@ from fourfold.losses.photometric import Photometric
 from fourfold.losses.regularizers import ScaleVariance
 from fourfold.losses.smoothness import BasesAcceleration, RayVelocity, TrackAcceleration
 from fourfold.losses.tracks import TrackDepth, TrackReprojection
-from fourfold.priors.motion_groups import GroupNumbers
+from fourfold.priors.features.motion_groups import GroupNumbers
 from fourfold.recipes import monofusion
 from fourfold.recipes.recipe import Rate, Stage, Term, replace
 from fourfold.training.samplers import RandomImages

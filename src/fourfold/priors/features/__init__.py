@@ -1,0 +1,1 @@
+"""Pixel features with one meaning in all images."""

@@ -1,0 +1,1 @@
+"""What moves: the evidence of tracks, and plates for cameras that stand or turn."""

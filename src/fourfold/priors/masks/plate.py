@@ -1,0 +1,109 @@
+"""The plate: what a camera without parallax sees where nothing moves, fitted to all its images at once, and by how much each pixel differs.
+
+Every pixel of the plate has a residual scale of its own, so that texture, noise and flicker do not count as motion. Who is suspected by
+the tracks weighs less, (1 - 1.4 S)^2, and so does what the plate does not explain; what never changes is still whatever the tracks say.
+Source: spec front_end.md section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.priors.masks.plate_frames import Image, PlateFrame
+
+
+@dataclass(frozen=True)
+class PlateNumbers:
+    """Numbers of the plate; colours lie in [0, 1].
+
+    Attributes:
+        most: images that the plate is fitted to, spread evenly over the clip.
+        doubt: a suspicion S leaves the weight (1 - doubt S)^2.
+        calm: mean colour change (90th percentile over time) of what never changes; more is trusted less, as exp(-(change / calm)^2).
+        rounds: of the robust fit.
+        outlier: residual over its scale at which a pixel's weight is a half.
+        texture: share of the local gradient, per pixel, that counts as residual scale: edges are never met exactly.
+        least: smallest residual scale, of colour.
+        blur: deviation in pixels over which residuals are averaged.
+        known: summed trust at which the plate is fully known at a pixel.
+    """
+
+    most: int = 120
+    doubt: float = 1.4
+    calm: float = 0.02
+    rounds: int = 6
+    outlier: float = 2.5
+    texture: float = 0.6
+    least: float = 0.012
+    blur: float = 1.5
+    known: float = 1.5
+
+
+@dataclass(frozen=True)
+class Plate:
+    """Colour (H, W, 3), residual scale (H, W) of the mean colour difference, and how well it is known (H, W) in [0, 1]."""
+
+    color: Image
+    scale: Image
+    known: Image
+
+
+def fit_plate(
+    images: Sequence[Image], suspicion: Sequence[Image], frame: PlateFrame, used: NDArray[np.intp], numbers: PlateNumbers = PlateNumbers()
+) -> Plate:
+    """The plate of images (h, w, 3) RGB in [0, 1] whose pixels the tracks suspect by `suspicion` (h, w) in [0, 1]; `used` numbers those that
+    it may be fitted to."""
+    chosen = used[np.unique(np.linspace(0, len(used) - 1, min(len(used), numbers.most)).round().astype(int))]
+    gathered = np.stack([frame.gather(int(t), images[t]) for t in chosen])
+    seen = np.stack([frame.reached(int(t)) for t in chosen]).astype(np.float32)
+    trust = np.stack([frame.gather(int(t), suspicion[t]) for t in chosen])
+    trust = np.square(np.clip(1 - numbers.doubt * trust, 0, 1))
+    trust = np.maximum(trust, _calm(gathered, seen, numbers)) * seen
+    weight = np.maximum(trust, 1e-3 * seen)
+    color, scale = np.zeros(gathered.shape[1:], np.float32), np.zeros(gathered.shape[1:3], np.float32)
+    for _ in range(numbers.rounds):
+        total = weight.sum(0) + np.float32(1e-6)
+        color = np.einsum("thw,thwc->hwc", weight, gathered) / total[..., None]
+        error = np.abs(gathered - color).mean(-1)
+        scale = _scale(np.sqrt(np.einsum("thw,thw->hw", weight, np.square(error)) / total), color, numbers)
+        over = np.stack([cv2.GaussianBlur(e / scale, (0, 0), numbers.blur) for e in error])
+        weight = np.maximum(trust, 1e-3 * seen) / (1 + (over / numbers.outlier) ** 4)
+    return Plate(color, scale, np.clip(trust.sum(0) / numbers.known, 0, 1).astype(np.float32))
+
+
+def unexplained(image: Image, plate: Plate, numbers: PlateNumbers = PlateNumbers()) -> Image:
+    """(h, w) residual over its scale, averaged over neighbours, of an image against the plate as its camera sees it."""
+    return cv2.GaussianBlur(np.abs(image - plate.color).mean(-1) / plate.scale, (0, 0), numbers.blur)
+
+
+def seen_plate(plate: Plate, frame: PlateFrame, t: int) -> Plate:
+    """The plate as the camera sees it in its image number `t`."""
+    return Plate(*(frame.show(t, part) for part in (plate.color, plate.scale, plate.known)))
+
+
+def _calm(gathered: Image, seen: Image, numbers: PlateNumbers) -> Image:
+    """(H, W) trust in what never changes over time, in [0, 1]; 0 where the images reach less than twice."""
+    count = (seen > 0).sum(0)
+    middle = _order(np.where(seen[..., None] > 0, gathered, np.float32(np.inf)), count[..., None], 0.5)
+    change = np.where(seen > 0, np.abs(gathered - middle).mean(-1), np.float32(np.inf))
+    high = np.where(count > 1, _order(change, count, 0.9), np.float32(1))
+    return np.exp(-np.square(cv2.GaussianBlur(high.astype(np.float32), (0, 0), 1.0) / numbers.calm))
+
+
+def _order(values: Image, count: NDArray[np.intp], share: float) -> Image:
+    """The value below which `share` of the first `count` values lie, along the first axis; what does not count is infinite. 0 where none does."""
+    rank = np.clip(np.ceil(share * count) - 1, 0, None).astype(np.intp)
+    found = np.take_along_axis(np.sort(values, axis=0), np.broadcast_to(rank, values.shape[1:])[None], 0)[0]
+    return np.where(count > 0, found, np.float32(0))
+
+
+def _scale(spread: Image, color: Image, numbers: PlateNumbers) -> Image:
+    """(H, W) residual scale from the spread over time and the plate's own edges."""
+    slopes = [cv2.Sobel(color[..., c], cv2.CV_32F, 1 - axis, axis, ksize=3) for c in range(3) for axis in (0, 1)]
+    gradient = np.sqrt(np.square(np.stack(slopes)).sum(0) / 3) / 8
+    return (np.maximum(cv2.GaussianBlur(spread.astype(np.float32), (0, 0), 1.0), numbers.least) + numbers.texture * gradient).astype(np.float32)

@@ -1,0 +1,243 @@
+"""One mover in object units: rigid where its points move as one body, flat where they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.capture.capture import Capture
+from fourfold.priors.contracts import Tracks2D
+from fourfold.priors.movers.object_align import AlignConfig, AlignedTracks, align_object
+from fourfold.priors.movers.object_sfm import ObjectSfmConfig, RigidObject, solve_object
+from fourfold.priors.movers.object_sweep import ObjectShape, ObjectSweepConfig, object_depth, sweep_object
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Numbers of the choice of a model.
+
+    Attributes:
+        sfm, sweep, align: the parts.
+        inside: share of a track's visible moments that must lie in the mover's mask.
+        rigid_error: median reprojection error of a rigid body, as a share of the image's diagonal.
+        rigid_inliers, rigid_frames: shares of observations and of frames that a rigid body must explain.
+        least_inwardness: how far inside the mask the points of a rigid body must lie, see `_inwardness`.
+        least_turn: rotation below which relief cannot be told, radians.
+        least_alignment: median correlation of the aligned images below which the alignment is not believed.
+        rough_inliers, rough_points: share of observations and number of points from which a bad rigid fit still gives an articulated object
+            its depth.
+    """
+
+    sfm: ObjectSfmConfig = field(default_factory=ObjectSfmConfig)
+    sweep: ObjectSweepConfig = field(default_factory=ObjectSweepConfig)
+    align: AlignConfig = field(default_factory=AlignConfig)
+    inside: float = 0.8
+    rigid_error: float = 0.004
+    rigid_inliers: float = 0.75
+    rigid_frames: float = 0.6
+    least_inwardness: float = 0.18
+    least_turn: float = 0.05
+    least_alignment: float = 0.5
+    rough_inliers: float = 0.5
+    rough_points: int = 60
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A mover as seen in F training frames of one view: view, time indices, masks (F, H, W), K and world_to_camera per frame."""
+
+    view: int
+    times: list[int]
+    masks: NDArray[np.bool_]
+    K: Array
+    world_to_camera: Array
+
+
+@dataclass(frozen=True)
+class ImageTracks:
+    """P tracks in F frames: xy (P, F, 2) pixels, visible (P, F), and placed (P, F), where xy is good though perhaps hidden."""
+
+    xy: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    placed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MoverModel:
+    """A mover in object units.
+
+    Attributes:
+        kind: "rigid", "articulated" (a rigid body explains it roughly) or "flat" (only direction and apparent size are known).
+        centers: (F, 3) the object's centre in camera axes, object units; NaN where unknown.
+        depth: (F, H, W) float32 depth inside the mask in object units, 0 elsewhere.
+        object_to_camera: (F, 4, 4) for "rigid", NaN where unknown; None otherwise.
+        shape: dense points, for "rigid".
+        tracks: image tracks of the mover, for lifting.
+        figures: JSON-able.
+    """
+
+    kind: str
+    centers: Array
+    depth: NDArray[np.float32]
+    object_to_camera: Array | None
+    shape: ObjectShape | None
+    tracks: ImageTracks
+    figures: dict[str, object]
+
+
+def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> ImageTracks:
+    """The tracks of the mover's view that stay in its mask."""
+    own = np.flatnonzero(tracks.view == mover.view)
+    xy = tracks.xy[own][:, mover.times]
+    visible = (tracks.visibility[own][:, mover.times].astype(np.float32) * tracks.confidence[own][:, mover.times].astype(np.float32)) > 0.3
+    height, width = mover.masks.shape[1:]
+    column, row = np.clip(xy[..., 0].astype(int), 0, width - 1), np.clip(xy[..., 1].astype(int), 0, height - 1)
+    within = mover.masks[np.arange(len(mover.times))[None], row, column] & visible
+    count = visible.sum(axis=1)
+    keep = (count >= 2) & (within.sum(axis=1) >= inside * np.maximum(count, 1))
+    return ImageTracks(xy[keep], within[keep], within[keep])
+
+
+def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, config: ModelConfig) -> list[MoverModel]:
+    """The models that the tracks allow, best first: rigid from its tracks or an affine alignment alone; else articulated, then flat."""
+    own = tracks_of(mover, tracks, config.inside)
+    rigid = solve_object(own.xy, own.visible, mover.K, config.sfm) if len(own.xy) >= config.sfm.least_points else None
+    figures: dict[str, object] = {"tracks": len(own.xy)}
+    if rigid is not None and _is_rigid(rigid, mover, (own.xy, own.visible), config):
+        return [_rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "long tracks"})]
+    images = [np.asarray(capture.image(mover.view, t)) for t in mover.times]
+    aligned = align_object(images, mover.masks, config.align)
+    if aligned is not None:
+        figures["alignment"] = round(float(np.median(aligned.correlation)), 3)
+        believed = float(np.median(aligned.correlation)) >= config.least_alignment
+        second = solve_object(aligned.xy, aligned.visible, mover.K, config.sfm) if believed else None
+        if second is not None and _is_rigid(second, mover, (aligned.xy, aligned.visible), config):
+            return [_rigid_model(capture, mover, second, own, config, figures | {"tracks_from": "affine alignment"})]
+        if second is not None and (rigid is None or _placed(second, mover) * second.inliers > _placed(rigid, mover) * rigid.inliers):
+            rigid = second
+    if rigid is not None:
+        figures |= _describe(rigid)
+        rough = _placed(rigid, mover) > config.rigid_frames and rigid.inliers > config.rough_inliers and rigid.turned >= config.least_turn
+        if rough and len(rigid.points) > config.rough_points:
+            articulated = replace(_rigid_model(capture, mover, rigid, own, config, figures), kind="articulated")
+            return [articulated, _flat_model(mover, aligned, own, config, figures)]
+    return [_flat_model(mover, aligned, own, config, figures)]
+
+
+def _is_rigid(rigid: RigidObject, mover: Mover, tracks: tuple[NDArray[np.float32], NDArray[np.bool_]], config: ModelConfig) -> bool:
+    """Whether the fit is good, lasts, and rests on points inside the mask, not on its rim, where the background sticks to the tracks."""
+    limit = max(1.0, config.rigid_error * float(np.hypot(*mover.masks.shape[1:])))
+    fits = rigid.error < limit and rigid.inliers > config.rigid_inliers and _placed(rigid, mover) > config.rigid_frames
+    return fits and _inwardness(mover.masks, tracks[0][rigid.tracks], tracks[1][rigid.tracks]) > config.least_inwardness
+
+
+def _inwardness(masks: NDArray[np.bool_], xy: NDArray[np.float32], visible: NDArray[np.bool_]) -> float:
+    """Median over visible points of their distance to the mask's rim, as a share of the largest in that frame (0.29 for an even disc)."""
+    height, width = masks.shape[1:]
+    values: list[NDArray[np.float32]] = []
+    for frame in np.flatnonzero(visible.any(axis=0)):
+        distance = cv2.distanceTransform(masks[frame].astype(np.uint8), cv2.DIST_L2, 5)
+        column, row = xy[visible[:, frame], frame].astype(int).T
+        inside = distance[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+        values.append(inside / max(float(distance.max()), 1e-6))
+    return float(np.median(np.concatenate(values))) if values else 0.0
+
+
+def _placed(rigid: RigidObject, mover: Mover) -> float:
+    return float(np.isfinite(rigid.object_to_camera[:, 0, 0]).sum()) / max(int(mover.masks.any(axis=(1, 2)).sum()), 1)
+
+
+def _describe(rigid: RigidObject) -> dict[str, object]:
+    return {
+        "rigid_error_px": round(rigid.error, 3),
+        "rigid_inliers": round(rigid.inliers, 3),
+        "frames_placed": int(np.isfinite(rigid.object_to_camera[:, 0, 0]).sum()),
+        "turned_degrees": round(float(np.degrees(rigid.turned)), 2),
+        "sparse_points": len(rigid.points),
+    }
+
+
+def _rigid_model(
+    capture: Capture,
+    mover: Mover,
+    rigid: RigidObject,
+    tracks: ImageTracks,
+    config: ModelConfig,
+    figures: dict[str, object],
+) -> MoverModel:
+    poses = rigid.object_to_camera
+    shape = None
+    if rigid.turned >= config.least_turn:
+        shape = sweep_object(capture, mover.view, mover.times, mover.masks, poses, rigid.points, config.sweep)
+    figures = figures | _describe(rigid) | {"shape": "sparse points" if shape is None else "plane sweep"}
+    if shape is None:
+        shape = _sparse_shape(capture, mover, rigid, config)
+    figures |= {"dense_points": len(shape.points), "shape_confident": round(shape.confident, 3)}
+    depth = np.zeros(mover.masks.shape, np.float32)
+    for frame in np.flatnonzero(np.isfinite(poses[:, 0, 0])):
+        depth[frame], _ = object_depth(shape.points, poses[frame], mover.K[frame], mover.masks[frame])
+    middle = np.median(shape.points, axis=0)
+    centers = poses[:, :3, :3] @ middle + poses[:, :3, 3]
+    return MoverModel("rigid", centers, depth, poses, shape, tracks, figures)
+
+
+def _sparse_shape(capture: Capture, mover: Mover, rigid: RigidObject, config: ModelConfig) -> ObjectShape:
+    """Dense points on the surface spanned by the sparse ones, seen from the placed frame with the largest mask."""
+    placed = np.isfinite(rigid.object_to_camera[:, 0, 0])
+    frame = int(np.where(placed, mover.masks.sum(axis=(1, 2)), -1).argmax())
+    pose = rigid.object_to_camera[frame]
+    depth, _ = object_depth(rigid.points, pose, mover.K[frame], mover.masks[frame])
+    rows, columns = np.nonzero(depth > 0)
+    stride = max(1, round(np.sqrt(len(rows) / config.sweep.points)))
+    keep = (rows % stride == 0) & (columns % stride == 0)
+    rows, columns = rows[keep], columns[keep]
+    rays = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1) @ np.linalg.inv(mover.K[frame]).T
+    points = (rays * depth[rows, columns][:, None] - pose[:3, 3]) @ pose[:3, :3]
+    color = np.asarray(capture.image(mover.view, mover.times[frame]))[rows, columns].astype(np.float32) / 255
+    spacing = depth[rows, columns].astype(np.float64) * stride / mover.K[frame, 0, 0]
+    return ObjectShape(points, color, spacing, np.full(len(rows), frame), 0.0)
+
+
+def _flat_model(
+    mover: Mover,
+    aligned: AlignedTracks | None,
+    tracks: ImageTracks,
+    config: ModelConfig,
+    figures: dict[str, object],
+) -> MoverModel:
+    """Direction from the mask's centre, depth from its apparent size (the largest is nearest), the same over the whole mask."""
+    frames = len(mover.times)
+    shown = mover.masks.sum(axis=(1, 2)) > 30
+    size = np.sqrt(np.maximum(mover.masks.sum(axis=(1, 2)), 1).astype(np.float64))
+    centre = np.zeros((frames, 2))
+    for frame in np.flatnonzero(shown):
+        rows, columns = np.nonzero(mover.masks[frame])
+        centre[frame] = columns.mean() + 0.5, rows.mean() + 0.5
+    use_aligned = aligned is not None and float((aligned.correlation[shown] >= config.align.least_correlation).mean()) > config.rigid_frames
+    if aligned is not None and use_aligned:
+        good = aligned.correlation >= config.align.least_correlation
+        size = np.where(good, np.sqrt(np.abs(np.linalg.det(aligned.affine[:, :, :2]))) * size[aligned.reference], size)
+        moved = np.einsum("fij,j->fi", aligned.affine[:, :, :2], centre[aligned.reference]) + aligned.affine[:, :, 2]
+        centre = np.where(good[:, None], moved, centre)
+        tracks = ImageTracks(aligned.xy, aligned.visible, np.repeat((good & shown)[None], len(aligned.xy), axis=0))
+    relative = np.median(size[shown]) / size if shown.any() else size
+    relative = _smooth(relative, shown)
+    rays = np.einsum("fij,fj->fi", np.linalg.inv(mover.K), np.concatenate([centre, np.ones((frames, 1))], axis=1))
+    centers = np.where(shown[:, None], rays * relative[:, None], np.nan)
+    depth = np.where(mover.masks, relative[:, None, None], 0).astype(np.float32)
+    return MoverModel("flat", centers, depth, None, None, tracks, figures | {"lifted_from": "affine alignment" if use_aligned else "long tracks"})
+
+
+def _smooth(values: Array, known: NDArray[np.bool_], width: int = 2) -> Array:
+    """Running median and mean over the known frames."""
+    result = values.copy()
+    own = np.flatnonzero(known)
+    for place, frame in enumerate(own):
+        near = own[max(0, place - width) : place + width + 1]
+        result[frame] = np.median(values[near])
+    return result
