@@ -22,6 +22,7 @@ from fourfold.options import Clock, Options, Report, command_line, follow, optio
 from fourfold.owner import OWNER_FILE, owned
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.priors.supplied.layout import recognised
+from fourfold.priors.supplied.still_files import asked
 from fourfold.recipes import all_recipes, find_recipe
 from fourfold.recipes.auto import choose_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
@@ -208,8 +209,9 @@ def pick_recipe(posed: Capture, options: Options) -> tuple[Recipe, str]:
 
 
 def estimate(capture: Capture, names: Sequence[str], root: Path, report: Report, clock: Clock) -> Preparation:
-    """Stage 2: the priors `names`, and the cameras in any case, kept under `root/priors`."""
-    preparation = prepare_priors(capture, names, root / "priors", lambda what: report(f"estimating {what}", 0, None))
+    """Stage 2: the priors `names`, the cameras in any case, and a start that the user gave beside them, kept under `root/priors`."""
+    wanted = (*asked(capture), *names) if names else names
+    preparation = prepare_priors(capture, wanted, root / "priors", lambda what: report(f"estimating {what}", 0, None))
     for name, seconds in preparation.seconds.items():
         clock.stages[f"priors: {name}"] = clock.stages.get(f"priors: {name}", 0.0) + seconds
     return preparation
