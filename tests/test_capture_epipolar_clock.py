@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import capture_files as files
+from fourfold.capture.discover import open_source
 from fourfold.capture.epipolar_clock import FixedCamera, PairScores, choose_together, fixed_camera, refined, small_size
 from fourfold.capture.lens import STRAIGHT
 from fourfold.capture.synchronise import epipolar_offsets, find_offsets
 from fourfold.errors import FourfoldError
+from fourfold.options import Options
 
 SIZE = (128, 72)
 K = np.array([[90.0, 0, SIZE[0] / 2], [0, 90.0, SIZE[1] / 2], [0, 0, 1.0]])
@@ -177,3 +179,25 @@ def test_real_cameras_that_began_apart() -> None:
     for offset, frames in zip(found, missing, strict=True):
         assert abs(offset.seconds - frames / 30) < 0.5 / 30
         assert offset.confidence > 0.25
+
+
+def test_folders_of_images_are_films_too(tmp_path: Path) -> None:
+    """As a user has them: a folder of images per camera beside a calibration, cut to begin at other times."""
+    begins = (0.0, 0.24, 0.12, 0.44)
+    inner, outer = (cv2.FileStorage(str(tmp_path / name), cv2.FILE_STORAGE_WRITE) for name in ("intri.yml", "extri.yml"))
+    for number, (pose, begun) in enumerate(zip(POSES, begins, strict=True)):
+        folder = tmp_path / f"cam{number}"
+        folder.mkdir()
+        for t, image in enumerate(_Film(pose, begun).small_grey(SIZE)):
+            cv2.imwrite(str(folder / f"{t:03d}.png"), image)
+        inner.write(f"K_cam{number}", K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]))
+        inner.write(f"dist_cam{number}", np.zeros((1, 5)))
+        outer.write(f"Rot_cam{number}", np.ascontiguousarray(pose[:3, :3]))
+        outer.write(f"T_cam{number}", np.ascontiguousarray(pose[:3, 3:]))
+    inner.release()
+    outer.release()
+    source = open_source([tmp_path], Options(fps=25.0).capture_options([tmp_path]))
+    assert source.facts["offsets_from"] == "estimated from motion before calibrated cameras"
+    assert source.facts["offsets_seconds"] == pytest.approx(begins, abs=0.5 / 25)
+    clocks = [view.frame_of_time / 25 + begun for view, begun in zip(source.views, begins, strict=True)]
+    assert np.ptp(clocks, axis=0).max() < 1.01 / 25

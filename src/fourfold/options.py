@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.capture.source import CaptureOptions, Synchronise
-from fourfold.capture.video import is_video
 from fourfold.errors import FourfoldError
 from fourfold.recipes.recipe import QualityName
 from fourfold.training.loop import StepReport
@@ -87,8 +86,8 @@ class Options:
                 raise FourfoldError(f"{name} got {value!r}: expected a number of {'frames per second' if name == 'fps' else 'seconds'}")
 
     def capture_options(self, sources: Sequence[Path]) -> CaptureOptions:
-        """Which part of the sources to take, and what to do about the clocks of several videos. FourfoldError if a number is none or out of range."""
-        several = len(sources) > 1 or any(source.is_dir() and any(is_video(p) for p in source.iterdir()) for source in sources)
+        """Which part of the sources to take, and what to do about several clocks. FourfoldError if a number is none or out of range."""
+        several = len(sources) > 1 or any(source.is_dir() for source in sources)
         part = CaptureOptions(fps=self.fps, start=self.start, end=self.end, every=self.every, max_frames=self.max_frames, shot=self.shot)
         if not several:
             return part

@@ -23,8 +23,8 @@ from fourfold.capture.epipolar_clock import (
     parts_of,
     refined,
 )
+from fourfold.capture.film import Film
 from fourfold.capture.source import Synchronise
-from fourfold.capture.video import VideoFile
 from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 
@@ -61,7 +61,7 @@ class Offset:
     rival: float = float("nan")
 
 
-def estimate_offsets(videos: Sequence[VideoFile], how: Literal["motion", "audio"] = "motion") -> list[Offset]:
+def estimate_offsets(videos: Sequence[Film], how: Literal["motion", "audio"] = "motion") -> list[Offset]:
     """For each video when it began after the first one, from the most confident chain of pairs.
 
     Args:
@@ -85,7 +85,7 @@ def estimate_offsets(videos: Sequence[VideoFile], how: Literal["motion", "audio"
     return [offsets[number] for number in range(len(videos))]
 
 
-def find_offsets(videos: Sequence[VideoFile], how: Synchronise, rig: Sequence[FixedCamera] = ()) -> tuple[list[Offset], str]:
+def find_offsets(videos: Sequence[Film], how: Synchronise, rig: Sequence[FixedCamera] = ()) -> tuple[list[Offset], str]:
     """When each video began after the first one, and how that is known, in words.
 
     With "auto" sound is asked first, where all have it, then motion; the first that is sure serves, and if neither is, the videos are
@@ -115,7 +115,7 @@ def find_offsets(videos: Sequence[VideoFile], how: Synchronise, rig: Sequence[Fi
     return [Offset(0.0, 0.0, 0.0)] * len(videos), "assumed to begin together"
 
 
-def _checked_rig(videos: Sequence[VideoFile], rig: Sequence[FixedCamera]) -> tuple[list[Offset], str]:
+def _checked_rig(videos: Sequence[Film], rig: Sequence[FixedCamera]) -> tuple[list[Offset], str]:
     """Offsets of calibrated cameras where what moves surely says that they did not begin together."""
     together = [Offset(0.0, 0.0, 0.0)] * len(videos), "assumed to begin together"
     try:
@@ -126,7 +126,7 @@ def _checked_rig(videos: Sequence[VideoFile], rig: Sequence[FixedCamera]) -> tup
     apart = any(abs(o.seconds) > max(frame / 2, SURELY * o.error) for o in found)
     if not apart or min(o.confidence for o in found) < UNSURE:
         return together
-    fallback(f"the {len(videos)} calibrated videos did not begin together: what moves is seen at different times, which is made up for")
+    fallback(f"the {len(videos)} calibrated cameras did not begin together: what moves is seen at different times, which is made up for")
     return found, "estimated from motion before calibrated cameras"
 
 
@@ -196,7 +196,7 @@ def _jackknife(found: Curve) -> float:
     return float(np.sqrt((len(found) - 1) / len(found) * np.square(found - found.mean()).sum()))
 
 
-def epipolar_offsets(videos: Sequence[VideoFile], rig: Sequence[FixedCamera], numbers: ClockNumbers = ClockNumbers()) -> list[Offset]:
+def epipolar_offsets(videos: Sequence[Film], rig: Sequence[FixedCamera], numbers: ClockNumbers = ClockNumbers()) -> list[Offset]:
     """For each video when it began after the first one, from where the standing cameras of `rig` see motion, all chosen together.
 
     Raises:
@@ -233,7 +233,7 @@ def epipolar_offsets(videos: Sequence[VideoFile], rig: Sequence[FixedCamera], nu
     return offsets
 
 
-def motion_curves(videos: Sequence[VideoFile]) -> tuple[list[Curve], float]:
+def motion_curves(videos: Sequence[Film]) -> tuple[list[Curve], float]:
     """Motion energy of each video at one common rate (twice the highest frame rate), and that rate."""
     if any(len(v) < 3 for v in videos):
         short = next(v for v in videos if len(v) < 3)
@@ -242,7 +242,7 @@ def motion_curves(videos: Sequence[VideoFile]) -> tuple[list[Curve], float]:
     return [_level(_resampled(v.times, _motion(v), rate), rate) for v in videos], rate
 
 
-def audio_curves(videos: Sequence[VideoFile]) -> list[Curve]:
+def audio_curves(videos: Sequence[Film]) -> list[Curve]:
     """Rises of loudness of each video's sound at `AUDIO_RATE / AUDIO_STEP` values per second, from the moment of its first frame on."""
     curves = []
     for video in videos:
@@ -255,7 +255,7 @@ def audio_curves(videos: Sequence[VideoFile]) -> list[Curve]:
     return curves
 
 
-def _motion(video: VideoFile) -> Curve:
+def _motion(video: Film) -> Curve:
     """(N - 1,) log mean absolute difference of consecutive small grey frames per second."""
     before, energy = None, []
     for grey in video.small_grey(GREY_SIZE):

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from fourfold.capture.calibrations import calibration_files, load_calibration
 from fourfold.capture.calibrations.camera import CalibratedCamera, CalibrationFormat
 from fourfold.capture.epipolar_clock import fixed_camera
+from fourfold.capture.film import FolderFilm
 from fourfold.capture.frames import FrameFiles, FrameList, image_files, images_in, mask_files, natural
 from fourfold.capture.mask_names import MASK_FOLDERS, masks_in, matched_masks
 from fourfold.capture.pairing import paired
 from fourfold.capture.readers.image_folder import DEFAULT_FPS
-from fourfold.capture.readers.video_files import common_times, in_words, start_offsets, video_facts, videos_below
+from fourfold.capture.readers.video_files import common_moments, common_times, in_words, start_offsets, video_facts, videos_below
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, noted, scale_intrinsics
-from fourfold.capture.video import open_video
+from fourfold.capture.video import VideoFile, open_video
 from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 
@@ -61,29 +62,46 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     chosen = [(calibration.cameras[c], names[f]) for c, f in pairs]
     if videos_of:
         videos = [open_video(videos_of[name]) for _, name in chosen]
-        rig = [
-            fixed_camera(scale_intrinsics(c.K, c.size or v.size, v.size), c.world_to_camera, c.lens, v.size)
-            for (c, _), v in zip(chosen, videos, strict=True)
-            if c.world_to_camera is not None
-        ]
-        offsets, known = start_offsets(videos, options, free_running=not calibration.posed, rig=rig if calibration.posed else ())
+        offsets, facts = _clocks(videos, chosen, calibration.posed, options)
         timestamps, which = common_times(videos, offsets)
         frames: list[FrameList] = list(videos)
-        facts = video_facts(videos)
-        if known["offsets_from"] != "assumed to begin together":
-            facts |= {"offsets_seconds": offsets, **known, "synchronisation": in_words([name for _, name in chosen], offsets, known)}
+        facts = video_facts(videos) | facts
     else:
-        frames = [image_files(folders[name]) for _, name in chosen]
         fps = options.fps or DEFAULT_FPS
-        times = max(len(f) for f in frames)
-        timestamps, number = np.arange(times) / fps, np.arange(times)
-        which = [np.where(number < len(f), number, -1).astype(np.int64) for f in frames]
-        facts = {"fps": fps, "fps_from": "given" if options.fps else "assumed"}
+        images = [image_files(folders[name]) for _, name in chosen]
+        films = [FolderFilm(folders[name][0].parent, f, fps) for (_, name), f in zip(chosen, images, strict=True)]
+        offsets, facts = _clocks(films, chosen, calibration.posed, options)
+        timestamps, which = _moments(films, offsets)
+        frames = list(images)
+        facts = {"fps": fps, "fps_from": "given" if options.fps else "assumed"} | facts
     views = tuple(_view(camera, f, w, _masks(root, name, f)) for (camera, name), f, w in zip(chosen, frames, which, strict=True))
     facts["calibration"] = ", ".join(f.name for f in files)
     cameras = "given" if calibration.posed else "unknown"
     source = Source(form.layout, root, root.resolve().name, views, timestamps, cameras, calibration.metric, None, facts)
     return noted(source, calibration.words)
+
+
+def _clocks(
+    films: Sequence[VideoFile | FolderFilm], chosen: Sequence[tuple[CalibratedCamera, str]], posed: bool, options: CaptureOptions
+) -> tuple[list[float], dict[str, object]]:
+    """When each film began after the first one, seconds, and what is told of it: nothing where all are taken to have begun together."""
+    rig = [
+        fixed_camera(scale_intrinsics(c.K, c.size or size, size), c.world_to_camera, c.lens, size)
+        for (c, _), size in zip(chosen, [f.frames.size if isinstance(f, FolderFilm) else f.size for f in films], strict=True)
+        if c.world_to_camera is not None
+    ]
+    offsets, known = start_offsets(films, options, free_running=not posed, rig=rig if posed else ())
+    if known["offsets_from"] == "assumed to begin together":
+        return offsets, {}
+    return offsets, {"offsets_seconds": offsets, **known, "synchronisation": in_words([name for _, name in chosen], offsets, known)}
+
+
+def _moments(films: Sequence[FolderFilm], offsets: Sequence[float]) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """The common moments of folders of images: those of the longest where all began together, others having no image at the end."""
+    if any(offsets):
+        return common_moments([f.times + o for f, o in zip(films, offsets, strict=True)], films[0].path)
+    number = np.arange(max(len(f) for f in films))
+    return number / films[0].fps, [np.where(number < len(f), number, -1).astype(np.int64) for f in films]
 
 
 def _view(camera: CalibratedCamera, frames: FrameList, which: NDArray[np.int64], masks: FrameList | None) -> ViewSource:

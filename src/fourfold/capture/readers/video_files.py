@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.epipolar_clock import FixedCamera
+from fourfold.capture.film import Film
 from fourfold.capture.film_roles import Roles, mask_film, roles_of
 from fourfold.capture.frames import FrameList, images_in, natural
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, noted, unknown_cameras
@@ -87,7 +88,7 @@ def _mask_films(roles: Sequence[Roles], videos: Sequence[VideoFile]) -> tuple[di
 
 
 def start_offsets(
-    videos: Sequence[VideoFile], options: CaptureOptions, free_running: bool = False, rig: Sequence[FixedCamera] = ()
+    videos: Sequence[Film], options: CaptureOptions, free_running: bool = False, rig: Sequence[FixedCamera] = ()
 ) -> tuple[list[float], dict[str, object]]:
     """Seconds by which each video began after the first one, and how that is known: with what confidence (0..1) and standard deviation
     (seconds), and the best rival offset (None where there is none).
