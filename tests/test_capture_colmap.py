@@ -82,3 +82,36 @@ def test_colmap_with_a_folder_per_camera_and_a_cut_file(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(Exception, match="cannot be read as a COLMAP model"):
         _open(root)
+
+
+FISHEYE, RADIAL = (0.05, -0.01, 0.0, 0.0), -0.2
+
+
+def _two_lenses(folder: Path, binary: bool) -> None:
+    """An OPENCV_FISHEYE camera with `left/`, a SIMPLE_RADIAL one with `right/`, two images each."""
+    folder.mkdir(parents=True)
+    fisheye, radial = (50.0, 51.0, 32.0, 24.0, *FISHEYE), (50.0, 32.0, 24.0, RADIAL)
+    names = [f"{side}/{n:05d}.png" for side in ("left", "right") for n in range(2)]
+    if binary:
+        cameras = struct.pack("<Q", 2) + struct.pack("<iiQQ8d", 1, 5, 64, 48, *fisheye) + struct.pack("<iiQQ4d", 2, 2, 64, 48, *radial)
+        images = struct.pack("<Q", 4)
+        for n, name in enumerate(names):
+            images += struct.pack("<i7di", n + 1, 1, 0, 0, 0, 0.1 * n, 0, 0, 1 + n // 2) + name.encode() + b"\0" + struct.pack("<Q", 0)
+        (folder / "cameras.bin").write_bytes(cameras)
+        (folder / "images.bin").write_bytes(images)
+        return
+    rows = [("1 OPENCV_FISHEYE", fisheye), ("2 SIMPLE_RADIAL", radial)]
+    (folder / "cameras.txt").write_text("".join(f"{name} 64 48 {' '.join(map(str, values))}\n" for name, values in rows))
+    (folder / "images.txt").write_text("".join(f"{n + 1} 1 0 0 0 {0.1 * n} 0 0 {1 + n // 2} {name}\n\n" for n, name in enumerate(names)))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_each_camera_keeps_its_own_lens(tmp_path: Path, binary: bool) -> None:
+    for side in ("left", "right"):
+        files.write_images(tmp_path / "images" / side, files.noise(2))
+    _two_lenses(tmp_path / "sparse" / "0", binary)
+    left, right = _open(tmp_path).views
+    assert (left.lens(0).model, left.lens(0).coefficients[:4]) == ("fisheye", FISHEYE)
+    assert right.lens(0).model == "pinhole" and right.lens(0).coefficients[0] == RADIAL and not any(right.lens(0).coefficients[1:])
+    np.testing.assert_allclose(left.K[0], [[50, 0, 32], [0, 51, 24], [0, 0, 1]])
+    np.testing.assert_allclose(right.K[0], [[50, 0, 32], [0, 50, 24], [0, 0, 1]])

@@ -16,6 +16,7 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.notices import fallback, fallbacks, job
 from fourfold.options import Options, options_of
 from render_truth import problem
+from scene_example import example
 
 
 def _scene(dtype: torch.dtype = torch.float32, sh: int = 0) -> tuple[Gaussians, Camera]:
@@ -41,6 +42,19 @@ def test_arrays_and_tuples_where_tensors_are_meant() -> None:
         fourfold.rasterize(gaussians, camera, background=(0.1, 0.2))
     with pytest.raises(FourfoldError, match="is no array of numbers"):
         fourfold.rasterize(gaussians, camera, background="white")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), "x", None, [0.1, 0.2]])
+def test_times_that_are_none(time: object) -> None:
+    with pytest.raises(FourfoldError, match="number of seconds"):
+        example().at(time)  # type: ignore[arg-type]
+
+
+def test_times_of_any_kind_of_number() -> None:
+    scene = example()
+    expected = scene.at(0.25).means
+    for time in (np.float32(0.25), np.array(0.25), torch.tensor(0.25)):
+        torch.testing.assert_close(scene.at(time).means, expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("depth", [False, True])

@@ -124,8 +124,10 @@ class Capture:
         return Camera(torch.tensor(K, dtype=torch.float32), torch.tensor(pose, dtype=torch.float32), width, height)
 
     def camera(self, view: int = 0, time: float = 0.0) -> Camera:
-        """The camera of `view` at the recorded moment nearest to `time`, seconds."""
+        """The camera of `view` at the recorded moment nearest to `time`, seconds. FourfoldError if that is no finite number."""
         self._check(view)
+        if not np.isfinite(time):
+            raise FourfoldError(f"a camera is asked for at {time} s: give a number of seconds")
         known = np.isfinite(self.world_to_camera[view]).all(axis=(1, 2))
         if not known.any():
             return self.camera_at(view, 0)

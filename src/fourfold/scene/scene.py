@@ -92,8 +92,12 @@ class Scene:
     near: float = 0.01
 
     def at(self, time: float) -> Gaussians:
-        """All Gaussians at `time`, seconds."""
-        return self.at_times([time])[0]
+        """All Gaussians at `time`, seconds. FourfoldError if that is no finite number."""
+        try:
+            moment = float(time)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise FourfoldError(f"a scene is asked for at {str(time)[:40]!r}: give one time, a number of seconds") from error
+        return self.at_times([moment])[0]
 
     def at_times(self, times: Sequence[float] | Tensor) -> list[Gaussians]:
         """Gaussians at each of several times, computed together."""
