@@ -17,6 +17,7 @@ from PIL import Image
 
 import capture_files as files
 from calibration_files import WRITERS
+from colour_profile import display_p3
 from fourfold.capture.capture import Capture
 from fourfold.capture.convert import convert
 from fourfold.capture.ingest import prepare_capture
@@ -29,6 +30,8 @@ from fourfold.priors.contracts import Priors
 from fourfold.priors.providers import all_providers
 from fourfold.priors.supplied.layout import GIVEN_RANK
 from fourfold.scene.file import load_scene, save_scene
+from fourfold.untrusted.exr import reads_exr
+from fourfold.untrusted.lzfse import reads_lzfse
 from fuzz_changes import changed
 from rig_folders import TIMES, VIEWS, Rig, colmap, pose
 from scene_example import example
@@ -149,6 +152,7 @@ def _rigs(folder: Path) -> list[Path]:
         rig.videos(root / name)
         write(root / name, Rig())
     _phones(root)
+    _scans(root)
     return sorted(root.iterdir())
 
 
@@ -168,10 +172,43 @@ def _phones(root: Path) -> None:
     (stray / "camera_matrix.csv").write_text("\n".join(", ".join(map(str, row)) for row in rig.K))
 
 
+def _scans(root: Path) -> None:
+    """Record3D's depth in its own format and as EXR, Polycam, 3D Scanner App, Metashape, RealityCapture."""
+    rig = Rig()
+    depth = np.linspace(0.5, 3, 8 * 12, dtype=np.float32).reshape(8, 12)
+    for name, images, meta in (("record3d exr", "rgb", "metadata.json"), ("record3d own", "rgbd", "metadata")):
+        shutil.copytree(root / "record3d" / "rgb", root / name / images)
+        shutil.copyfile(root / "record3d" / "metadata.json", root / name / meta)
+    for t in range(TIMES):
+        if reads_exr():
+            import OpenEXR
+
+            (root / "record3d exr" / "depth").mkdir(exist_ok=True)
+            header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+            OpenEXR.File(header, {"R": depth}).write(str(root / "record3d exr" / "depth" / f"{t}.exr"))
+        if reads_lzfse():
+            import lzfse
+
+            (root / "record3d own" / "rgbd" / f"{t}.depth").write_bytes(lzfse.compress(depth.tobytes()))
+        rig.save(root / "polycam" / "keyframes" / "images" / f"{t}.jpg", 0, t)
+        rig.save(root / "scanner" / f"frame_{t:05d}.jpg", 0, t)
+        matrix = np.linalg.inv(pose(t))
+        camera = {"fx": 40, "fy": 40, "cx": 24, "cy": 16, "width": 48, "height": 32, "timestamp": t}
+        camera |= {f"t_{i}{j}": matrix[i, j] for i in range(3) for j in range(4)}
+        (root / "polycam" / "keyframes" / "cameras").mkdir(exist_ok=True)
+        (root / "polycam" / "keyframes" / "cameras" / f"{t}.json").write_text(json.dumps(camera))
+        scan = {"cameraPoseARFrame": matrix.ravel().tolist(), "intrinsics": rig.K.ravel().tolist(), "time": t / 10}
+        (root / "scanner" / f"frame_{t:05d}.json").write_text(json.dumps(scan))
+    (root / "scanner" / "info.json").write_text("{}")
+
+
 def _images(folder: Path) -> list[Path]:
     root = folder / "pixels"
     for kind in ("png", "jpg", "bmp", "tif", "ppm", "webp"):
         files.write_images(root / kind, files.noise(3, 24, 16), "{:03d}." + kind)
+    (root / "profile").mkdir()
+    for i, image in enumerate(files.noise(3, 24, 16)):
+        Image.fromarray(image).save(root / "profile" / f"{i}.jpg", icc_profile=display_p3())
     masks = [np.where(np.arange(16)[:, None] > 8, 255, 0).repeat(24, 1).astype(np.uint8)] * 3
     files.write_images(root / "masked" / "images", files.noise(3, 24, 16))
     files.write_images(root / "masked" / "masks", masks)

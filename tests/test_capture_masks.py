@@ -203,6 +203,5 @@ def test_masks_of_a_colmap_folder(tmp_path: Path) -> None:
     (model / "images.txt").write_text("".join(f"{n + 1} 1 0 0 0 {0.1 * n} 0 0 1 {n + 1:04d}.jpg\n\n" for n in range(COUNT)))
     for number, mask in enumerate(truth):
         Image.fromarray(_levels(~mask)).save(tmp_path / "clip" / "masks" / f"{number + 1:04d}.jpg.png")
-    source = open_source([tmp_path / "clip"], CaptureOptions())
-    assert source.layout == "colmap"
     assert _iou(_read(tmp_path / "clip", tmp_path), truth) == 1.0
+    assert open_source([tmp_path / "clip"], CaptureOptions()).layout == "colmap"
