@@ -12,23 +12,26 @@ import pytest
 from fourfold.capture.capture import Capture
 from fourfold.capture.chunks import ChunkNumbers, chunks_of, is_long, keyframes
 from fourfold.priors.cameras.camera_search import SearchNumbers
-from fourfold.priors.cameras.estimated import CamerasNumbers, estimate_cameras
-from fourfold.priors.cameras.long_cameras import tracks_at
-from fourfold.priors.contracts import LongTracks, Provenance
+from fourfold.priors.cameras.estimated import CamerasNumbers
+from fourfold.priors.cameras.long_cameras import cameras_of_long_film
+from fourfold.priors.contracts import FilmTracks, Provenance
+from fourfold.priors.tracking.long_tracks import film_tracks, long_tracks
 from test_film_cameras import _capture
 from test_track_bundle import FOCAL, _film
 
 FRAMES = 64
 CUT = ChunkNumbers(longest=30, length=24, overlap=6, keyframes=16)
-NUMBERS = CamerasNumbers(search=SearchNumbers(focals=(0.9,)), chunks=CUT)
+NUMBERS = CamerasNumbers(search=SearchNumbers(focals=(0.9,)))
 
 
-def _filmed(turn: float, travel: float) -> tuple[Capture, LongTracks, np.ndarray, np.ndarray]:
-    """A capture of half the size of its exact tracks' film, the tracks in its pixels, and the true path."""
+def _filmed(turn: float, travel: float) -> tuple[Capture, FilmTracks, np.ndarray, np.ndarray]:
+    """A capture of half the size of its exact tracks' film, the tracks in its pixels, moment after moment, and the true path."""
     film, rotation, translation = _film(turn, travel, FRAMES)
     seen = film.seen
-    own = (seen.xy / 2).astype(np.float32), seen.frame, seen.track.astype(np.int32), np.zeros(seen.tracks, np.int32)
-    return _capture(FRAMES), LongTracks(Provenance("test"), *own), rotation, translation
+    order = np.argsort(seen.frame, kind="stable")
+    first = np.concatenate([[0], np.cumsum(np.bincount(seen.frame, minlength=FRAMES))])
+    own = (seen.xy / 2).astype(np.float32)[order], seen.track.astype(np.int32)[order], first
+    return _capture(FRAMES), FilmTracks(Provenance("test"), *own), rotation, translation
 
 
 def test_every_moment_is_shown_by_one_chunk_and_chunks_reach_into_each_other() -> None:
@@ -49,19 +52,35 @@ def test_keyframes_are_training_moments_from_the_first_to_the_last() -> None:
     assert np.diff(chosen).max() <= 10
 
 
-def test_tracks_of_some_moments_keep_their_observations() -> None:
-    _, tracks, _, _ = _filmed(12, 3.0)
+def test_tracks_of_some_moments_keep_their_observations(tmp_path: Path) -> None:
+    _, made, _, _ = _filmed(12, 3.0)
+    made.save(tmp_path)
+    tracks = FilmTracks.load(tmp_path)
+    assert tracks.provenance == made.provenance and isinstance(tracks.xy, np.memmap)
     moments = np.array([3, 4, 9, 40])
-    part = tracks_at(tracks, moments, FRAMES)
+    part = tracks.at(moments)
     part.check(_capture(4).sizes, 4)
-    rows = np.isin(tracks.time, moments)
-    assert np.array_equal(part.xy, tracks.xy[rows]) and np.array_equal(moments[part.time], tracks.time[rows])
-    assert np.array_equal(np.diff(part.track) > 0, np.diff(tracks.track[rows]) > 0) and len(part.view) == len(np.unique(tracks.track[rows]))
+    time = np.repeat(np.arange(FRAMES), np.diff(made.first))
+    rows = np.flatnonzero(np.isin(time, moments))
+    rows = rows[np.lexsort((time[rows], made.track[rows]))]
+    assert np.array_equal(part.xy, made.xy[rows]) and np.array_equal(moments[part.time], time[rows])
+    assert np.array_equal(np.diff(part.track) > 0, np.diff(made.track[rows]) > 0) and len(part.view) == len(np.unique(made.track[rows]))
+
+
+def test_tracks_of_a_film_are_its_long_tracks(casual_capture: Path) -> None:
+    capture = Capture.load(casual_capture).moments(np.arange(6))
+    one = replace(
+        capture,
+        **{k: getattr(capture, k)[:1] for k in ("K", "world_to_camera", "sizes", "present", "train", "heldout", "focal_hint", "view_names")},
+    )
+    film, whole = film_tracks(one), long_tracks(one)
+    part = film.at(np.arange(6))
+    assert len(whole.xy) > 200 and all(np.array_equal(getattr(part, k), getattr(whole, k)) for k in ("xy", "time", "track", "view"))
 
 
 def test_a_travelling_camera_is_found_at_every_frame() -> None:
     capture, tracks, rotation, translation = _filmed(12, 3.0)
-    cameras = estimate_cameras(capture, tracks, NUMBERS)
+    cameras = cameras_of_long_film(capture, tracks, NUMBERS, CUT)
     cameras.check(capture.sizes, capture.times)
     figures = cameras.provenance.figures
     assert (figures["source"], figures["keyframes"], figures["chunks"], figures["interpolated"]) == ("estimated", 16, 3, [])
@@ -77,7 +96,7 @@ def test_a_travelling_camera_is_found_at_every_frame() -> None:
 @pytest.mark.parametrize(("turn", "source"), [(25, "rotation"), (0, "fixed")])
 def test_turning_and_standing_cameras_stay_what_they_are(turn: float, source: str) -> None:
     capture, tracks, rotation, _ = _filmed(turn, 0.0)
-    cameras = estimate_cameras(capture, tracks, NUMBERS)
+    cameras = cameras_of_long_film(capture, tracks, NUMBERS, CUT)
     assert cameras.provenance.figures["source"] == source and not cameras.world_to_camera[0, :, :3, 3].any()
     assert np.allclose(cameras.world_to_camera[0, :, :3, :3] @ cameras.world_to_camera[0, 0, :3, :3].T, rotation, atol=3e-3)
 

@@ -35,12 +35,13 @@ RANKS = {
     "export": 9,
     "viewer": 9,
     "options": 10,
-    "conclude": 11,
-    "pipeline": 12,
-    "benchmarking": 13,
-    "fleet": 13,
-    "cli": 14,
-    "__main__": 15,
+    "long_film": 11,
+    "conclude": 12,
+    "pipeline": 13,
+    "benchmarking": 14,
+    "fleet": 14,
+    "cli": 15,
+    "__main__": 16,
 }
 # Within priors/: each folder knows those before it, and all know the files beside them (contracts, given, ...).
 PRIORS = ("tracking", "cameras", "depth", "masks", "still", "rigs", "movers", "features")

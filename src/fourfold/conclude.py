@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fourfold.evaluation.side_view import side_score, side_sheet
 from fourfold.export.paths import PathOptions, camera_path
 from fourfold.export.pictures import draw, frame_rate
 from fourfold.export.video import write_mp4
+from fourfold.long_film import LongFilm, Training
 from fourfold.notices import fallbacks
 from fourfold.options import Clock, Options, Report
 from fourfold.priors.providers import Preparation
@@ -33,12 +35,12 @@ from fourfold.training.schedule import planned_steps
 from fourfold.training.trainer import TrainConfig, train
 from fourfold.viewer.player import write_player
 
-Regions = dict[tuple[int, int], NDArray[np.bool_]]
+Regions = Mapping[tuple[int, int], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything about a reconstruction but its scene."""
+    """Everything about a reconstruction but its scene; of a long film `preparation` holds the keyframes."""
 
     root: Path
     command: str
@@ -47,14 +49,20 @@ class Job:
     because: str
     options: Options
     clock: Clock
+    long: LongFilm | None = None
+
+    @property
+    def capture(self) -> Capture:
+        """All moments, with their cameras."""
+        return self.preparation.capture if self.long is None else self.long.capture
 
 
 def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     """Score `scene`, compare it with the baselines, render it, and write player and report. Returns the report."""
-    capture = job.preparation.capture
+    capture = job.capture
     report("scoring held-out frames", 0, None)
     since = time.perf_counter()
-    regions = moving_regions_of(job.preparation)
+    regions = moving_regions_of(job.preparation) if job.long is None else job.long.regions
     scores = evaluate(job, scene, regions)
     job.clock.lap("evaluation", since)
     since = time.perf_counter()
@@ -74,7 +82,7 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
 
 def evaluate(job: Job, scene: Scene, regions: Regions) -> heldout.Scores:
     """Scores of the held-out frames, kept as PNGs under `renders/heldout`."""
-    capture = job.preparation.capture
+    capture = job.capture
     return heldout.score(heldout.scene_renderer(scene, capture), capture, regions, job.root / "renders" / "heldout")
 
 
@@ -90,15 +98,18 @@ def train_static(job: Job, regions: Regions) -> heldout.Scores:
     capture, priors = job.preparation.capture, job.preparation.priors
     config = TrainConfig(seed=job.options.seed, quality="draft", device=job.options.device)
     static = train(find_recipe("splat3d"), None, capture, priors, job.root / "baselines" / "static3d", config)
-    return heldout.score(heldout.scene_renderer(static, capture), capture, regions)
+    return heldout.score(heldout.scene_renderer(static, job.capture), job.capture, regions)
 
 
 def training_steps(job: Job) -> dict[str, Any]:
     """How many steps the stages that were trained took, how many they take without a time budget, and that budget in seconds or None."""
-    done = Counter(str(line.get("name")) for line in read_metrics(job.root / "metrics.jsonl"))
-    quality, frames = QUALITIES[job.options.quality], int(job.preparation.capture.train.sum())
-    planned = sum(planned_steps(stage, quality, frames) for stage in job.recipe.stages if done[stage.name])
-    return {"steps": sum(done.values()), "planned": planned, "time_budget_s": job.options.time_budget}
+    whole = Training(job.root, job.recipe.stages, int(job.preparation.capture.train.sum()))
+    quality, steps, planned = QUALITIES[job.options.quality], 0, 0
+    for one in (whole,) if job.long is None else job.long.trainings:
+        done = Counter(str(line.get("name")) for line in read_metrics(one.folder / "metrics.jsonl"))
+        steps += sum(done.values())
+        planned += sum(planned_steps(stage, quality, one.frames) for stage in one.stages if done[stage.name])
+    return {"steps": steps, "planned": planned, "time_budget_s": job.options.time_budget}
 
 
 def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]:
@@ -123,13 +134,16 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
 def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: dict[str, str]) -> dict[str, Any]:
     """Write `report.json` and `report.html`."""
     preparation, root = job.preparation, job.root
-    side = side_score(scene, preparation.capture)
+    side = side_score(scene, job.capture)
     named = {name: getattr(preparation.priors, name) for name in ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d", "clouds")}
     priors = {
         name: {"provider": p.provenance.provider, "notes": p.provenance.notes, "figures": p.provenance.figures}
         for name, p in named.items()
         if p is not None
     }
+    facts = capture_facts(job.capture)
+    if job.long is not None:
+        facts["notes"].append(job.long.sentence)
     parts = {
         "version": __version__,
         "command": job.command,
@@ -137,7 +151,7 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
         "recipe_because": job.because,
         "quality": job.options.quality,
         "seed": job.options.seed,
-        "capture": capture_facts(preparation.capture),
+        "capture": facts,
         "metrics": {
             "heldout": scores_object(scores),
             "heldout_frames": {"this scene": scores.frames, **{name: s.frames for name, s in baselines.items()}},
@@ -162,5 +176,5 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
         "Masks": masks_sheet(preparation, root / "renders" / "masks.png"),
         "Tracks": tracks_sheet(preparation, root / "renders" / "tracks.png"),
     }
-    report_html.write_html(root / "report.html", written, preparation.capture, {k: v for k, v in pictures.items() if v is not None})
+    report_html.write_html(root / "report.html", written, job.capture, {k: v for k, v in pictures.items() if v is not None})
     return written

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import uuid
@@ -230,3 +231,10 @@ def _file_checksum(path: Path, inode: int, size: int, changed: int) -> int:
         while block := file.read(_BLOCK):
             total = zlib.crc32(block, total)
     return total
+
+
+def give_back(array: object) -> None:
+    """Give back the memory of an array that is mapped from a file: what was looked at is read from the disk again when it is asked for."""
+    mapped = getattr(array, "base", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

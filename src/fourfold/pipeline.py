@@ -17,6 +17,7 @@ from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
 from fourfold.files import read_object, read_stamp, write_sealed
 from fourfold.interruption import sweep
+from fourfold.long_film import LongFilm, in_chunks, make_long_film
 from fourfold.notices import fallback, job
 from fourfold.options import Clock, Options, Report, command_line, follow, options_of, silent
 from fourfold.owner import OWNER_FILE, owned
@@ -89,12 +90,46 @@ def reconstruct(
 
 def _all_stages(sources: Sequence[Path], root: Path, chosen: Options, report: Report, clock: Clock) -> None:
     capture = prepare(sources, root, chosen, report, clock)
-    posed = estimate(capture, (), root, report, clock).capture
-    recipe, because = pick_recipe(posed, chosen)
+    made = make(capture, root, chosen, report, clock)
+    conclude(
+        Job(root, command_line(sources, root, chosen), made.preparation, made.recipe, made.because, chosen, clock, made.long), made.scene, report
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trained scene and what it was made with; `long` where it was made in chunks, whose keyframes `preparation` then holds."""
+
+    scene: Scene
+    preparation: Preparation
+    recipe: Recipe
+    because: str
+    long: LongFilm | None = None
+
+
+def make(capture: Capture, root: Path, options: Options, report: Report, clock: Clock, together: Together = ALONE) -> Made:
+    """Stages 2 to 4 of a prepared capture: everything is estimated, initialised and trained, a long film in chunks.
+
+    Raises:
+        FourfoldError: as `reconstruct`; or several processes would train the chunks of a long film.
+    """
+    posed = estimate(capture, (), root, report, clock)
+    recipe, because = pick_recipe(posed.capture, options)
     report(f"recipe {recipe.name}: {because}", 0, None)
-    preparation = estimate(capture, recipe.priors, root, report, clock)
-    scene = optimise(preparation, recipe, root, chosen, report, clock)
-    conclude(Job(root, command_line(sources, root, chosen), preparation, recipe, because, chosen, clock), scene, report)
+    if not in_chunks(posed.capture, recipe):
+        preparation = estimate(capture, recipe.priors, root, report, clock)
+        if together.first:
+            together.wait()  # the others may read the priors now
+        return Made(optimise(preparation, recipe, root, options, report, clock, together), preparation, recipe, because)
+    if together.share.joined > 1:
+        raise FourfoldError(f"{capture.times} moments are a long film, whose chunks one process trains after the other: leave out --processes")
+    if posed.capture.views == 1:  # where the cameras were given, nothing has asked for them
+        posed = estimate(capture, ("filmtracks",), root, report, clock)
+    since = time.perf_counter()
+    long = make_long_film(posed, recipe, root, (options, report, clock), training_seconds(root, options, clock))
+    save_scene(long.scene, root / "scene.safetensors")
+    clock.lap("training and priors of chunks", since)
+    return Made(long.scene, long.keyframes, recipe, because, long)
 
 
 def reconstruct_shots(paths: str | Path | Sequence[str | Path], out: str | Path, *, options: Options, report: Report = silent) -> list[Run]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fourfold.errors import FourfoldError
-from fourfold.files import check_undamaged, reseal, write_json
+from fourfold.files import check_undamaged, give_back, reseal, write_json
 from fourfold.geometry.camera import Camera
 from fourfold.untrusted.arrays import load_array
 from fourfold.untrusted.records import Record, load_record
@@ -174,9 +173,7 @@ class Capture:
         """Give back the memory of images that were looked at: they are read from the disk again when they are asked for."""
         for kind in ("frames", "grey", "alpha", "masks", "depth"):
             for view in range(self.views):
-                mapped = getattr(self._array(kind, view), "base", None)
-                if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-                    mapped.madvise(mmap.MADV_DONTNEED)
+                give_back(self._array(kind, view))
 
     def save(self) -> None:
         """Write `capture.json` and `cameras.safetensors` into `root`; the images are there already."""

@@ -62,6 +62,17 @@ class BackgroundAndLives:
         return scene_with_movers(background, movers, "no moving object was found", capture, priors)
 
 
+@dataclass(frozen=True)
+class LivedMovers:
+    """The layer "object" alone: a chunk of a long film, whose static layer is there already."""
+
+    object: LivedNumbers = LivedNumbers()
+
+    def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Layer | None:
+        """The moving objects; None where no mask shows one whose depth is known."""
+        return lived_layer(capture, priors, quality, random, self.object)
+
+
 def lived_layer(
     capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: LivedNumbers = LivedNumbers()
 ) -> Layer | None:

@@ -17,11 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fourfold.errors import FourfoldError
+from fourfold.files import give_back
 from fourfold.priors.frames_kept import KeptFrames
+from fourfold.priors.mapped import load_mapped, save_mapped
 from fourfold.priors.schema import check_arrays, check_fit
 
 SCHEMA = 2
 HEADER = "fourfold"  # the only metadata key: several would come in no fixed order
+_BLOCK = 1 << 20  # observations that are checked at once
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Prior:
     def check(self, sizes: NDArray[np.int64] | None = None, times: int | None = None, where: str = "") -> None:
         """FourfoldError if an array is not what the contract says or, given `sizes` (V, 2) and `times`, not of that capture."""
         where = where or f"the prior {self.name!r} of {self.provenance.provider}"
-        check_arrays(self.name, self.arrays, where)
+        self._check_each(self.arrays, where)
         if sizes is not None and times is not None:
             check_fit(self.name, self.arrays, sizes, times, where)
 
@@ -60,19 +63,25 @@ class Prior:
         for name, value in self.arrays.items():
             parts = {f"{name}.{i:03d}": a for i, a in enumerate(value)} if isinstance(value, tuple) else {name: value}
             arrays |= {k: np.ascontiguousarray(a) for k, a in parts.items()}
-        header = {"schema": SCHEMA, "prior": self.name, "provenance": _plain(self.provenance)}
         path = directory / f"{self.name}.safetensors"
-        save_file(arrays, path, metadata={HEADER: json.dumps(header)})
+        self._write(arrays, path, {HEADER: json.dumps({"schema": SCHEMA, "prior": self.name, "provenance": _plain(self.provenance)})})
         return path
+
+    def _write(self, arrays: dict[str, NDArray[Any]], path: Path, metadata: dict[str, str]) -> None:
+        save_file(arrays, path, metadata=metadata)
+
+    @classmethod
+    def _read(cls, path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what `save` wrote. FourfoldError if it is missing, damaged, of another schema or not what the contract says."""
         path = directory / f"{cls.name}.safetensors"
         try:
-            with safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-                arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
+            metadata, arrays = cls._read(path)
+            header = json.loads(metadata.get(HEADER, "{}"))
         except (OSError, ValueError, SafetensorError) as error:
             raise FourfoldError(f"the prior {path} cannot be read ({error}): delete it and run `fourfold prepare` again") from error
         if header.get("schema") != SCHEMA:
@@ -80,12 +89,16 @@ class Prior:
         if header.get("prior") != cls.name:
             raise FourfoldError(f"{path} holds the prior {header.get('prior')!r}, expected {cls.name!r}: delete it and prepare again")
         gathered = _gather(arrays)
-        check_arrays(cls.name, gathered, f"the prior {path}")
+        cls._check_each(gathered, f"the prior {path}")
         try:
             provenance = _provenance(header["provenance"])
         except (KeyError, TypeError, ValueError) as error:
             raise FourfoldError(f"the prior {path} does not say where it comes from: delete it and prepare again") from error
         return cls(provenance=provenance, **gathered)
+
+    @classmethod
+    def _check_each(cls, arrays: dict[str, Any], where: str) -> None:
+        check_arrays(cls.name, arrays, where)
 
 
 @dataclass(frozen=True)
@@ -201,6 +214,50 @@ class LongTracks(Prior):
 
 
 @dataclass(frozen=True)
+class FilmTracks(Prior):
+    """The long tracks of a long film of one view, moment after moment, on the disk: M observations at T moments.
+
+    xy (M, 2) float32 pixels of the stored images; track (M,) int32 number of the track, any order within a moment; first (T + 1,) int64 the
+    first observation of each moment, and M.
+    """
+
+    name: ClassVar[str] = "filmtracks"
+    xy: NDArray[np.float32]
+    track: NDArray[np.int32]
+    first: NDArray[np.int64]
+
+    def at(self, moments: NDArray[np.intp]) -> LongTracks:
+        """What is seen at the time indices `moments` (K,), which are numbered anew; tracks without an observation there are left out."""
+        spans = [slice(int(self.first[t]), int(self.first[t + 1])) for t in moments]
+        xy, track = (np.concatenate([np.array(values[span]) for span in spans]) for values in (self.xy, self.track))
+        time = np.repeat(np.arange(len(moments), dtype=np.int32), [span.stop - span.start for span in spans])
+        order = np.argsort(track, kind="stable")
+        kept, number = np.unique(track[order], return_inverse=True)
+        self.release()
+        return LongTracks(self.provenance, xy[order], time[order], number.astype(np.int32), np.zeros(len(kept), np.int32))
+
+    def release(self) -> None:
+        """Give back the memory of what was looked at."""
+        for values in (self.xy, self.track):
+            give_back(values)
+
+    def _write(self, arrays: dict[str, NDArray[Any]], path: Path, metadata: dict[str, str]) -> None:
+        save_mapped({name: getattr(self, name) for name in arrays}, path, metadata)
+
+    @classmethod
+    def _read(cls, path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+        return load_mapped(path)
+
+    @classmethod
+    def _check_each(cls, arrays: dict[str, Any], where: str) -> None:
+        """Block by block, so that the whole is never in memory."""
+        for start in range(0, max(1, len(arrays.get("xy", ()))), _BLOCK):
+            check_arrays(cls.name, {k: v if k == "first" else v[start : start + _BLOCK] for k, v in arrays.items()}, where)
+        for values in arrays.values():
+            give_back(values)
+
+
+@dataclass(frozen=True)
 class Still(Prior):
     """What stands still, as N Gaussians that were fitted to all frames while whatever moves was left out: the static layer's start.
 
@@ -286,6 +343,7 @@ class Priors:
     features: Features | None = None
     cameras: Cameras | None = None
     longtracks: LongTracks | None = None
+    filmtracks: FilmTracks | None = None
     still: Still | None = None
     advice: list[str] = field(default_factory=list)
     kept: KeptFrames = field(default_factory=KeptFrames)

@@ -72,6 +72,7 @@ SCHEMAS: dict[str, dict[str, Field]] = {
         "track": Field(("M",), "i", low=0),
         "view": Field(("P",), "i", low=0),
     },
+    "filmtracks": {"xy": Field(("M", 2)), "track": Field(("M",), "i", low=0), "first": Field(("F",), "i", low=0)},
     "still": {
         "means": Field(("N", 3)),
         "quat_wxyz": Field(("N", 4)),

@@ -8,12 +8,13 @@ the start, where they can be weighed, and images decide afterwards. See docs/rec
 from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.fill_holes import FillHoles
 from fourfold.initialize.fill_moments import FillMoments
-from fourfold.initialize.lived_bases import BackgroundAndLives, LivedNumbers
+from fourfold.initialize.lived_bases import BackgroundAndLives, LivedMovers, LivedNumbers
 from fourfold.initialize.residual_layer import ResidualLayer
+from fourfold.initialize.static_scene import StaticScene
 from fourfold.losses.masks import ForegroundMask, OpaqueEverywhere
 from fourfold.losses.photometric import Photometric
 from fourfold.losses.regularizers import LittleOpacity
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
+from fourfold.recipes.recipe import InChunks, Rate, Recipe, Stage, Suits, Term, replace
 from fourfold.recipes.shape_of_motion import FREE_RATES, STATIC_RATES
 from fourfold.training.samplers import Epochs
 
@@ -28,38 +29,48 @@ LIVED_RATES = {  # none for lives: evidence has decided them, and what one image
     "object.translation": Rate(0.02, final=0.1, per_pixel=True),  # a knot moves on for ten steps after each image of its moment
 }
 
+STATIC = Stage(
+    name="static",
+    steps=900,  # cal. E
+    layers=("static",),
+    terms=(Term("rgb", Photometric(ssim=0.2, where="background"), 1.0),),
+    rates=STATIC_RATES,
+    sampler=Epochs(batch=1),
+    resolution=((0.0, 2), (0.15, 1)),
+)
+JOINT = Stage(
+    name="joint",
+    steps=2400,
+    enter=(FillHoles(), ResidualLayer()),  # small movers beside the masks, where long tracks say that something moves
+    terms=(
+        Term("rgb", Photometric(ssim=0.2), 1.0),
+        Term("rgb_movers", Photometric(ssim=0.0, where="foreground"), 1.0),  # movers fill few pixels
+        Term("mask", ForegroundMask(quantile=0.98, layers="object"), 0.3),
+        Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
+        Term("little_opacity", LittleOpacity("free"), 2e-4),  # cal. E
+    ),
+    rates=STATIC_RATES | LIVED_RATES | FREE_RATES,
+    sampler=Epochs(batch=1),
+)
+MOMENTS = Stage(  # steps and bobs are faster than cubics
+    name="moments", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(FillMoments(),)
+)
+BACKGROUND = BackgroundNumbers(count=55_000)
+
 RECIPE = Recipe(
     name="lived_bases",
     summary="one camera: static background, movers on shared rigid motion bases, each Gaussian alive as long as it is confirmed",
     source="ours: SE(3) bases of Wang et al. 2024, lifespans of SharpTimeGS 2026; docs/recipes/lived_bases.md",
     priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
-    initialize=BackgroundAndLives(BackgroundNumbers(count=55_000), LivedNumbers()),
+    initialize=BackgroundAndLives(BACKGROUND, LivedNumbers()),
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen
     suits=Suits(views=(1, 1), moving=None, video=True, rank=70, because="one camera; movers live as long as other moments confirm them"),
-    stages=(
-        Stage(
-            name="static",
-            steps=900,  # cal. E
-            layers=("static",),
-            terms=(Term("rgb", Photometric(ssim=0.2, where="background"), 1.0),),
-            rates=STATIC_RATES,
-            sampler=Epochs(batch=1),
-            resolution=((0.0, 2), (0.15, 1)),
-        ),
-        Stage(
-            name="joint",
-            steps=2400,
-            enter=(FillHoles(), ResidualLayer()),  # small movers beside the masks, where long tracks say that something moves
-            terms=(
-                Term("rgb", Photometric(ssim=0.2), 1.0),
-                Term("rgb_movers", Photometric(ssim=0.0, where="foreground"), 1.0),  # movers fill few pixels
-                Term("mask", ForegroundMask(quantile=0.98, layers="object"), 0.3),
-                Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
-                Term("little_opacity", LittleOpacity("free"), 2e-4),  # cal. E
-            ),
-            rates=STATIC_RATES | LIVED_RATES | FREE_RATES,
-            sampler=Epochs(batch=1),
-        ),
-        Stage(name="moments", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(FillMoments(),)),  # steps and bobs are faster than cubics
+    stages=(STATIC, JOINT, MOMENTS),
+    in_chunks=InChunks(
+        priors=("masks", "still", "longtracks"),
+        initialize=StaticScene(BACKGROUND),
+        shared=(STATIC, replace(STATIC, name="still", steps=JOINT.steps, enter=(FillHoles(),), layers=("*",), resolution=((0.0, 1),))),
+        movers=LivedMovers(LivedNumbers()),
+        stages=(replace(JOINT, enter=(ResidualLayer(),), rates=LIVED_RATES | FREE_RATES), MOMENTS),
     ),
 )

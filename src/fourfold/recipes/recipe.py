@@ -12,7 +12,7 @@ from fourfold.capture.capture import Capture
 from fourfold.density.base import DensityControl
 from fourfold.losses.base import Loss
 from fourfold.priors.contracts import Priors
-from fourfold.scene.scene import Scene
+from fourfold.scene.scene import Layer, Scene
 
 QualityName = Literal["draft", "normal", "best", "full"]
 
@@ -90,6 +90,14 @@ class Initializer(Protocol):
         ...
 
 
+class Movers(Protocol):
+    """Priors become what moves."""
+
+    def __call__(self, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Layer | None:
+        """The layer of movers, in the capture's world coordinates; None where nothing that moves was found."""
+        ...
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of the optimisation.
@@ -143,6 +151,25 @@ class Suits:
 
 
 @dataclass(frozen=True)
+class InChunks:
+    """How a film too long for one piece is made: what all chunks of time share from keyframes, then what moves, chunk after chunk.
+
+    Attributes:
+        priors: names of the priors that keyframes need; a chunk needs the recipe's.
+        initialize: priors of the keyframes -> the scene that all chunks share.
+        shared: the stages that train it, on keyframes.
+        movers: priors of a chunk -> its layer of movers.
+        stages: those of a chunk, over what is shared and its movers; rates that match what is shared would tear chunks apart.
+    """
+
+    priors: tuple[str, ...]
+    initialize: Initializer
+    shared: tuple[Stage, ...]
+    movers: Movers
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A system. `replace(recipe, ...)` makes an ablation.
 
@@ -154,6 +181,7 @@ class Recipe:
         stages: the optimisation, in order.
         suits: which captures it is chosen for.
         background: RGB behind everything.
+        in_chunks: how a long film is made, or None: in one piece whatever its length.
     """
 
     name: str
@@ -164,6 +192,22 @@ class Recipe:
     stages: tuple[Stage, ...]
     suits: Suits = Suits()
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    in_chunks: InChunks | None = None
 
 
-__all__ = ["QUALITIES", "Initializer", "Quality", "QualityName", "Rate", "Recipe", "Sampler", "SceneEdit", "Stage", "Suits", "Term", "replace"]
+__all__ = [
+    "QUALITIES",
+    "InChunks",
+    "Initializer",
+    "Movers",
+    "Quality",
+    "QualityName",
+    "Rate",
+    "Recipe",
+    "Sampler",
+    "SceneEdit",
+    "Stage",
+    "Suits",
+    "Term",
+    "replace",
+]

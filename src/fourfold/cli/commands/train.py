@@ -73,11 +73,6 @@ class Train(Command):
             if not together.first:
                 together.wait()  # for the priors, which the first one makes and all read
             capture = Capture.load(self.run_folder / "capture")
-            posed = pipeline.estimate(capture, (), self.run_folder, report, clock).capture
-            recipe, because = pipeline.pick_recipe(posed, options)
-            preparation = pipeline.estimate(capture, recipe.priors, self.run_folder, report, clock)
-            if together.first:
-                together.wait()
-            scene = pipeline.optimise(preparation, recipe, self.run_folder, options, report, clock, together)
-        layers = {layer.name: len(layer) for layer in scene.layers}
-        return Result({"run": self.run_folder, "recipe": recipe.name, "because": because, "gaussians": layers, "seconds": clock.stages})
+            made = pipeline.make(capture, self.run_folder, options, report, clock, together)
+        layers = {layer.name: len(layer) for layer in made.scene.layers}
+        return Result({"run": self.run_folder, "recipe": made.recipe.name, "because": made.because, "gaussians": layers, "seconds": clock.stages})

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.chunks import ChunkNumbers, is_long
 from fourfold.priors.cameras.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.cameras.film_cameras import cameras_of, hinted_focal
 from fourfold.priors.cameras.joined_cameras import cameras_of_views
 from fourfold.priors.cameras.joined_views import one_view
-from fourfold.priors.cameras.long_cameras import BetweenNumbers, cameras_of_long_film
 from fourfold.priors.cameras.photo_cameras import PhotoNumbers, photo_cameras
 from fourfold.priors.cameras.spread_tracks import Film, film_of, only, spread
 from fourfold.priors.contracts import Cameras, LongTracks
@@ -30,16 +28,12 @@ class CamerasNumbers:
         photos: of what no tracks join.
         fewest: tracks that a frame of a film must hold on average, evenly spread.
         moving: share of a track's observations that given masks call moving or leave open, from which on it is left out.
-        chunks: how a long film is cut.
-        between: how its frames between keyframes are placed.
     """
 
     search: SearchNumbers = field(default_factory=SearchNumbers)
     photos: PhotoNumbers = field(default_factory=PhotoNumbers)
     fewest: float = 20.0
     moving: float = 0.5
-    chunks: ChunkNumbers = field(default_factory=ChunkNumbers)
-    between: BetweenNumbers = field(default_factory=BetweenNumbers)
 
 
 def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbers = CamerasNumbers()) -> Cameras:
@@ -49,8 +43,6 @@ def estimate_cameras(capture: Capture, tracks: LongTracks, numbers: CamerasNumbe
     """
     if capture.cameras == "given":
         return given_cameras(capture)
-    if capture.views == 1 and is_long(capture, numbers.chunks):
-        return cameras_of_long_film(capture, tracks, lambda part, seen: estimate_cameras(part, seen, numbers), numbers.chunks, numbers.between)
     tracks = only(tracks, _standing_tracks(capture, tracks, numbers))
     film = film_of(capture, tracks)
     views = [int(v) for v in np.unique(film.frames[:, 0])]

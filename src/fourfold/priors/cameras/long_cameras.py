@@ -7,21 +7,22 @@ does not grow with the film, and time grows as its length.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.capture.chunks import ChunkNumbers, chunks_of, keyframes
+from fourfold.capture.chunks import ChunkNumbers, chunks_of, is_long, keyframes
 from fourfold.priors.cameras.bundle_system import Array, Sightings, Solved, residuals
+from fourfold.priors.cameras.estimated import CamerasNumbers, estimate_cameras
 from fourfold.priors.cameras.grown_start import GrowthNumbers, resected
 from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.cameras.spread_tracks import SpreadNumbers, film_of, spread
 from fourfold.priors.cameras.track_bundle import BundleNumbers, Freedom, bundle
 from fourfold.priors.cameras.track_places import placed
-from fourfold.priors.contracts import Cameras, LongTracks
+from fourfold.priors.contracts import Cameras, FilmTracks, Priors
+from fourfold.priors.providers import Provider
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,16 @@ class BetweenNumbers:
     near: float = 3.0
 
 
-def tracks_at(tracks: LongTracks, moments: NDArray[np.intp], times: int) -> LongTracks:
-    """What `tracks` say of the time indices `moments` (K,) of `times`, which are numbered anew; tracks without an observation there are left out."""
-    row = np.full(times, -1, np.int32)
-    row[moments] = np.arange(len(moments))
-    time = row[tracks.time]
-    seen = time >= 0
-    kept, number = np.unique(tracks.track[seen], return_inverse=True)
-    return replace(tracks, xy=tracks.xy[seen], time=time[seen], track=number.astype(np.int32), view=tracks.view[kept])
-
-
 def cameras_of_long_film(
     capture: Capture,
-    tracks: LongTracks,
-    estimate: Callable[[Capture, LongTracks], Cameras],
+    tracks: FilmTracks,
+    keys_by: CamerasNumbers = CamerasNumbers(),
     cut: ChunkNumbers = ChunkNumbers(),
     numbers: BetweenNumbers = BetweenNumbers(),
 ) -> Cameras:
-    """The prior of a film of one view: `estimate`'s answer for the keyframes, and the frames between."""
+    """The prior of a film of one view: its keyframes' as for any film, by `keys_by`, and the frames between."""
     chosen = keyframes(capture, cut)
-    found = estimate(capture.moments(chosen), tracks_at(tracks, chosen, capture.times))
+    found = estimate_cameras(capture.moments(chosen), tracks.at(chosen), keys_by)
     unsure = {row for _, row in found.provenance.figures.get("interpolated", ())}
     keys = {int(t): p for n, (t, p) in enumerate(zip(chosen, found.world_to_camera[0], strict=True)) if n not in unsure and np.isfinite(p).all()}
     poses: NDArray[np.float64] = np.full((capture.times, 4, 4), np.nan)
@@ -84,7 +75,7 @@ def cameras_of_long_film(
 
 
 def _between(
-    capture: Capture, tracks: LongTracks, moments: NDArray[np.intp], known: tuple[dict[int, Array], Cameras], numbers: BetweenNumbers
+    capture: Capture, tracks: FilmTracks, moments: NDArray[np.intp], known: tuple[dict[int, Array], Cameras], numbers: BetweenNumbers
 ) -> tuple[Array, NDArray[np.bool_]]:
     """World to camera (K, 4, 4) at `moments`, and (K,) whether tracks place them; keyframes stay where they are."""
     keys, found = known
@@ -93,7 +84,7 @@ def _between(
     if source == "fixed":
         return start, np.ones(len(moments), bool)
     part = capture.moments(moments)
-    film = film_of(part, tracks_at(tracks, moments, capture.times))
+    film = film_of(part, tracks.at(moments))
     seen = film.seen.of(spread(film, film.seen, numbers.tracks))
     inside = film.frames[:, 1]  # of the part's moments, those with an image
     fixed = np.isin(moments[inside], list(keys))
@@ -121,3 +112,15 @@ def _adjusted(seen: Sightings, start: Solved, fixed: NDArray[np.bool_], travels:
     if travels:
         start = resected(seen, start, fixed, np.ones(seen.frames, bool), numbers.growth)
     return bundle(seen, placed(seen, start), freedom, numbers.fine).solved
+
+
+def _long_film(capture: Capture) -> str | None:
+    return None if capture.cameras == "unknown" and capture.views == 1 and is_long(capture) else ""
+
+
+def _make(capture: Capture, priors: Priors) -> list[Cameras]:
+    assert priors.filmtracks is not None
+    return [cameras_of_long_film(capture, priors.filmtracks)]
+
+
+PROVIDERS = (Provider("keyframes", ("cameras",), ("filmtracks",), 30, _long_film, _make),)

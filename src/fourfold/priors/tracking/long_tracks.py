@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import LongTracks, Priors, Provenance
+from fourfold.capture.chunks import is_long
+from fourfold.interruption import temporary_folder
+from fourfold.priors.contracts import FilmTracks, LongTracks, Priors, Provenance
 from fourfold.priors.providers import Provider
 from fourfold.priors.tracking.long_track_links import Followed, LinkConfig, drifted, seen_again
 from fourfold.priors.tracking.track_anchor import AnchorConfig, anchor, settle, smooth
@@ -130,11 +134,19 @@ def follow(frames: Iterator[Grey], config: LongTrackConfig) -> tuple[NDArray[np.
     Returns:
         (M,) number of the track, not decreasing, (M,) number of the frame, increasing within a track, (M, 2) pixels: of all observations.
     """
+    parts = [(live.track, live.last, live.xy) for live in followed(frames, config)]
+    none = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 2), np.float32)
+    track, moment, place = (np.concatenate([p[i] for p in (none, *parts)]) for i in range(3))
+    order = np.argsort(track, kind="stable")
+    return track[order], moment[order], place[order]
+
+
+def followed(frames: Iterator[Grey], config: LongTrackConfig) -> Iterator[Followed]:
+    """The tracks that each of the images shows, one image after the other."""
     none = np.zeros((0, 2), np.float32)
     live = lost = Followed.begun(np.zeros(0, np.int32), 0, none, anchor(np.zeros((1, 1), np.float32), none, config.anchor))
     count, before = 0, np.zeros((0, 0), np.uint8)
     images: dict[int, NDArray[np.float32]] = {}
-    tracks, steps, places = [live.track], [live.last], [live.xy]
     for step, frame in enumerate(frames):
         images[step] = smooth(frame, config.anchor)
         images.pop(step - config.links.gap - 1, None)
@@ -152,12 +164,7 @@ def follow(frames: Iterator[Grey], config: LongTrackConfig) -> tuple[NDArray[np.
         started = np.arange(count, count + len(new), dtype=np.int32)
         live = live.joined(Followed.begun(started, step, new, anchor(images[step], new, config.anchor)))
         count, before = count + len(new), frame
-        tracks.append(live.track)
-        steps.append(live.last)
-        places.append(live.xy)
-    track, moment, place = np.concatenate(tracks), np.concatenate(steps), np.concatenate(places)
-    order = np.argsort(track, kind="stable")
-    return track[order], moment[order], place[order]
+        yield live
 
 
 def _moved(before: Grey, after: Grey, xy: Points, config: LongTrackConfig) -> tuple[Points, NDArray[np.bool_]]:
@@ -201,8 +208,40 @@ def _cannot(capture: Capture) -> str | None:
     return None if capture.present.sum(axis=1).max() >= 2 else "no view has two frames"
 
 
+def _of_long_film(capture: Capture) -> str | None:
+    return None if capture.views == 1 and is_long(capture) else ""
+
+
+def film_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -> FilmTracks:
+    """The same for a film of one view, whose tracks are never all in memory."""
+    times = np.flatnonzero(capture.present[0])
+    count = np.zeros(capture.times + 1, np.int64)
+    tracks = 0
+    with temporary_folder("tracks") as folder:
+        with (folder / "xy").open("wb") as places, (folder / "track").open("wb") as numbers:
+            for time, live in zip(times, followed(tracking_frames(capture, 0, times, config.long_side), config), strict=True):
+                xy = _to_stored(live.xy, capture, 0, config.long_side)
+                seen = _on_valid_pixels(capture, 0, np.full(len(xy), time, np.int32), xy)
+                places.write(xy[seen].tobytes())
+                numbers.write(live.track[seen].astype(np.int32).tobytes())
+                count[time + 1] = seen.sum()
+                tracks = max(tracks, int(live.track.max(initial=-1)) + 1)
+        first = np.cumsum(count)
+        figures = {"tracks": tracks, "observations": int(first[-1])}
+        # mapped files outlive their names: they are gone once the prior is
+        xy, track = _mapped(folder / "xy", np.float32, (int(first[-1]), 2)), _mapped(folder / "track", np.int32, (int(first[-1]),))
+        return FilmTracks(Provenance("long_film_tracks", figures=figures), xy, track, first)
+
+
+def _mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.memmap(path, dtype, "r", shape=shape) if shape[0] else np.zeros(shape, dtype)
+
+
 def _make(capture: Capture, _: Priors) -> list[LongTracks]:
     return [long_tracks(capture)]
 
 
-PROVIDERS = (Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make, version=4),)
+PROVIDERS = (
+    Provider("long_tracks", ("longtracks",), (), 10, _cannot, _make, version=4),
+    Provider("long_film_tracks", ("filmtracks",), (), 10, _of_long_film, lambda capture, _: [film_tracks(capture)]),
+)

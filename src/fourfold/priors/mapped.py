@@ -1,0 +1,63 @@
+"""Safetensors files whose arrays stay on the disk: written block by block, read as views into the file.
+
+The format: eight bytes with the length of a JSON header, little-endian, the header, then the arrays at the offsets that it names
+(https://github.com/huggingface/safetensors, "Format").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from fourfold.files import give_back
+
+_TYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8")}
+_BLOCK = 1 << 20  # rows that are in memory at once
+
+
+def save_mapped(arrays: Mapping[str, NDArray[Any]], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write arrays of 32-bit floats and 32 and 64-bit integers, a block of rows at a time."""
+    names = {dtype: name for name, dtype in _TYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, array in arrays.items():
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
+        offset += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            for start in range(0, len(array), _BLOCK):
+                file.write(np.ascontiguousarray(array[start : start + _BLOCK]).tobytes())
+            give_back(array)
+
+
+def load_mapped(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Metadata, and read-only views of the arrays.
+
+    Raises:
+        OSError, ValueError, SafetensorError: the file is missing or damaged.
+    """
+    with safe_open(path, framework="numpy") as checked:  # that header and size agree
+        metadata = dict(checked.metadata() or {})
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype, shape = _TYPES.get(entry["dtype"]), tuple(entry["shape"])
+        if dtype is None:
+            raise ValueError(f"{name} is of type {entry['dtype']}")
+        offset = 8 + length + entry["data_offsets"][0]
+        arrays[name] = np.memmap(path, dtype, "r", offset, shape) if prod(shape) else np.zeros(shape, dtype)
+    return metadata, arrays
