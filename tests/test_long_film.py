@@ -21,10 +21,10 @@ from fourfold.conclude import Job, conclude
 from fourfold.long_film import LongFilm, Regions, in_chunks, make_long_film
 from fourfold.notices import job
 from fourfold.options import Clock, Options, silent
-from fourfold.priors.classical.long_tracks import film_tracks
 from fourfold.priors.contracts import Priors
 from fourfold.priors.given import given_cameras
 from fourfold.priors.providers import Preparation
+from fourfold.priors.tracking.long_tracks import film_tracks
 from fourfold.recipes import find_recipe
 from fourfold.recipes.recipe import QUALITIES, Quality
 from fourfold.scene.motion.chunks import Chunks

@@ -21,7 +21,7 @@ from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.cameras.spread_tracks import SpreadNumbers, film_of, spread
 from fourfold.priors.cameras.track_bundle import BundleNumbers, Freedom, bundle
 from fourfold.priors.cameras.track_places import placed
-from fourfold.priors.contracts import Cameras, FilmTracks, Priors
+from fourfold.priors.contracts import Cameras, FilmTracks
 from fourfold.priors.providers import Provider
 
 
@@ -118,9 +118,4 @@ def _long_film(capture: Capture) -> str | None:
     return None if capture.cameras == "unknown" and capture.views == 1 and is_long(capture) else ""
 
 
-def _make(capture: Capture, priors: Priors) -> list[Cameras]:
-    assert priors.filmtracks is not None
-    return [cameras_of_long_film(capture, priors.filmtracks)]
-
-
-PROVIDERS = (Provider("keyframes", ("cameras",), ("filmtracks",), 30, _long_film, _make),)
+PROVIDERS = (Provider("keyframes", ("cameras",), ("filmtracks",), 30, _long_film, lambda c, p: [cameras_of_long_film(c, p.require(FilmTracks))]),)
