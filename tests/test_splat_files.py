@@ -22,7 +22,7 @@ from fourfold.export.formats import FORMATS, export
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.rotations import quat_multiply, so3_exp
 from fourfold.render.harmonics import harmonics_basis
-from fourfold.splats.codebook import book, palette
+from fourfold.splats.codebook import PaletteConfig, book, palette
 from fourfold.splats.compressed_ply import decode_compressed_ply, encode_compressed_ply
 from fourfold.splats.convention import from_smallest_three, smallest_three
 from fourfold.splats.drawn import drawn, morton_order, plain
@@ -206,7 +206,7 @@ def test_books_and_palettes_stand_for_their_values() -> None:
     centers, index = book(few)
     np.testing.assert_array_equal(centers[index], few)
     rows = torch.randn(3000, 4, generator=torch.Generator().manual_seed(2))
-    entries, labels = palette(rows)
+    entries, labels = palette(rows, PaletteConfig(smallest=1024))
     assert len(entries) == 1024
     torch.testing.assert_close((rows - entries[labels]).square().sum(1), torch.cdist(rows, entries).amin(1).square(), atol=1e-4, rtol=1e-3)
 

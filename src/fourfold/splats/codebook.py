@@ -16,11 +16,13 @@ class PaletteConfig:
 
     Attributes:
         share: Gaussians per entry; fewer make a better and larger palette.
+        smallest: entries at least, where there are as many Gaussians.
         largest: entries at most; time grows with it.
         rounds: iterations.
     """
 
     share: int = 16
+    smallest: int = 4096
     largest: int = 8192
     rounds: int = 5
 
@@ -54,7 +56,7 @@ def _spread(flat: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 
 def palette(rows: Tensor, config: PaletteConfig = PaletteConfig()) -> tuple[Tensor, Tensor]:
     """(P, D) rows that stand for `rows` (N, D), and (N,) int64 which one for each."""
-    size = min(len(rows), max(1024, len(rows) // config.share), config.largest)
+    size = min(len(rows), max(config.smallest, len(rows) // config.share), config.largest)
     centers = rows[torch.linspace(0, len(rows) - 1, size).round().long()].clone()
     labels = torch.arange(len(rows))
     if size == len(rows):
