@@ -14,6 +14,7 @@ from fourfold.scene.motion.bounded import BoundedStatic
 from fourfold.scene.motion.chunks import joined
 from fourfold.scene.motion.flights import EVER, Flying
 from fourfold.scene.motion.linear import Linear
+from fourfold.scene.motion.retimed import Retimed
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import DYNAMIC, STATIC, Layer, Scene
 from test_fixed_motion import deformation_layer, keyframe_layer, lifespan_layer, per_frame_layer, polynomial_layer
@@ -64,6 +65,7 @@ def moving_layers() -> dict[str, Layer]:
         "scaffold": made_layer(made_nodes(rigid=False)),
         "motion_tree": random_tree(points=ROWS),
         "chunks": _chunks(),
+        "retimed": Layer("moving", DYNAMIC, Retimed("linear", (), 0.5, 0.25, 0.1), looks(ROWS, 10) | straight(ROWS, 11)),
     }
     assert set(layers) == set(motion_kinds()), "a new motion model belongs here"
     return {kind: _single(layer) for kind, layer in layers.items()}

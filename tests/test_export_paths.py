@@ -12,7 +12,7 @@ import torch
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.export.formats import FORMATS, export
-from fourfold.export.paths import PATHS, PathOptions, camera_between, camera_path, movers_alone, object_center, swing
+from fourfold.export.paths import PATHS, PathOptions, camera_between, camera_path, object_center, swing
 from fourfold.export.pictures import frame_rate
 from fourfold.export.tracking import track_points
 from fourfold.geometry.camera import Camera
@@ -21,6 +21,7 @@ from fourfold.geometry.projection import pixel_grid, project
 from fourfold.geometry.rigid import make_rigid
 from fourfold.geometry.rotations import so3_exp
 from fourfold.render.api import Render, rasterize
+from fourfold.scene.edits.parts import movers_alone
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import Layer, Scene
@@ -161,9 +162,9 @@ def test_json_paths(tmp_path: Path) -> None:
     for options in (PathOptions(), PathOptions(file=tmp_path / "missing.json")):
         with pytest.raises(FourfoldError, match="camera path"):
             camera_path("json", moving, recorded, options)
-    with pytest.raises(FourfoldError, match="choose one of input, orbit"):
+    with pytest.raises(FourfoldError, match="choose one of input, steady, orbit"):
         camera_path("spiral", moving, recorded)
-    assert set(PATHS) == {"input", "orbit", "wiggle", "bullet-time", "turntable", "json"}
+    assert set(PATHS) == {"input", "steady", "orbit", "wiggle", "bullet-time", "turntable", "json"}
 
 
 @pytest.mark.parametrize("draw", [tiny_rasterizer, partial(rasterize, backend="reference")], ids=["tiny", "reference"])

@@ -22,6 +22,7 @@ from fourfold.geometry.rotations import matrix_to_quat, quat_to_matrix, slerp, s
 from fourfold.scene.scene import Scene
 
 View = tuple[float, Camera]
+STEADY = 0.25  # seconds, standard deviation of the smoothing of a steadied path
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def camera_path(name: str, scene: Scene, capture: Capture, options: PathOptions 
     """(seconds, camera) of every frame of the path `name`.
 
     - "input": the filmed camera, time running.
+    - "steady": the filmed camera without its shaking: positions and directions smoothed over half a second.
     - "orbit": an ellipse around the moving object, which stays where it was in the picture; time running.
     - "wiggle": a small Lissajous figure about the filmed camera, time running.
     - "bullet-time": time stands still at the middle, the camera swings to both sides of the object.
@@ -100,15 +102,6 @@ def object_center(scene: Scene, time: float, camera: Camera) -> Tensor:
     return camera.center + camera.world_to_camera[2, :3]
 
 
-def movers_alone(scene: Scene) -> Scene:
-    """`scene` without anything but its moving objects (`Scene.foreground_rows`), on white. FourfoldError where nothing moves."""
-    rows, places = scene.foreground_rows(), scene.slices()
-    moving = [layer for layer in scene.layers if bool(rows[places[layer.name]].any())]
-    if not moving:
-        raise FourfoldError("nothing moves in this scene: draw it whole")
-    return replace(scene, layers=moving, background=(1.0, 1.0, 1.0))
-
-
 def swing(camera: Camera, center: Tensor, yaw: float, pitch: float) -> Camera:
     """`camera` turned about `center` (3,), by `yaw` about its vertical and `pitch` about its horizontal image axis, radians.
 
@@ -122,6 +115,18 @@ def swing(camera: Camera, center: Tensor, yaw: float, pitch: float) -> Camera:
 
 def _input(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
     return [(time, camera_between(capture, options.view, time)) for time in _times(scene, capture, options)]
+
+
+def _steady(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
+    path = _input(scene, capture, options)
+    times = torch.tensor([time for time, _ in path], dtype=torch.float64)
+    weights = torch.softmax(-0.5 * ((times[:, None] - times) / STEADY).square(), dim=1)
+    centers = weights @ torch.stack([camera.center.double() for _, camera in path])
+    quats = matrix_to_quat(torch.stack([camera.world_to_camera[:3, :3].double() for _, camera in path]))
+    signs = torch.where((quats[:, None] * quats).sum(-1) < 0, -1.0, 1.0)  # of one hemisphere about each moment
+    rotations = quat_to_matrix(torch.nn.functional.normalize(((weights * signs)[..., None] * quats).sum(1), dim=1))
+    poses = make_rigid(rotations, -torch.einsum("tij,tj->ti", rotations, centers))
+    return [(time, replace(camera, world_to_camera=pose.to(camera.K.dtype))) for (time, camera), pose in zip(path, poses, strict=True)]
 
 
 def _orbit(scene: Scene, capture: Capture, options: PathOptions) -> list[View]:
@@ -201,6 +206,7 @@ def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
 
 PATHS: dict[str, Callable[[Scene, Capture, PathOptions], list[View]]] = {
     "input": _input,
+    "steady": _steady,
     "orbit": _orbit,
     "wiggle": _wiggle,
     "bullet-time": _bullet_time,

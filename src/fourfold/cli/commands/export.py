@@ -20,6 +20,9 @@ class Export(Command):
     run_folder: Positional[Path]
     """The run's folder."""
 
+    scene: Path | None = None
+    """Another scene of the same world than the run's: what `fourfold edit` wrote."""
+
     format: Annotated[str, arg(help=f"One of: {formats_list()}.")]
 
     out: MaybeOut = None
@@ -32,7 +35,7 @@ class Export(Command):
     """How many moments formats that hold many get; as many as were filmed by default."""
 
     path: str = "input"
-    """Camera path of pictures, videos and cameras: input, orbit, wiggle, bullet-time or turntable."""
+    """Camera path of pictures, videos and cameras: input, steady, orbit, wiggle, bullet-time or turntable."""
 
     alpha: bool = False
     """Pictures, WebM and GIF transparent where nothing is, without the background."""
@@ -41,11 +44,13 @@ class Export(Command):
         from fourfold.cli.arguments import check_positive
         from fourfold.export.formats import export, find_format
         from fourfold.export.options import ExportOptions
+        from fourfold.export.scene_files import read_scene
         from fourfold.pipeline import Run
 
         entry = find_format(self.format)
         check_positive(frames=self.frames)
         run = Run(self.run_folder)
         out = self.out or self.run_folder / "exports" / entry.default_name
-        lost = export(self.format, run.scene, run.capture, out, ExportOptions(self.time, self.frames, self.path, self.alpha))
+        scene = run.scene if self.scene is None else read_scene(self.scene)
+        lost = export(self.format, scene, run.capture, out, ExportOptions(self.time, self.frames, self.path, self.alpha))
         return Result({"format": self.format, "out": out} | ({} if lost is None else {"lost": asdict(lost)}))

@@ -19,7 +19,7 @@ class Render(Command):
     """The run's folder."""
 
     path: str = "orbit"
-    """input, orbit, wiggle, bullet-time, turntable, or a JSON file with a list of {"time", "world_to_camera"}."""
+    """input, steady, orbit, wiggle, bullet-time, turntable, or a JSON file with a list of {"time", "world_to_camera"}."""
 
     out: MaybeOut = None
     """The MP4 or the folder of PNGs; RUN/renders/PATH.mp4 by default."""
@@ -47,10 +47,11 @@ class Render(Command):
 
     def run(self) -> Result:
         from fourfold.cli.arguments import check_positive, check_view
-        from fourfold.export.paths import PathOptions, camera_path, movers_alone
+        from fourfold.export.paths import PathOptions, camera_path
         from fourfold.export.pictures import draw, frame_rate
         from fourfold.export.video import write_mp4, write_pngs
         from fourfold.pipeline import Run
+        from fourfold.scene.edits.parts import movers_alone
         from fourfold.scene.file import load_scene
         from fourfold.training.trainer import choose_device
 

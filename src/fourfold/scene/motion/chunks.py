@@ -64,6 +64,10 @@ class Chunks:
         first = sum(self.counts[:number])
         return slice(first, first + self.counts[number])
 
+    def kept(self, rows: Tensor) -> Chunks:
+        """The chunks of a layer of which the Gaussians of `rows` (N,) bool stay."""
+        return replace(self, counts=tuple(int(rows[self.rows(n)].sum()) for n in range(len(self.counts))))
+
     def part(self, layer: Layer, number: int) -> Layer:
         """Chunk `number` as a layer of its own."""
         rows, lead = self.rows(number), f"{number}."

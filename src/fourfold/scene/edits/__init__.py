@@ -1,0 +1,1 @@
+"""Edits of a finished scene: each a function from a scene to a scene."""
