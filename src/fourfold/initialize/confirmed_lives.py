@@ -37,7 +37,8 @@ class LifeNumbers:
             their longer side.
         outside: share of the longer side beyond the mask from which a seed is outside.
         turned: degrees between the directions from which a surface is seen; beyond it a wrong colour contradicts nothing.
-        slipped: share of the longer side, and at least a pixel, by which the motion may have left the flow (`flow_slip.py`).
+        slipped: share of the longer side, and at least a pixel, by which the motion may have left the flow (`flow_slip.py`); drift: pixels more for
+            each image in between, since errors of the flow add up, too.
         contradicted: weight of a contradiction; a confirmation weighs 1.
     """
 
@@ -46,20 +47,19 @@ class LifeNumbers:
     outside: float = 1.5 / 160
     turned: float = 50.0
     slipped: float = 1 / 160
+    drift: float = 0.2
     contradicted: float = 2.0
 
 
 @dataclass(frozen=True)
 class Lives:
     """Per seed: `first` and `last` (P,) row of the knots in its life, and where it is confirmed, its own image included: `row` and `column` (P, F) of
-    the pixel in each training image, -1 where it is not or the image lies outside its life; `slip` (P, 2) pixels per second at which the motion
-    leaves the flow at its own image."""
+    the pixel in each training image, -1 where it is not or the image lies outside its life."""
 
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     row: NDArray[np.int16]
     column: NDArray[np.int16]
-    slip: NDArray[np.float64]
 
     @property
     def confirmed(self) -> NDArray[np.int64]:
@@ -89,14 +89,14 @@ def confirmed_lives(capture: Capture, priors: Priors, motion: BodyMotion, seeds:
         before[view] = (number, frame, xy)
     longer = max(max(frame.moving.shape) for _, frame, _ in before.values())
     for number in range(len(frames)):
-        evidence[slips.since(number, seeds.frame) > max(1.0, numbers.slipped * longer), number] = -1
+        allowed = max(1.0, numbers.slipped * longer) + numbers.drift * np.abs(number - seeds.frame)
+        evidence[slips.since(number, seeds.frame) > allowed, number] = -1
     evidence[np.arange(len(seeds)), seeds.frame] = 1
     score = np.zeros((len(seeds), len(motion.indices)))
     np.add.at(score, (slice(None), knots), np.where(evidence < 0, numbers.contradicted * evidence, evidence))
     first, last = best_stretch(score, knots[seeds.frame])
     places[:, (evidence <= 0) | (knots[None] < first[:, None]) | (knots[None] > last[:, None])] = -1
-    seconds = capture.timestamps[[index for _, index in frames]]
-    return Lives(first, last, places[0], places[1], slips.speed(seeds.frame, seconds))
+    return Lives(first, last, places[0], places[1])
 
 
 def best_stretch(score: NDArray[np.float64], own: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

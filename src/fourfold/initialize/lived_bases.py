@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
-from fourfold.initialize.body_motion import BodyMotion, BodyMotionNumbers, body_motion
+from fourfold.initialize.body_motion import ALONE, BodyMotion, BodyMotionNumbers, body_motion
 from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives
+from fourfold.initialize.flow_slip import flow_velocities
 from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_with_movers
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
-from fourfold.scene.motion.lived_bases import LivedBases
+from fourfold.scene.motion.lived_bases import REST, LivedBases
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
 
 
@@ -27,22 +28,24 @@ class LivedNumbers:
 
     Attributes:
         candidates: seeds that are looked at, at most, at quality "normal"; some tenth of them is needed where most surfaces are seen again.
-        cell: side in pixels of the cells of `longest_cover`; larger where `candidates` would not give each cell `crowd` of them.
+        cell: side in pixels of the cells of `longest_cover`; larger where `candidates` would not give each cell `crowd` of them, which may be fewer
+            than one: chance leaves some cells empty, and their neighbours reach over.
         life: half of the shortest time a Gaussian is fully there, in frames; fade: sigma beyond it, in frames.
         spread: standard deviation in cells of `longest_cover`; opacity: at the start.
         new: see `longest_cover`.
-        slowed: frames of life (`LivedBases.unit`) up to which a Gaussian's own velocity acts in full.
+        brief: a seed that lives for at most so many images belongs to a sheet that the flow moves from one image to the next, and to no motion
+            that is guessed for a whole body.
     """
 
     candidates: int = 300_000
-    cell: float = 1.5
-    crowd: float = 2.0
+    cell: float = 1.0
+    crowd: float = 0.6
     life: float = 0.5
     fade: float = 1.2
     spread: float = 0.8
     opacity: float = 0.7
     new: float = 0.5
-    slowed: float = 2.0
+    brief: int = 2
     motion: BodyMotionNumbers = BodyMotionNumbers()
     lives: LifeNumbers = LifeNumbers()
 
@@ -87,7 +90,7 @@ def lived_layer(
     lives = confirmed_lives(capture, priors, motion, seeds, numbers.lives)
     cell = max(numbers.cell, float(np.sqrt(numbers.crowd * seeds.share.sum() / len(seeds))))
     chosen = longest_cover(lives, cell, random, numbers.new)
-    return _layer(capture, motion, seeds.rows(chosen), lives.rows(chosen), cell, numbers)
+    return _layer(capture, priors, motion, seeds.rows(chosen), lives.rows(chosen), replace(numbers, spread=cell * numbers.spread))
 
 
 def longest_cover(lives: Lives, cell: float, random: np.random.Generator, new: float = 0.5) -> NDArray[np.int64]:
@@ -110,26 +113,37 @@ def longest_cover(lives: Lives, cell: float, random: np.random.Generator, new: f
     return np.sort(np.array(chosen, np.int64))
 
 
-def _layer(capture: Capture, motion: BodyMotion, seeds: SheetSeeds, life: Lives, cell: float, numbers: LivedNumbers) -> Layer:
-    splats = make_splats(seeds.means, seeds.color, numbers.spread * cell * seeds.pixel, numbers.opacity)
+def _layer(capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSeeds, life: Lives, numbers: LivedNumbers) -> Layer:
+    splats = make_splats(seeds.means, seeds.color, numbers.spread * seeds.pixel, numbers.opacity)
     spacing = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0
     begin, end = motion.knots[life.first], motion.knots[life.last]
-    radius = numbers.life * spacing + (end - begin) / 2
-    splats |= {
-        "velocity": torch.from_numpy(_against_slip(capture, seeds, life)).float(),
-        "motion_logits": torch.from_numpy(seeds.logits).float(),
-        "time_center": torch.from_numpy((begin + end) / 2).float(),
-        "log_duration": torch.full((len(seeds),), float(np.log(numbers.fade * spacing))),
-        "log_radius": torch.from_numpy(np.log(radius)).float(),
+    brief = life.last - life.first < numbers.brief
+    logits = np.pad(seeds.logits, ((0, 0), (0, 1)), constant_values=-ALONE)
+    logits[brief] = np.append(np.full(seeds.logits.shape[1], -ALONE), ALONE)
+    means, velocities = _sheets(capture, priors, seeds, (begin + end) / 2)
+    values = {
+        "means": np.where(brief[:, None], means, seeds.means),
+        "velocity_before": np.where(brief[:, None], velocities[:, 0], 0),
+        "velocity_after": np.where(brief[:, None], velocities[:, 1], 0),
+        "motion_logits": logits,
+        "time_center": (begin + end) / 2,
+        "log_duration": np.full(len(seeds), np.log(numbers.fade * spacing)),
+        "log_radius": np.log(numbers.life * spacing + (end - begin) / 2),
     }
-    return Layer("object", DYNAMIC, LivedBases(unit=numbers.slowed * spacing), splats, *motion.tensors())
+    splats |= {name: torch.from_numpy(value).float().contiguous() for name, value in values.items()}
+    shared, fixed = motion.tensors()
+    rest = torch.tensor(REST).expand(1, len(motion.knots), 9)
+    shared = {"rotation6d": torch.cat([shared["rotation6d"], rest[..., :6]]), "translation": torch.cat([shared["translation"], rest[..., 6:]])}
+    return Layer("object", DYNAMIC, LivedBases(rests=True), splats, shared, fixed)
 
 
-def _against_slip(capture: Capture, seeds: SheetSeeds, life: Lives) -> NDArray[np.float64]:
-    """(P, 3) world velocities at the seeds' depth that bring them where the flow says, at their own moments."""
-    frames = capture.train_frames()
-    K = np.stack([capture.K[frame] for frame in frames])[seeds.frame]
-    rotation = np.stack([capture.world_to_camera[frame][:3, :3] for frame in frames])[seeds.frame]
+def _sheets(capture: Capture, priors: Priors, seeds: SheetSeeds, center: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """World places (P, 3) at `center` (P,), seconds, and velocities (P, 2, 3) before and after it, of seeds that the flow moves on their sheets."""
+    frames = [capture.train_frames()[number] for number in seeds.frame]
+    K, pose = np.stack([capture.K[frame] for frame in frames]), np.stack([capture.world_to_camera[frame] for frame in frames])
     depth = seeds.pixel * K[:, 0, 0]
-    rays = np.einsum("pij,pj->pi", np.linalg.inv(K)[:, :, :2], -life.slip) * depth[:, None]
-    return np.einsum("pji,pj->pi", rotation, rays)
+    rays = np.einsum("pij,pj->pi", np.linalg.inv(K), np.pad(seeds.xy, ((0, 0), (0, 1)), constant_values=1.0)) * depth[:, None]
+    places = np.einsum("pji,pj->pi", pose[:, :3, :3], rays - pose[:, :3, 3])
+    velocities = flow_velocities(capture, priors, seeds.frame, seeds.xy, depth)
+    away = (center - capture.timestamps[[index for _, index in frames]])[:, None]
+    return places + away * np.where(away < 0, velocities[:, 0], velocities[:, 1]), velocities

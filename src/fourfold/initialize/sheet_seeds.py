@@ -23,7 +23,7 @@ from fourfold.priors.contracts import Priors
 @dataclass(frozen=True)
 class SheetSeeds:
     """P seeds: canonical `means` (P, 3), `color` (P, 3), motion `logits` (P, B), `pixel` (P,) the size of a pixel there in scene units, `share`
-    (P,) moving pixels of its image per seed, and the rows `frame` (P,) of the training images that showed them."""
+    (P,) moving pixels of its image per seed, and the rows `frame` (P,) of the training images that showed them, at the pixels `xy` (P, 2)."""
 
     means: NDArray[np.float64]
     color: NDArray[np.float32]
@@ -31,6 +31,7 @@ class SheetSeeds:
     pixel: NDArray[np.float64]
     share: NDArray[np.float64]
     frame: NDArray[np.int64]
+    xy: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.means)
@@ -106,7 +107,8 @@ def _of_frame(
     logits = _logits(frame, motion, knot, row, column, motion.own[number][row, column])
     means = motion.fitted.canonical(torch.from_numpy(points).float(), torch.from_numpy(logits), knot).numpy().astype(np.float64)
     size = len(row)
-    return SheetSeeds(means, frame.color[row, column], logits, depth / frame.K[0, 0], np.full(size, share), np.full(size, number))
+    xy = np.stack([column + 0.5, row + 0.5], axis=1)
+    return SheetSeeds(means, frame.color[row, column], logits, depth / frame.K[0, 0], np.full(size, share), np.full(size, number), xy)
 
 
 def _logits(

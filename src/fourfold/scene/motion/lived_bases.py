@@ -1,8 +1,8 @@
-"""Shared SE(3) motion bases with a life and a velocity for every Gaussian: Shape of Motion's motion, SharpTimeGS's flat-top lifespan.
+"""Shared SE(3) motion bases with a life and velocities for every Gaussian: Shape of Motion's motion, SharpTimeGS's flat-top lifespan.
 
-The shared motion is `se3_bases`' (spec shape_of_motion.md section 1). What it misses at a Gaussian's own moment is the Gaussian's own velocity,
-divided by f(sigma, r) = max(1, ((sigma + r) / unit)^2): the longer it lives, the less it leaves what it shares with its neighbours. The opacity
-is multiplied by 1 where |t - time_center| <= r and by exp(-((|t - time_center| - r) / sigma)^2) elsewhere (spec sharptimegs_freetimegs.md B1, B2).
+The shared motion is `se3_bases`' (spec shape_of_motion.md section 1). Beside it a Gaussian has velocities of its own, one until its own moment and
+one from then on: who jumps has no single one. The opacity is multiplied by 1 where |t - time_center| <= r and by
+exp(-((|t - time_center| - r) / sigma)^2) elsewhere (spec sharptimegs_freetimegs.md B1).
 """
 
 from __future__ import annotations
@@ -10,28 +10,33 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
-from fourfold.scene.motion.lifespan import lifespan_visibility, motion_divisor
-from fourfold.scene.motion.se3_bases import SE3Bases
+from fourfold.scene.blend import blend
+from fourfold.scene.motion.lifespan import lifespan_visibility
+from fourfold.scene.motion.se3_bases import SE3Bases, basis_values
 from fourfold.scene.scene import Layer
+
+REST = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+"""6D rotation and translation of what does not move."""
 
 
 @dataclass(frozen=True)
 class LivedBases(SE3Bases):
-    """`SE3Bases` whose Gaussians are fully there within r of their own moment and fade beyond it, each with a velocity beside the bases'.
+    """`SE3Bases` whose Gaussians are fully there within r of their own moment and fade beyond it, each with velocities beside the bases'.
 
     Reads what `SE3Bases` reads, and the splats `time_center` (N,) seconds, `log_duration` (N,) natural logarithm of sigma in seconds,
-    `log_radius` (N,) natural logarithm of r in seconds and `velocity` (N, 3) scene units per second, in world axes. `means` are canonical
-    positions without the velocity's share: at its own moment a Gaussian is where the bases bring it.
+    `log_radius` (N,) natural logarithm of r in seconds and `velocity_before`, `velocity_after` (N, 3) scene units per second, world axes, until
+    its own moment and from then on. `means` are canonical positions: at its own moment a Gaussian is where the bases bring it.
 
     Attributes:
-        unit: seconds; sigma + r up to which a velocity is not slowed.
+        rests: the last basis is no motion, whatever its tensors hold: what is on it alone is moved by its own velocities.
     """
 
     kind: ClassVar[str] = "lived_bases"
-    unit: float = 1.0
+    rests: bool = False
 
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """Gaussians at each of `times` (Q,), seconds, computed together."""
@@ -41,9 +46,12 @@ class LivedBases(SE3Bases):
 
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
-        means, quats = super().moved(layer, times, with_quats)
-        splats = layer.splats
-        if "velocity" not in splats:  # scene files of earlier versions
+        splats, values = layer.splats, basis_values(layer, times)
+        if self.rests:
+            values = torch.cat([values[:, :-1], values.new_tensor(REST).expand(len(times), 1, 9)], dim=1)
+        turned = len(times) if with_quats else 0
+        means, quats = blend(splats["motion_logits"], splats["means"], splats["quat_wxyz"], values, layer.fixed["pivot"], turned)
+        if "velocity_after" not in splats:  # scene files of earlier versions
             return means, quats
-        slowed = splats["velocity"] / motion_divisor(splats["log_duration"].exp(), splats["log_radius"].exp(), "unit", self.unit)[:, None]
-        return means + slowed * (times[:, None] - splats["time_center"])[..., None], quats
+        since = (times[:, None] - splats["time_center"])[..., None]
+        return means + splats["velocity_after"] * since.clamp_min(0) + splats["velocity_before"] * since.clamp_max(0), quats
