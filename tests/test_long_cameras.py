@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,12 +70,14 @@ def test_tracks_of_some_moments_keep_their_observations(tmp_path: Path) -> None:
     assert np.array_equal(np.diff(part.track) > 0, np.diff(made.track[rows]) > 0) and len(part.view) == len(np.unique(made.track[rows]))
 
 
+def _one_view(capture: Capture) -> Capture:
+    """The first of its views alone."""
+    names = ("K", "world_to_camera", "sizes", "present", "train", "heldout", "focal_hint", "view_names")
+    return replace(capture, **{name: getattr(capture, name)[:1] for name in names})
+
+
 def test_tracks_of_a_film_are_its_long_tracks(casual_capture: Path) -> None:
-    capture = Capture.load(casual_capture).moments(np.arange(6))
-    one = replace(
-        capture,
-        **{k: getattr(capture, k)[:1] for k in ("K", "world_to_camera", "sizes", "present", "train", "heldout", "focal_hint", "view_names")},
-    )
+    one = _one_view(Capture.load(casual_capture).moments(np.arange(6)))
     film, whole = film_tracks(one), long_tracks(one)
     part = film.at(np.arange(6))
     assert len(whole.xy) > 200 and all(np.array_equal(getattr(part, k), getattr(whole, k)) for k in ("xy", "time", "track", "view"))
@@ -91,6 +96,43 @@ def test_a_travelling_camera_is_found_at_every_frame() -> None:
     centre, true = (-np.einsum("fji,fj->fi", r, t) for r, t in ((turned, found[:, :3, 3] - turned @ found[0, :3, 3]), (rotation, translation)))
     scale = (centre * true).sum() / (centre**2).sum()
     assert np.linalg.norm(scale * centre - true, axis=1).max() < 0.02 * np.linalg.norm(np.ptp(true, axis=0))
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """Bytes that numpy holds at most during `work`, beyond what was there before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_tracks_of_a_longer_film_take_no_more_memory(casual_capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = _one_view(Capture.load(casual_capture))
+
+    def followed(frames: Iterator[np.ndarray], _: object) -> Iterator[SimpleNamespace]:
+        for frame in frames:
+            yield SimpleNamespace(track=np.arange(30_000, dtype=np.int32), xy=np.full((30_000, 2), frame[0, 0], np.float32))
+
+    monkeypatch.setattr("fourfold.priors.tracking.long_tracks.followed", followed)
+
+    def of(count: int) -> int:
+        to_and_fro = film.moments(np.resize(np.r_[0:14, 12:0:-1], count))
+        return _peak(lambda: film_tracks(to_and_fro))
+
+    of(4)  # what is loaded once
+    assert of(56) < 1.1 * of(14)
+
+
+def test_moments_of_a_film_are_read_without_the_rest(tmp_path: Path) -> None:
+    times, each = 1000, 1000
+    made = FilmTracks(
+        Provenance("test"), np.ones((times * each, 2), np.float32), np.tile(np.arange(each, dtype=np.int32), times), np.arange(times + 1) * each
+    )
+    made.save(tmp_path)
+    peak = _peak(lambda: FilmTracks.load(tmp_path).at(np.arange(10)))
+    assert made.xy.nbytes + made.track.nbytes == 12_000_000 and peak < 3_000_000
 
 
 @pytest.mark.parametrize(("turn", "source"), [(25, "rotation"), (0, "fixed")])

@@ -116,20 +116,25 @@ def make(capture: Capture, root: Path, options: Options, report: Report, clock: 
     posed = estimate(capture, (), root, report, clock)
     recipe, because = pick_recipe(posed.capture, options)
     report(f"recipe {recipe.name}: {because}", 0, None)
+    preparation = estimate(capture, priors_of_whole(posed.capture, recipe), root, report, clock)
     if not in_chunks(posed.capture, recipe):
-        preparation = estimate(capture, recipe.priors, root, report, clock)
         if together.first:
             together.wait()  # the others may read the priors now
         return Made(optimise(preparation, recipe, root, options, report, clock, together), preparation, recipe, because)
     if together.share.joined > 1:
         raise FourfoldError(f"{capture.times} moments are a long film, whose chunks one process trains after the other: leave out --processes")
-    if posed.capture.views == 1:  # where the cameras were given, nothing has asked for them
-        posed = estimate(capture, ("filmtracks",), root, report, clock)
     since = time.perf_counter()
-    long = make_long_film(posed, recipe, root, (options, report, clock), training_seconds(root, options, clock))
+    long = make_long_film(preparation, recipe, root, (options, report, clock), training_seconds(root, options, clock))
     save_scene(long.scene, root / "scene.safetensors")
     clock.lap("training and priors of chunks", since)
     return Made(long.scene, long.keyframes, recipe, because, long)
+
+
+def priors_of_whole(capture: Capture, recipe: Recipe) -> tuple[str, ...]:
+    """What `recipe` needs estimated of all moments: of a long film only its tracks, the rest is estimated chunk by chunk."""
+    if not in_chunks(capture, recipe):
+        return recipe.priors
+    return ("filmtracks",) if capture.views == 1 else ()
 
 
 def reconstruct_shots(paths: str | Path | Sequence[str | Path], out: str | Path, *, options: Options, report: Report = silent) -> list[Run]:

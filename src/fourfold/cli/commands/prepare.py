@@ -65,7 +65,7 @@ class Prepare(ReadingCommand):
                 names = asked
             else:
                 posed = pipeline.estimate(capture, (), self.out, report, clock).capture
-                names = pipeline.pick_recipe(posed, options)[0].priors
+                names = pipeline.priors_of_whole(posed, pipeline.pick_recipe(posed, options)[0])
             done = prepare_priors(capture, names, self.out / "priors", lambda what: report(f"estimating {what}", 0, None))
         known = {name: getattr(done.priors, name) for name in CONTRACTS}
         value = {name: describe_prior(p) for name, p in known.items() if p is not None}
