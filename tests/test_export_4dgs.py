@@ -166,3 +166,14 @@ def test_damage_is_one_sentence(tmp_path: Path) -> None:
                 assert "b.4dgs" in str(error) and "\n" not in str(error)
     with pytest.raises(FourfoldError, match="is missing"):
         read_4dgs(tmp_path / "none.4dgs")
+
+
+@pytest.mark.parametrize("kind", ["linear", "se3_bases"])
+def test_a_far_background_does_not_make_what_is_near_coarse(kind: str, tmp_path: Path) -> None:
+    """The library's own steps, 2 % of the median size of all Gaussians, would move the near ones by more than a pixel."""
+    scene, capture = scene_of(kind), walking_camera()
+    still = scene.layers[0].splats
+    still["means"], still["log_scale"] = still["means"] * 100 + torch.tensor([0.0, 0, 300]), still["log_scale"] + 5
+    error = write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+    assert error.worst_pixels <= 0.1
+    assert validate((tmp_path / "a.4dgs").read_bytes()).ok

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.export.options import ExportOptions, moments
+from fourfold.export.options import ExportOptions
 from fourfold.export.packing import PackingError, packing_error
 from fourfold.export.steady import steady_rows
 from fourfold.files import replacing
@@ -30,6 +29,8 @@ from fourfold.splats.drawn import LEAST_OPAQUE, MOST_OPAQUE, plain
 
 MAGIC, WORDS, PER_ROW = 0x674B, 16, 1024
 EVER = 1e4  # the width of what never fades, recordings
+LOOKED_AT = 65  # moments that the cubics are fitted to
+ENOUGH = 4.0  # moments per coefficient of a polynomial; what is there more briefly gets a lower degree
 SEEN = 0.02  # share of its opacity below which the players draw nothing
 
 
@@ -55,8 +56,7 @@ class Cubics:
 
 def export_splatv(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> PackingError:
     """The whole moving scene without spherical harmonics."""
-    times = moments(scene, capture, options)
-    rows, cubics = fitted(scene, times)
+    rows, cubics = fitted(scene)
     data = encode_splatv(cubics, capture)
     with replacing(out) as temporary:
         temporary.write_bytes(data)
@@ -65,11 +65,11 @@ def export_splatv(scene: Scene, capture: Capture, out: Path, options: ExportOpti
     return packing_error(scene, capture, lambda time: (rows, held.at((time - begin) / length)))
 
 
-def fitted(scene: Scene, times: NDArray[np.float64]) -> tuple[Tensor, Cubics]:
+def fitted(scene: Scene) -> tuple[Tensor, Cubics]:
     """Rows of the scene that are ever visible, and the cubic of each that is nearest to its path while it is visible."""
     begin, end = scene.time_range
     length = max(end - begin, 1e-9)
-    grid = np.unique(np.clip(np.concatenate([times, np.linspace(begin, end, 9)]), begin, end))
+    grid = np.linspace(begin, end, LOOKED_AT) if end > begin else np.array([begin])
     rows = steady_rows(scene, grid.tolist())
     with torch.no_grad():
         raw = [scene.at(time) for time in grid.tolist()]
@@ -82,7 +82,7 @@ def fitted(scene: Scene, times: NDArray[np.float64]) -> tuple[Tensor, Cubics]:
     paths, quats = torch.stack([g.means for g in frames]).double(), torch.stack([g.quat_wxyz.detach().cpu()[rows] for g in raw]).double()
     flips = torch.where((quats[1:] * quats[:-1]).sum(-1, keepdim=True) < 0, -1.0, 1.0).cumprod(0)
     quats = torch.cat([quats[:1], quats[1:] * flips])
-    curve, turn = _least_squares(since, weight, paths, 3), _least_squares(since, weight, quats, 1)
+    curve, turn = _as_far_as_seen(since, weight, paths, 3), _as_far_as_seen(since, weight, quats, 1)
     nearest = (since.abs() - 1e3 * (weight > 0.5)).argmin(0)
     size = torch.stack([g.log_scale for g in frames])[nearest, torch.arange(len(nearest))]
     color = torch.stack([g.color for g in frames])[nearest, torch.arange(len(nearest))]
@@ -144,6 +144,16 @@ def _fading(opacity: Tensor, unit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     width = torch.where(bent, (-a[:, 2].clamp(max=-1e-9)).rsqrt(), torch.full_like(top, EVER)).clamp(1e-3, EVER)
     best = torch.exp(a[:, 0] - torch.where(bent, a[:, 1] ** 2 / (4 * a[:, 2].clamp(max=-1e-9)), torch.zeros_like(top)))
     return torch.where(bent, (top * best).clamp(LEAST_OPAQUE, MOST_OPAQUE), top), middle, width
+
+
+def _as_far_as_seen(since: Tensor, weight: Tensor, values: Tensor, degree: int) -> Tensor:
+    """`_least_squares` of the highest degree, up to `degree`, that each Gaussian is there long enough for: others would fly off beyond."""
+    there = weight.sum(0).square() / weight.square().sum(0).clamp_min(1e-12)
+    result = values.new_zeros(values.shape[1], degree + 1, values.shape[2])
+    for lower in range(degree + 1):
+        long = there >= ENOUGH * (lower + 1) if lower else torch.ones_like(there, dtype=torch.bool)
+        result[long, : lower + 1] = _least_squares(since[:, long], weight[:, long], values[:, long], lower)
+    return result
 
 
 def _least_squares(since: Tensor, weight: Tensor, values: Tensor, degree: int) -> Tensor:

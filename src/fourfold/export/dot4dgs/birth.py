@@ -45,7 +45,7 @@ class BirthConfig:
     """Numbers of a `gaussian-birth` file.
 
     Attributes:
-        profile: the format's name for its finest steps; positions are within 2 % of the median standard deviation.
+        profile: the format's name for its finest steps; see `steps` for positions.
         cutoff: share of its opacity below which a Gaussian that fades is left out, the format's word for what is invisible.
         windows: beginnings and ends per second: the library plans a chunk between any two, so there must not be one per Gaussian.
     """

@@ -25,7 +25,7 @@ class KeyframeConfig:
     """Numbers of a `keyframe-delta` file.
 
     Attributes:
-        profile: the format's name for its finest steps; positions are within 2 % of the median standard deviation.
+        profile: the format's name for its finest steps; see `steps` for positions.
         every: seconds from one whole state to the next, what a player must read to begin in the middle.
         straight: how many states there are.
         most_states: Gaussians times moments that are held at once; the library wants them all (about 250 bytes each).

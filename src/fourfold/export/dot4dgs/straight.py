@@ -31,8 +31,8 @@ class StraightConfig:
         finest: see `bend`.
     """
 
-    bend: float = 0.02
-    finest: int = 4
+    bend: float = 0.04
+    finest: int = 16
 
 
 def finer(scene: Scene, capture: Capture, times: NDArray[np.float64], config: StraightConfig) -> NDArray[np.float64]:
