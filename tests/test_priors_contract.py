@@ -207,6 +207,19 @@ prepare_priors(Capture.load(Path({str(casual_capture)!r})), ["flow:dis"], Path({
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_who_is_insisted_on_makes_the_cameras(casual_capture, tmp_path, monkeypatch):
+    capture = Capture.load(casual_capture)
+    none = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+    made = {
+        name: Cameras(Provenance(name, figures={"source": "given"}), capture.K * factor, capture.world_to_camera, *none)
+        for name, factor in (("liked", 1.0), ("wanted", 2.0))
+    }
+    rivals = [Provider(name, ("cameras",), (), rank, lambda _: None, lambda *_, n=name: [made[n]]) for name, rank in (("liked", 9), ("wanted", 1))]
+    monkeypatch.setattr(providers, "all_providers", lambda: tuple(rivals))
+    assert np.array_equal(prepare_priors(capture, (), tmp_path).capture.K, made["liked"].K, equal_nan=True)
+    assert np.array_equal(prepare_priors(capture, ["cameras:wanted"], tmp_path).capture.K, made["wanted"].K, equal_nan=True)
+
+
 def test_a_provider_that_breaks_the_contract_leaves_nothing(casual_capture, tmp_path, monkeypatch):
     capture = Capture.load(casual_capture)
     wrong = Flow(BY, *(((np.zeros((2, 4, 4, 2), np.float16)),),) * 2, *(((np.zeros((2, 4, 4), np.float16)),),) * 2)

@@ -203,8 +203,8 @@ def _measure(capture: Capture, base: Path, scene: ExactScene, job: _Job, out: Pa
 
 
 def request(prior: str, provider: Provider) -> list[str]:
-    """What to ask `prepare_priors` for; cameras, and what comes with them, are made before anything that is asked for."""
-    return [] if "cameras" in provider.makes else [f"{prior}:{provider.name}"]
+    """What to ask `prepare_priors` for."""
+    return [f"{prior}:{provider.name}"]
 
 
 def rounded(figures: Figures | None) -> Figures | None:

@@ -156,7 +156,8 @@ def prepare_priors(
     if unknown:
         raise FourfoldError(f"there is no prior {unknown[0]!r}: choose one of {', '.join(CONTRACTS)}")
     base = key_of(_origin(capture), capture.train, capture.heldout, *([] if capture.rows is None else [capture.rows]))
-    for name in ("cameras", *names):
+    insisted = [name for name in names if name.partition(":")[0] == "cameras"]
+    for name in (*(insisted or ["cameras"]), *(name for name in names if name not in insisted)):
         _make(name, done, base, out, say)
     return done
 

@@ -1,1 +1,4 @@
-"""What stands still, explained: a robust static scene fitted to all frames, and masks of what it cannot explain."""
+"""What stands still, as Gaussians fitted to all frames, and what moves by what they leave unexplained.
+
+Read in this order: `frames`, `start` (from resting tracks), `fit`, `evidence`, `shadows`, `gains` (exposure), `explained` (all together), `provider`.
+"""
