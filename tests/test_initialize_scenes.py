@@ -18,7 +18,7 @@ from fourfold.initialize.object_layer import ObjectNumbers
 from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
 from fourfold.initialize.static_scene import StaticScene
-from fourfold.priors.contracts import Cameras, Depth, Flow, LongTracks, Masks, Priors, Provenance, Tracks3D
+from fourfold.priors.contracts import Cameras, Depth, Flow, Masks, Priors, Provenance, Tracks3D
 from fourfold.recipes.recipe import Quality
 
 W, H, T = 48, 36, 6
@@ -132,37 +132,16 @@ def test_the_residual_layer_appears_where_the_static_scene_fails_and_moves_with_
     assert perfect is scene
 
 
-def followed(places: np.ndarray) -> LongTracks:
-    """Exact image tracks of points that are at `places` (P, T, 3)."""
-    x = places - np.array([STEP, 0, 0]) * np.arange(T)[None, :, None]
-    xy = x[..., :2] / x[..., 2:] * FOCAL + np.array([W / 2, H / 2])
-    rows = np.repeat(np.arange(len(places)), T).astype(np.int32)
-    time = np.tile(np.arange(T), len(places)).astype(np.int32)
-    return LongTracks(PV, xy.reshape(-1, 2).astype(np.float32), time, rows, np.zeros(len(places), np.int32))
-
-
-def test_with_long_tracks_only_failures_that_move_are_seeded(tmp_path: Path) -> None:
+def test_edges_that_are_off_are_no_failure_of_the_scene(tmp_path: Path) -> None:
     capture, priors = make_world(tmp_path)
     scene = StaticScene(BackgroundNumbers(count=60_000))(capture, priors, QUALITY, np.random.default_rng(0))
     frames = np.load(tmp_path / "frames_000.npy")
-    frames[:, 28:34, 36:44] = (20, 20, 250)  # fails as badly as the card, and nothing there moves
+    frames[:, 28:34, 36:44] = (20, 20, 250)  # a piece that fails as badly as the card
+    frames[:, :, 3] = (20, 250, 20)  # and an edge
     np.save(tmp_path / "frames_000.npy", frames)
-    add = ResidualLayer(count=4000, closer=0.5, threshold=0.2)
-    everywhere = add(scene, capture, priors, QUALITY, np.random.default_rng(0)).layer("free")
-    blue = torch.sigmoid(everywhere.splats["color_logit"])[:, 2] > 0.8
-    assert blue.any() and not blue.all()
-    x, y = np.meshgrid(np.linspace(-3.2, 3.2, 24), np.linspace(-2.4, 2.4, 18))
-    wall = np.stack([x.ravel(), y.ravel(), np.full(x.size, WALL)], 1)[:, None] + np.zeros((1, T, 1))
-    card = np.stack(np.meshgrid(np.linspace(0, 0.75, 8), np.linspace(0, 0.9, 8)), -1).reshape(-1, 2)
-    moving = np.zeros((len(card), T, 3))
-    moving[..., :2], moving[..., 2] = card[:, None] + [-0.6, -0.5], CARD
-    moving[..., 0] += np.where(np.arange(T) % 2, 0.25, 0) + 0.2 * np.arange(T)  # no point at rest explains a jerk
-    known = replace(priors, longtracks=followed(np.concatenate([wall, moving])))
-    layer = add(scene, capture, known, QUALITY, np.random.default_rng(0)).layer("free")
-    blue = torch.sigmoid(layer.splats["color_logit"])[:, 2] > 0.8
-    assert len(layer) > 50 and float(blue.float().mean()) < 0.02
-    movers = BackgroundAndObject(BackgroundNumbers(count=60_000), ObjectNumbers(count=400))(capture, known, QUALITY, np.random.default_rng(0))
-    assert add(movers, capture, known, QUALITY, np.random.default_rng(0)) is movers, "tracks of a known mover call nothing beside it moving"
+    layer = ResidualLayer(count=4000, closer=0.5, threshold=0.2, blur=0.3)(scene, capture, priors, QUALITY, np.random.default_rng(0)).layer("free")
+    red, green, blue = torch.sigmoid(layer.splats["color_logit"]).T
+    assert float((blue > 0.8).float().mean()) > 0.1 and not ((green > 0.8) & (red < 0.2)).any()
 
 
 def test_holes_behind_the_mover_are_filled_at_the_wall(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""A layer of short-lived, straight-moving Gaussians where the scene so far fails and tracks say that something moves: small movers, shadows.
+"""A layer of short-lived, straight-moving Gaussians where the scene so far fails over more than an edge: small movers, shadows, parts of movers.
 
-Spec calibration.md E: worth 2.1 dB there on the filmed path. Where only the image fails, such Gaussians paint at a wrong depth what the path sees
-and cost the still part 0.8 to 1.4 dB from the side (spec front_end.md 4); so a failing pixel must also be suspected by the long tracks.
+Spec calibration.md E: worth 2.1 dB there on the filmed path. An edge that is off by part of a pixel fails, too, but thinly, and Gaussians that mend
+it at a wrong depth cost the still part from the side; what moves unexplained fails in pieces. Asking the long tracks as well costs .8 dB on a
+street (cars) and saves .1 dB from the side (docs/recipes/lived_bases.md).
 """
 
 from __future__ import annotations
@@ -17,14 +18,10 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.drawing import Picture, picture
 from fourfold.initialize.frames import Frame, read_frame, reference_frames, unproject_pixels
 from fourfold.initialize.splats import make_splats
-from fourfold.priors.contracts import Cameras, Priors, Provenance
-from fourfold.priors.masks.track_evidence import JudgedTracks, judge_tracks, view_suspicion
+from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.linear import Linear
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
-
-NEAR_MOVER = 0.025
-"""Share of the longer side of the image within which a track is near a mover."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,11 @@ class ResidualLayer:
         full_share: share of failing pixels that deserves all of them.
         frames: images that are compared.
         threshold: mean absolute error over RGB, blurred by `blur` pixels, from which a pixel fails.
+        thick: radius, as a share of the image's width, of the disk that must fit into what fails.
         duration: standard deviation of the lifetime in frames.
         closer: depth of a seed as a share of the rendered depth: what hides the background is before it.
         spread: standard deviation in pixels; opacity: at the start.
         fastest: largest speed, in rendered depths per frame.
-        suspected: suspicion of motion (0 to 1, `masks/track_evidence.py`) from which a failing pixel is seeded; without the prior `longtracks`
-            every failing pixel is.
-        inside_movers: also seed inside the masks of moving objects; for scenes without an object layer it is always done.
         fewest: with fewer seeds than this no layer is added.
     """
 
@@ -52,28 +47,20 @@ class ResidualLayer:
     frames: int = 24
     threshold: float = 0.045
     blur: float = 1.5
+    thick: float = 0.008
     duration: float = 2.5
     closer: float = 0.98
     spread: float = 1.1
     opacity: float = 0.5
     fastest: float = 0.05
-    suspected: float = 0.5
-    inside_movers: bool = False
     fewest: int = 20
 
     def __call__(self, scene: Scene, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """`scene` with the new layer, or as it was where nothing fails."""
-        chosen = reference_frames(capture, self.frames)
-        has_object = any(layer.role == DYNAMIC for layer in scene.layers)
         looked: list[tuple[Frame, Picture, NDArray[np.float32]]] = []
-        evidence = _evidence(capture, priors, has_object)
-        for view, index in chosen:
+        for view, index in reference_frames(capture, self.frames):
             frame, seen = read_frame(capture, priors, view, index, margin=1), picture(scene, capture, view, index)
-            failed = self._failure(frame, seen)
-            if evidence is not None:
-                shape = (failed.shape[1], failed.shape[0])
-                failed *= cv2.resize(evidence[view][index].astype(np.float32), shape, interpolation=cv2.INTER_LINEAR) >= self.suspected
-            looked.append((frame, seen, failed if self.inside_movers or not has_object else failed * frame.still))
+            looked.append((frame, seen, self._failure(frame, seen)))
         total = sum(float(failed.sum()) for *_, failed in looked)
         share = float(np.mean([(failed > 0).mean() for *_, failed in looked])) if looked else 0.0
         count = round(self.count * quality.gaussians * min(1.0, share / self.full_share))
@@ -86,9 +73,12 @@ class ResidualLayer:
         return replace(scene, layers=[*(kept for kept in scene.layers if kept.name != self.name), layer])
 
     def _failure(self, frame: Frame, seen: Picture) -> NDArray[np.float32]:
-        """(H, W) error where it is past the threshold and a depth is known, else 0."""
+        """(H, W) error where it is past the threshold over more than an edge and a depth is known, else 0."""
         error = cv2.GaussianBlur(np.abs(seen.color - frame.color).mean(2), (0, 0), self.blur)
-        return np.where((error > self.threshold) & (seen.depth > 0), error, 0).astype(np.float32)
+        failed = ((error > self.threshold) & (seen.depth > 0)).astype(np.uint8)
+        side = 2 * max(1, round(self.thick * error.shape[1])) + 1
+        whole = cv2.morphologyEx(failed, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+        return np.where(whole > 0, error, 0).astype(np.float32)
 
     def _seeds(
         self, item: tuple[Frame, Picture, NDArray[np.float32]], count: int, capture: Capture, priors: Priors, random: np.random.Generator
@@ -136,37 +126,6 @@ class ResidualLayer:
         velocity = (moved - points) / (capture.timestamps[other] - capture.timestamps[frame.index])
         limit = (self.fastest * depth / _spacing(capture))[:, None]
         return np.clip(velocity, -limit, limit)
-
-
-def _evidence(capture: Capture, priors: Priors, has_object: bool) -> tuple[NDArray[np.float16], ...] | None:
-    """Per view, suspicion of motion (T, h, w) by long tracks beside the known movers; None without long tracks.
-
-    Where a layer has the known movers, their tracks are not heard: their votes would reach over the masks' borders, where every scene fails a little.
-    """
-    if priors.longtracks is None:
-        return None
-    none = np.zeros(0, np.float32)
-    known = Cameras(Provenance("capture"), capture.K, capture.world_to_camera, none.reshape(0, 3), none, none.astype(np.int32))
-    judged = [judge_tracks(capture, priors.longtracks, known, view) for view in range(capture.views)]
-    heard = [_beside_movers(tracks, capture, priors, view) for view, tracks in enumerate(judged)] if has_object else judged
-    return tuple(view_suspicion(capture, view, tracks) for view, tracks in enumerate(heard))
-
-
-def _beside_movers(tracks: JudgedTracks, capture: Capture, priors: Priors, view: int) -> JudgedTracks:
-    """`tracks` without a say for those that ever come near a mover, or to where the mask is in doubt, and for lost ones: movers hide what is
-    behind them, and what slides along their edge before it is lost only seems to move."""
-    seen, reach = tracks.seen, round(NEAR_MOVER * float(capture.sizes[view].max()))
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    on_mover = np.zeros(seen.count, bool)
-    for index in np.flatnonzero(capture.present[view]):
-        state = priors.masks.mask[view][index] if priors.masks is not None else capture.mask(view, int(index))
-        if state is None:
-            continue
-        rows = np.flatnonzero(seen.time == index)
-        near = cv2.dilate((state >= 0).astype(np.uint8), kernel) > 0
-        column, row = (np.clip(seen.xy[rows, axis].astype(np.int64), 0, state.shape[1 - axis] - 1) for axis in (0, 1))
-        on_mover[seen.track[rows[near[row, column]]]] = True
-    return replace(tracks, say=np.where(on_mover, 0.0, tracks.say), lost=np.zeros_like(tracks.lost))
 
 
 def _spacing(capture: Capture) -> float:

@@ -23,7 +23,7 @@ RECIPE = Recipe(
     name="fourdgs360",
     summary="one moving camera far around a mover: anchored 3D tracks, movers on a rigid tree of nodes",
     source="Jang et al. 2026 (himor_4dgs360.md); schedule of calibration.md, part E",
-    priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d:anchored"),
+    priors=("masks", "depth", "flow", "tracks2d", "tracks3d:anchored"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),
     background=(0.4, 0.4, 0.4),
     stages=tree_stages(TERMS_360, PlantTree(nodes=70), TreeControl()),  # H 1

@@ -63,7 +63,7 @@ RECIPE = Recipe(
     name="himor",
     summary="one moving camera: movers on a tree of nodes, coarse to fine",
     source="Liang et al. 2025 (himor_4dgs360.md); schedule of calibration.md, part E",
-    priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
+    priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),
     background=(0.4, 0.4, 0.4),
     stages=tree_stages((*TREE_TERMS, Term("rigidity", TreeRigidity(), 0.5)), PlantTree(nodes=50), TreeControl()),

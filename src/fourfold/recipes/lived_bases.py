@@ -38,17 +38,18 @@ STATIC = Stage(
     sampler=Epochs(batch=1),
     resolution=((0.0, 2), (0.15, 1)),
 )
+MOVING_TERMS = (
+    Term("rgb", Photometric(ssim=0.2), 1.0),
+    Term("rgb_movers", Photometric(ssim=0.0, where="foreground"), 1.0),  # movers fill few pixels
+    Term("mask", ForegroundMask(quantile=0.98, layers="object"), 0.3),
+    Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
+)
+MOVERS = Stage(name="movers", steps=1400, enter=(FillHoles(),), terms=MOVING_TERMS, rates=STATIC_RATES | LIVED_RATES, sampler=Epochs(batch=1))
 JOINT = Stage(
     name="joint",
-    steps=2400,
-    enter=(FillHoles(), ResidualLayer()),  # small movers beside the masks, where long tracks say that something moves
-    terms=(
-        Term("rgb", Photometric(ssim=0.2), 1.0),
-        Term("rgb_movers", Photometric(ssim=0.0, where="foreground"), 1.0),  # movers fill few pixels
-        Term("mask", ForegroundMask(quantile=0.98, layers="object"), 0.3),
-        Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
-        Term("little_opacity", LittleOpacity("free"), 2e-4),  # cal. E
-    ),
+    steps=1000,
+    enter=(ResidualLayer(),),  # once the rest has settled: what fails before is not yet trained, and such Gaussians show from the side
+    terms=(*MOVING_TERMS, Term("little_opacity", LittleOpacity("free"), 2e-4)),  # cal. E
     rates=STATIC_RATES | LIVED_RATES | FREE_RATES,
     sampler=Epochs(batch=1),
 )
@@ -65,12 +66,15 @@ RECIPE = Recipe(
     initialize=BackgroundAndLives(BACKGROUND, LivedNumbers()),
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen
     suits=Suits(views=(1, 1), moving=None, video=True, rank=70, because="one camera; movers live as long as other moments confirm them"),
-    stages=(STATIC, JOINT, MOMENTS),
+    stages=(STATIC, MOVERS, JOINT, MOMENTS),
     in_chunks=InChunks(
         priors=("masks", "still", "longtracks"),
         initialize=StaticScene(BACKGROUND),
-        shared=(STATIC, replace(STATIC, name="still", steps=JOINT.steps, enter=(FillHoles(),), layers=("*",), resolution=((0.0, 1),))),
+        shared=(
+            STATIC,
+            replace(STATIC, name="still", steps=MOVERS.steps + JOINT.steps, enter=(FillHoles(),), layers=("*",), resolution=((0.0, 1),)),
+        ),
         movers=LivedMovers(LivedNumbers()),
-        stages=(replace(JOINT, enter=(ResidualLayer(),), rates=LIVED_RATES | FREE_RATES), MOMENTS),
+        stages=(replace(MOVERS, enter=(), rates=LIVED_RATES), replace(JOINT, rates=LIVED_RATES | FREE_RATES), MOMENTS),
     ),
 )

@@ -65,7 +65,7 @@ RECIPE = Recipe(
     name="shape_of_motion",
     summary="one moving camera: static background, movers on shared rigid motion bases",
     source="Wang et al. 2024 (shape_of_motion.md); schedule of calibration.md, part E",
-    priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
+    priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),  # cal. E: 60k + 14k
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen; the paper uses white
     stages=(
@@ -91,7 +91,7 @@ RECIPE = Recipe(
         Stage(
             name="joint",
             steps=2000,  # cal. E, "bigger": three minutes on two cores
-            enter=(SettleScale(), ResidualLayer()),  # cal. E: always; outside the movers' masks, where the trained scene still fails
+            enter=(SettleScale(), ResidualLayer()),  # cal. E: always; where the trained scene still fails
             terms=MOVING_TERMS,
             rates=STATIC_RATES | OBJECT_RATES | FREE_RATES,
             sampler=Epochs(batch=1),
