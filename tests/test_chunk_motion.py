@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.motion.chunks import Chunks, joined
+from fourfold.scene.motion.lived_bases import LivedBases
 from fourfold.scene.scene import Layer, Scene
 from test_lived_bases import lived_layer
 
@@ -16,7 +19,8 @@ BEGINS = (0.0, 0.5, 1.2, 1.4)
 
 def _parts() -> list[Layer | None]:
     """Four chunks: other numbers of Gaussians and bases, the third without any."""
-    return [lived_layer(6, 3, 0, torch.float32), lived_layer(2, 5, 1, torch.float32), None, lived_layer(4, 1, 2, torch.float32)]
+    parts = [lived_layer(6, 3, 0, torch.float32), lived_layer(2, 5, 1, torch.float32), None, lived_layer(4, 1, 2, torch.float32)]
+    return [None if part is None else replace(part, motion=LivedBases(rests=True)) for part in parts]  # its numbers are kept, too
 
 
 def _joined() -> Layer:
@@ -52,6 +56,11 @@ def test_a_part_is_the_chunk_as_it_was() -> None:
         for group in ("splats", "shared", "fixed"):
             mine, theirs = getattr(again, group), getattr(part, group)
             assert mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def test_chunks_of_different_models_are_no_layer() -> None:
+    with pytest.raises(ValueError, match="move by different models"):
+        joined([lived_layer(2), replace(lived_layer(2), motion=LivedBases(rests=True))], (0.0, 1.0))
 
 
 def test_without_any_mover_there_is_no_layer() -> None:

@@ -32,7 +32,7 @@ from fourfold.recipes.recipe import QUALITIES, Recipe
 from fourfold.scene.scene import Scene
 from fourfold.training.metrics_log import read_metrics
 from fourfold.training.schedule import planned_steps
-from fourfold.training.trainer import TrainConfig, train
+from fourfold.training.trainer import TrainConfig, made_by, train
 from fourfold.viewer.player import write_player
 
 Regions = Mapping[tuple[int, int], NDArray[np.bool_]]
@@ -135,12 +135,9 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
     """Write `report.json` and `report.html`."""
     preparation, root = job.preparation, job.root
     side = side_score(scene, job.capture)
-    named = {name: getattr(preparation.priors, name) for name in ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d", "clouds")}
-    priors = {
-        name: {"provider": p.provenance.provider, "notes": p.provenance.notes, "figures": p.provenance.figures}
-        for name, p in named.items()
-        if p is not None
-    }
+    made = made_by(preparation.priors) if job.long is None else job.long.told
+    told = ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d", "clouds")
+    priors = {name: {"provider": p.provider, "notes": p.notes, "figures": p.figures} for name, p in made.items() if name in told}
     facts = capture_facts(job.capture)
     if job.long is not None:
         facts["notes"].append(job.long.sentence)

@@ -7,7 +7,7 @@ still part has no seam; a mover is handed over at one moment which both chunks h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,14 @@ from fourfold.capture.chunks import Chunk, ChunkNumbers, chunks_of, is_long, key
 from fourfold.evaluation.heldout import moving_regions
 from fourfold.notices import fallback
 from fourfold.options import Clock, Options, Report, follow
-from fourfold.priors.contracts import Cameras, Priors
+from fourfold.priors.contracts import Cameras, Priors, Provenance
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.recipes.recipe import QUALITIES, InChunks, Recipe, Stage
 from fourfold.scene.motion.chunks import joined
 from fourfold.scene.scene import Layer, Scene
 from fourfold.training.samplers import generator
 from fourfold.training.schedule import planned_steps
-from fourfold.training.trainer import TrainConfig, train
+from fourfold.training.trainer import TrainConfig, made_by, train
 
 FOLDER = "chunks"
 KEYFRAMES = "keyframes"
@@ -72,6 +72,7 @@ class LongFilm:
         chunks: in order.
         regions: where held-out images show something moving.
         trainings: of what is shared, and of each chunk.
+        told: who made the priors of the keyframes and, where chunks alone have one, of the last chunk, by name.
     """
 
     scene: Scene
@@ -80,6 +81,7 @@ class LongFilm:
     chunks: tuple[Chunk, ...]
     regions: Regions
     trainings: tuple[Training, ...]
+    told: dict[str, Provenance]
 
     @property
     def sentence(self) -> str:
@@ -102,6 +104,7 @@ class _Making:
     report: Report
     clock: Clock
     budget: float | None
+    told: dict[str, Provenance] = field(default_factory=dict)
 
 
 def in_chunks(capture: Capture, recipe: Recipe, numbers: ChunkNumbers = ChunkNumbers()) -> bool:
@@ -142,7 +145,9 @@ def make_long_film(
     begins = [_begin(film, chunk) for chunk in chunks]
     moving = [joined([next((y for y in movers if y.name == name), None) for movers in layers], begins) for name in names]
     scene = replace(still, layers=[*still.layers, *(layer for layer in moving if layer is not None)])
-    return LongFilm(scene, film, shared, chunks, regions, tuple(trainings))
+    shared.priors.advice[:] = posed.priors.advice
+    makers = job.told | made_by(shared.priors)
+    return LongFilm(scene, film, shared, chunks, regions, tuple(trainings), makers)
 
 
 def _begin(film: Capture, chunk: Chunk) -> float:
@@ -186,6 +191,9 @@ def _prepared(job: _Making, capture: Capture, names: tuple[str, ...], folder: st
     done = prepare_priors(capture, names, job.root / FOLDER / folder / "priors", lambda what: job.report(f"estimating {what}", 0, None), known)
     for name, seconds in done.seconds.items():
         job.clock.stages[f"priors: {name}"] = job.clock.stages.get(f"priors: {name}", 0.0) + seconds
+    advice = job.posed.priors.advice
+    advice += [sentence for sentence in done.priors.advice if sentence not in advice]
+    job.told.update(made_by(done.priors))
     return done
 
 

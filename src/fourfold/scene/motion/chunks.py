@@ -7,8 +7,8 @@ shows; at all others its Gaussians stay as they are kept and are not there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,11 +25,11 @@ NEVER = -1e4
 class Chunks:
     """Chunk i shows the times from `begins[i]`, included, to `begins[i + 1]`; the first also what is earlier, the last what is later.
 
-    Reads what the motion model `inner`, with its own default numbers, reads: splats of all chunks in one, and shared and fixed tensors with
-    the chunk's number before their name: "3.knots".
+    Reads what the motion model `inner` reads: splats of all chunks in one, and shared and fixed tensors with the chunk's number before their name:
+    "3.knots".
 
     Attributes:
-        inner: kind of the chunks' motion model.
+        inner: kind of the chunks' motion model, and its `numbers` by name.
         begins: second at which each chunk begins to be shown, increasing.
         counts: Gaussians of each chunk.
     """
@@ -38,6 +38,7 @@ class Chunks:
     inner: str = "static"
     begins: tuple[float, ...] = (0.0,)
     counts: tuple[int, ...] = (0,)
+    numbers: tuple[tuple[str, Any], ...] = ()
 
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """Gaussians at each of `times` (K,), seconds."""
@@ -77,14 +78,14 @@ class Chunks:
         bases = next((len(v) for k, v in shared.items() if k == "rotation6d"), None)
         if bases is not None and "motion_logits" in splats:
             splats["motion_logits"] = splats["motion_logits"][:, :bases]
-        return Layer(layer.name, layer.role, motion_kinds()[self.inner](), splats, shared, fixed)
+        return Layer(layer.name, layer.role, motion_kinds()[self.inner](**dict(self.numbers)), splats, shared, fixed)
 
 
 def joined(parts: Sequence[Layer | None], begins: Sequence[float]) -> Layer | None:
     """The layers of one name of all chunks as one layer; None where no chunk has any.
 
     Args:
-        parts: one layer per chunk, None where it has none; all of one motion model with its default numbers.
+        parts: one layer per chunk, None where it has none; all of one motion model with the same numbers.
         begins: second at which each chunk begins to be shown.
     """
     there = [part for part in parts if part is not None]
@@ -96,7 +97,11 @@ def joined(parts: Sequence[Layer | None], begins: Sequence[float]) -> Layer | No
         {f"{n}.{k}": v for n, part in enumerate(parts) if part is not None for k, v in getattr(part, group).items()} for group in ("shared", "fixed")
     )
     counts = tuple(0 if part is None else len(part) for part in parts)
-    motion = Chunks(there[0].motion.kind, tuple(float(b) for b in begins), counts)
+    moved = there[0].motion
+    if any(part.motion != moved for part in there):
+        raise ValueError(f"chunks of the layer {there[0].name!r} move by different models")
+    numbers = tuple((f.name, getattr(moved, f.name)) for f in fields(moved))  # type: ignore[arg-type]
+    motion = Chunks(moved.kind, tuple(float(b) for b in begins), counts, numbers)
     return Layer(there[0].name, there[0].role, motion, splats, shared, fixed)
 
 
