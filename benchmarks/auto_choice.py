@@ -41,17 +41,25 @@ SIZE = (160, 90)  # of generated images, pixels: what draft leaves of their usua
 MOMENTS = 30  # of basketball
 
 
-def capture_of(kind: str, seed: int, out: Path, data: Path, depth: bool) -> Capture:
-    """The capture at quality draft, made once; without its depth unless `depth`."""
-    name, pixels = f"{kind}{'_depth' if depth else ''}_{seed}", QUALITIES["draft"].pixels
+def capture_of(kind: str, seed: int, out: Path, given: argparse.Namespace) -> Capture:
+    """The capture at quality draft, made once; without its depth unless `--depth`, with `--frames` moments of the same length."""
+    name, pixels = f"{named(kind, given)}_{seed}", QUALITIES["draft"].pixels
     if kind == "basketball":
-        return prepare_capture([data / "panoptic_basketball"], out / "capture_basketball", pixels=pixels, options=CaptureOptions(max_frames=MOMENTS))
+        return prepare_capture(
+            [given.data / "panoptic_basketball"], out / "capture_basketball", pixels=pixels, options=CaptureOptions(max_frames=MOMENTS)
+        )
     made = out / f"synth_{name}"
     if not made.exists():
-        generate(kind, made, seed=seed, options=SyntheticOptions(width=SIZE[0], height=SIZE[1]))
-        for file in () if depth else made.glob("depth_*.npy"):
+        rate = KINDS[kind].fps * (given.frames or KINDS[kind].frames) / KINDS[kind].frames
+        generate(kind, made, seed=seed, options=SyntheticOptions(width=SIZE[0], height=SIZE[1], frames=given.frames, fps=rate))
+        for file in () if given.depth else made.glob("depth_*.npy"):
             file.unlink()
     return prepare_capture([made], out / f"capture_{name}", pixels=pixels)
+
+
+def named(kind: str, given: argparse.Namespace) -> str:
+    """The kind with what was changed about it."""
+    return kind + ("_depth" if given.depth else "") + (f"_{given.frames}" if given.frames else "")
 
 
 def measured(name: str, capture: Capture, seed: int, out: Path) -> dict[str, Any]:
@@ -79,9 +87,9 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> str:
 
 def rows_of(kind: str, given: argparse.Namespace, recipes: Sequence[str]) -> list[dict[str, Any]]:
     """All rows of a kind, those that lack run first."""
-    captures = cache(lambda seed: capture_of(kind, seed, given.out, given.data, given.depth))
+    captures = cache(lambda seed: capture_of(kind, seed, given.out, given))
     wanted = [] if given.print else [(name, seed) for seed in given.seeds for name in recipes]
-    file = given.out / f"auto_{kind}{'_depth' if given.depth else ''}.jsonl"
+    file = given.out / f"auto_{named(kind, given)}.jsonl"
     return kept_rows(file, wanted, lambda name, seed: measured(name, captures(seed), seed, given.out))
 
 
@@ -94,10 +102,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--depth", action="store_true")
+    parser.add_argument("--frames", type=int, help="moments of generated clips, which last as long as ever")
     parser.add_argument("--print", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    print(table({kind: rows_of(kind, given, given.recipes or RIVALS.get(kind, ONE)) for kind in given.kinds}))
+    print(table({named(kind, given): rows_of(kind, given, given.recipes or RIVALS.get(kind, ONE)) for kind in given.kinds}))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ def panned(degrees: float) -> Capture:
     return replace(shown, world_to_camera=poses[None])
 
 
+def reduced(capture: Capture, images: int) -> Capture:
+    """The capture of which only the first images are trained on."""
+    return replace(capture, train=capture.train & (np.arange(TIMES) < images))
+
+
 @pytest.mark.parametrize(
     ("capture", "recipe"),
     [
@@ -50,6 +55,8 @@ def panned(degrees: float) -> Capture:
         (film((0.0, 35.0, 70.0), 25.0), "sparse_dynamic"),
         (film((0.0, 90.0, 180.0, 270.0), 0.0), "monofusion"),
         (panned(150.0), "lived_bases"),
+        (reduced(film((0.0,), 40.0), 12), "mosca"),
+        (reduced(film((0.0,), 40.0), 21), "lived_bases"),
     ],
 )
 def test_the_shelf(capture: Capture, recipe: str) -> None:

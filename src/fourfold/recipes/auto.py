@@ -65,9 +65,10 @@ def choose_recipe(capture: Capture, recipes: Iterable[Recipe]) -> tuple[Recipe, 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What decides: training cameras, whether they move, the arc and the jump in degrees, and whether an object is alone."""
+    """What decides: training cameras and images, whether they move, the arc and the jump in degrees, and whether an object is alone."""
 
     views: int
+    images: int
     moving: bool
     arc: float
     jump: float
@@ -91,10 +92,11 @@ class _Shown:
 
 def _shown(capture: Capture) -> _Shown:
     views = int(capture.train.any(axis=1).sum())
-    return _Shown(views, cameras_move(capture), camera_arc(capture), camera_jump(capture), object_alone(capture))
+    return _Shown(views, int(capture.train.sum()), cameras_move(capture), camera_arc(capture), camera_jump(capture), object_alone(capture))
 
 
 def _suits(recipe: Recipe, shown: _Shown) -> bool:
     suits = recipe.suits
     cameras = suits.views[0] <= shown.views <= suits.views[1] and suits.moving in (None, shown.moving) and shown.arc >= suits.arc
+    cameras &= suits.images[0] <= shown.images <= suits.images[1]
     return cameras and suits.video in (None, shown.video) and (shown.alone or not suits.alone)

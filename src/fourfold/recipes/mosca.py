@@ -14,7 +14,7 @@ from fourfold.losses.normalised_depth import NormalisedDepth
 from fourfold.losses.photometric import Photometric
 from fourfold.losses.scaffold import ScaffoldRigidity, ScaffoldSmoothness
 from fourfold.losses.tracks import TrackReprojection
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term
 from fourfold.recipes.shape_of_motion import STATIC_RATES
 from fourfold.training.samplers import Epochs
 
@@ -51,6 +51,14 @@ RECIPE = Recipe(
     priors=("masks", "depth:bundled", "flow", "tracks2d", "tracks3d"),  # M 4
     initialize=BackgroundAndScaffold(BackgroundNumbers(count=55_000), static_largest=0.1),  # M 8 and spec sparse_dynamic_cameras.md 3: bounded by 0.1
     background=(0.4, 0.4, 0.4),
+    suits=Suits(  # 12 images, docs/recipes/auto.md: lives that other moments confirm need more of them
+        views=(1, 1),
+        moving=True,
+        video=True,
+        images=(1, 20),
+        rank=75,
+        because="one camera and few images; movers hang on a scaffold of nodes (mosca)",
+    ),
     stages=(
         Stage(
             name="static",
