@@ -49,11 +49,13 @@ def write_video(
     codec: str = "libx264",
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> Path:
     """Encode RGB frames; `milliseconds` are the moments of a variable frame rate."""
     import av
 
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        container.metadata.update(metadata or {})
         stream = container.add_stream(codec, rate=fps, options=options or ({"crf": "10"} if codec == "libx264" else {}))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixel_format

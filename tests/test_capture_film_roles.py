@@ -103,3 +103,33 @@ def test_a_film_beside_its_images_is_named(tmp_path: Path) -> None:
     files.write_images(tmp_path, files.noise(4))
     source = open_source([tmp_path], CaptureOptions())
     assert source.layout == "images" and any(n.startswith("found clip.mp4, not read: the images are") for n in source.facts["notes"])
+
+
+@pytest.mark.parametrize("folder", ["masks", "clip_masks", "masks/clip"])
+def test_masks_of_a_film_in_a_folder(tmp_path: Path, folder: str) -> None:
+    files.write_video(tmp_path / "clip.mp4", files.noise(COUNT))
+    files.write_images(tmp_path / folder, [np.where(_disk(n), 255, 0).astype(np.uint8) for n in range(COUNT)], "{:04d}.png")
+    view = open_source([tmp_path], CaptureOptions()).views[0]
+    assert view.masks is not None
+    np.testing.assert_array_equal(next(iter(view.masks.decode([5]))) > 0, _disk(5))
+    (tmp_path / folder / "0007.png").unlink()
+    source = open_source([tmp_path], CaptureOptions())
+    assert source.views[0].masks is None and f"found {folder}, not read: it holds 7 masks for 8 frames of clip.mp4" in source.facts["notes"]
+
+
+def test_masks_in_one_array_or_a_folder_per_object_are_named(tmp_path: Path) -> None:
+    files.write_images(tmp_path / "images", files.noise(COUNT))
+    np.save(tmp_path / "masks.npy", np.zeros((COUNT, 48, 64), bool))
+    for name in ("1", "2"):
+        files.write_images(tmp_path / "masks" / name, [np.zeros((48, 64), np.uint8)] * COUNT)
+    notes = open_source([tmp_path], CaptureOptions()).facts["notes"]
+    assert any(n.startswith("found masks.npy (masks of all images in one array), not read") for n in notes)
+    assert any(n.startswith("found masks with folders in it, not read: call it sam2") for n in notes)
+
+
+@pytest.mark.parametrize(("second", "said"), [("10:07:00", "begins 419 s after a.mov ends"), ("10:00:00", ""), ("09:59:59", "")])
+def test_films_made_one_after_the_other_are_told(tmp_path: Path, second: str, said: str) -> None:
+    for name, clock in (("a.mov", "10:00:00"), ("b.mov", second)):
+        files.write_video(tmp_path / name, files.noise(COUNT), metadata={"creation_time": f"2026-05-01T{clock}.000000Z"})
+    notes = str(open_source([tmp_path], CaptureOptions(synchronise="none")).facts.get("notes", ""))
+    assert said in notes and ("by their clocks" in notes) == bool(said)

@@ -106,6 +106,9 @@ def test_missing_numbers_and_time_lapses_are_said(tmp_path: Path) -> None:
             "# color images\n# timestamp filename\n1305031102.10 rgb/a.png\n1305031102.15 rgb/b.png\n1305031102.30 rgb/c.png\n",
             [0, 0.05, 0.2],
         ),
+        ("timestamps.csv", "frame,timestamp_ms\n0,100\n1,140\n2,200\n", [0, 0.04, 0.1]),
+        ("timestamps.csv", "index,name,time\n7,b.png,2.5\n8,a.png,2.0\n9,c.png,4.0\n", [0, 0.5, 2.0]),
+        ("times.txt", "0 0.5\n1 0.75\n2 1.5\n", [0, 0.25, 1.0]),  # KITTI and others count the rows
         ("timestamps.txt", "33000000\n66000000\n132000000\n", [0, 0.033, 0.099]),  # nanoseconds by their size
         ("timestamps.txt", "0.0\n0.5\n", [0, 1 / 30, 2 / 30]),  # of other images
         ("timestamps.txt", "3\n2\n1\n", [0, 1 / 30, 2 / 30]),  # times do not run backwards

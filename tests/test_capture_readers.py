@@ -77,6 +77,14 @@ def test_several_image_folders_are_views(tmp_path: Path) -> None:
     assert [v.name for v in source.views] == ["b"]
 
 
+def test_jpegs_of_another_suffix_are_images(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number, image in enumerate(files.noise(3)):
+        Image.fromarray(image).save(tmp_path / f"{number}.jfif", format="JPEG")
+    assert len(_open(tmp_path).timestamps) == 3
+
+
 def test_phone_photos_stand_upright(tmp_path: Path) -> None:
     from PIL import Image
 

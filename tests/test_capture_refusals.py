@@ -72,6 +72,7 @@ def test_videos_one_folder_down_are_found(tmp_path: Path, places: tuple[str, str
         ("rig.xcp", "Vicon"),
         ("project.psx", "Export Cameras"),
         ("meta_data.json", "SDFStudio"),
+        ("calibration.json", "a calibration of an unknown form"),
         ("groundtruth.txt", "a trajectory without focal lengths"),
     ],
 )

@@ -62,7 +62,8 @@ def open_source(paths: Sequence[Path], options: CaptureOptions, cut: Callable[[S
 
 def _with_unread(source: Source) -> Source:
     """`source` with a note of every known file beside it that was not read, said aloud."""
-    said = unread(source.path, source.layout, source.cameras == "given") if source.layout != "prepared" else []
+    posed, masked = source.cameras == "given", any(v.masks is not None for v in source.views)
+    said = unread(source.path, source.layout, posed, masked) if source.layout != "prepared" else []
     for sentence in said:
         fallback(f"{source.path}: {sentence}")
     return noted(source, *said)

@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.capture.frames import FrameFiles, mask_files
 from fourfold.capture.glimpses import bursts
+from fourfold.capture.mask_names import MASK_FOLDERS, masks_in
 from fourfold.capture.video import VideoFile, open_video
 from fourfold.errors import FourfoldError
 
@@ -100,6 +102,21 @@ def mask_film(path: Path, film: VideoFile) -> tuple[MaskFilm | None, str]:
     inverted = share > BACKGROUND and border > BACKGROUND
     turned = f", on over {share:.0%} of the image and most of its border: taken as the background" if inverted else ""
     return MaskFilm(masks, inverted), f"masks of {film.path.name} from {path.name}{turned}"
+
+
+def mask_folder(root: Path, name: str, film: VideoFile, alone: bool) -> tuple[FrameFiles | None, str]:
+    """The masks in `masks/` or its like for the frames of `film`, by order, None if there are none or not as many; and what to say.
+
+    Several films have a folder each, with their names: `masks/NAME/`.
+    """
+    places = [root / f / n for f in MASK_FOLDERS for n in ([name, ""] if alone else [name])] + [root / f"{name}_{word}" for word in ("mask", "masks")]
+    found = next(((p, masks) for p in places if (masks := masks_in(p))), None)
+    if found is None:
+        return None, ""
+    folder, masks = found[0].relative_to(root), found[1]
+    if len(masks) != len(film):
+        return None, f"found {folder}, not read: it holds {len(masks)} masks for {len(film)} frames of {film.path.name}"
+    return mask_files(masks, film.size), f"masks of {film.path.name} from {folder}, by order"
 
 
 def _base(stem: str, role: Role) -> tuple[str, bool]:

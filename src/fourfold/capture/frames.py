@@ -24,7 +24,7 @@ from fourfold.untrusted.images import HEIF_SUFFIXES, opened_image, reads_heif
 
 EXIF_ORIENTATION = 0x0112
 MILLIMETRE = 1e-3
-_ALWAYS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+_ALWAYS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 IMAGE_SUFFIXES = _ALWAYS | (HEIF_SUFFIXES if reads_heif() else frozenset[str]())
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -165,24 +166,33 @@ def _listed(file: Path, paths: Sequence[Path]) -> NDArray[np.float64] | None:
     except (OSError, UnicodeDecodeError):
         return None
     rows = [row for line in text.splitlines() if (row := next(csv.reader([re.sub(r"[,;\s]+", ",", line.strip().strip(","))]), []))]
-    unit, named, plain = None, dict[str, str](), list[str]()
+    unit, column, named, plain = None, None, dict[str, str](), list[list[str]]()
     for row in rows:
         values = [w for w in row if _number(w) is not None]
         names = [w for w in row if _number(w) is None]
         if row[0].startswith("#") or not values:
             unit = next((_UNITS[u] for w in row for u in re.split(r"[^a-zµ]+", w.lower()) if u in _UNITS), unit)
+            column = next((i for i, w in enumerate(row) if "time" in w.lower()), None) if not row[0].startswith("#") else column
             continue
-        plain.append(values[0])
+        time = values[0] if column is None or column >= len(row) or _number(row[column]) is None else row[column]
+        plain.append([time] if column is not None else values)
         if names:
-            named[Path(names[0]).name] = named[Path(names[0]).stem] = values[0]
+            named[Path(names[0]).name] = named[Path(names[0]).stem] = time
     listed = [named.get(p.name, named.get(p.stem)) for p in paths]
     chosen = [w for w in listed if w is not None]
     if len(chosen) != len(paths):
-        chosen = plain
+        chosen = [row[_counted(plain)] for row in plain]
     if len(chosen) != len(paths):
         return None
     values = np.array([float(w) for w in chosen])
     return values * (unit or _unit(values, any("." in w for w in chosen)))
+
+
+def _counted(rows: Sequence[Sequence[str]]) -> int:
+    """The column of the times in rows of numbers without a header: the second where the first only counts the rows."""
+    first = [float(row[0]) for row in rows]
+    counts = len(rows) > 1 and all(b - a == 1 for a, b in pairwise(first)) and first[0] in (0, 1)
+    return 1 if counts and min(len(row) for row in rows) > 1 else 0
 
 
 def _unit(values: NDArray[np.float64], decimal: bool) -> float:

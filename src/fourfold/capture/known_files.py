@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fourfold.capture.calibrations import calibration_files
 from fourfold.capture.frames import images_in
+from fourfold.capture.mask_names import MASK_FOLDERS, masks_in
 from fourfold.capture.readers.colmap_model import model_folder
 from fourfold.capture.readers.image_folder import IMAGE_FOLDERS
 from fourfold.capture.video import is_video
@@ -59,16 +60,26 @@ UNREAD = (
     KnownFile(("groundtruth.txt", "*traj*.txt", "poses.txt", "*.traj"), "a trajectory without focal lengths", "write it as transforms.json"),
     KnownFile(("pose/*.txt", "poses/*.txt"), "a pose per image as text", "write them as transforms.json"),
     KnownFile(("cameras.json", "cams/*_cam.txt"), "cameras of another program", "convert them to a COLMAP model or transforms.json"),
+    KnownFile(("masks.npy", "masks.npz", "mask.npy", "mask.npz"), "masks of all images in one array", "write one file per image into masks/"),
+    KnownFile(("*calib*.json", "*intrinsic*.*", "*extrinsic*.*"), "a calibration of an unknown form", "convert it to Calib.toml or OpenCV yaml"),
     KnownFile(("database.db",), "COLMAP's database without a model", "run the mapper to its end, or remove it"),
 )
 
 
-def unread(root: Path, layout: str, posed: bool) -> list[str]:
-    """Sentences "found X, not read: why" on known files in the folder `root`, which was read as `layout`; `posed`: it gave cameras."""
+def unread(root: Path, layout: str, posed: bool, masked: bool) -> list[str]:
+    """Sentences "found X, not read: why" on known files in the folder `root`, read as `layout`; `posed`, `masked`: it gave cameras, masks."""
     if not root.is_dir():
         return []
     said = [f"found {name} ({kind.what}), not read: {kind.because}" for kind in UNREAD for name in _names(root, kind)]
-    return [*(s for s in said if not (posed and "database.db" in s)), *_others(root, layout)]
+    loose = "of an unknown form", "database.db"  # of interest only where no cameras were read
+    return [*(s for s in said if not (posed and any(words in s for words in loose))), *_others(root, layout), *_mask_layers(root, masked)]
+
+
+def _mask_layers(root: Path, masked: bool) -> Iterator[str]:
+    """A folder of masks that holds a folder per object, of which none was read."""
+    for name in MASK_FOLDERS if not masked else ():
+        if (root / name).is_dir() and not masks_in(root / name) and any(masks_in(p) for p in (root / name).iterdir() if p.is_dir()):
+            yield f"found {name} with folders in it, not read: call it sam2 if there is one per object, or write one mask per image"
 
 
 def _others(root: Path, layout: str) -> Iterator[str]:

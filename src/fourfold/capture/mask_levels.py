@@ -20,7 +20,7 @@ from fourfold.untrusted.arrays import archive_names, load_archive, load_array
 from fourfold.untrusted.images import opened_image
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".webp"})
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp"})
 LOOKED_AT = 8  # files of a list that decide
 LARGEST_LABEL = 32  # a list of whole numbers that go no higher counts objects
 FEW = 16  # different numbers; more than that are levels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class VideoFile:
         begins: seconds on the file's own clock of the first frame.
         has_audio: whether there is sound.
         pixel_format: as stored.
+        made: seconds since 1970 by the clock of the camera when it was begun, None where the file does not say.
         second_eye: whether the stream holds the pictures of another eye (MV-HEVC, spatial video), which are not decoded.
     """
 
@@ -59,6 +61,7 @@ class VideoFile:
     begins: float
     has_audio: bool
     pixel_format: str
+    made: float | None = None
     second_eye: bool = False
 
     def __len__(self) -> int:
@@ -184,7 +187,7 @@ def open_video(path: Path) -> VideoFile:
         films = film_streams(container)
         others = [container.streams[n].codec_context for n in films[1:]]
         left_out = tuple(f"{c.width}x{c.height}" for c in others)
-        has_audio = bool(container.streams.audio)
+        has_audio, made = bool(container.streams.audio), _made(container)
     with open_container(path) as container:
         stream = container.streams[films[0]]
         wide, high = stream.codec_context.width, stream.codec_context.height
@@ -221,8 +224,16 @@ def open_video(path: Path) -> VideoFile:
         float(times[0]),
         has_audio,
         pixel_format,
+        made,
         SECOND_EYE in index,
     )
+
+
+def _made(container: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(str(container.metadata.get("creation_time", ""))).timestamp() or None
+    except (ValueError, OverflowError):
+        return None
 
 
 def is_video(path: Path) -> bool:

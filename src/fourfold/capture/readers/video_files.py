@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from fourfold.capture.epipolar_clock import FixedCamera
 from fourfold.capture.film import Film
-from fourfold.capture.film_roles import Roles, mask_film, roles_of
+from fourfold.capture.film_roles import Roles, mask_film, mask_folder, roles_of
 from fourfold.capture.frames import FrameList, images_in, natural
 from fourfold.capture.source import CaptureOptions, Reader, Source, ViewSource, noted, unknown_cameras
 from fourfold.capture.video import VideoFile, is_video, open_video
 from fourfold.errors import FourfoldError
 
 VIDEO_FOLDERS = ("", "videos", "video", "Videos", "Video", "recordings", "recording", "videos-raw", "clips", "footage", "media", "raw")
+CLOCKS_APART = 5.0  # seconds by which clocks of cameras that film together may differ
 
 
 def recognises(path: Path) -> bool:
@@ -60,6 +61,12 @@ def read(paths: Sequence[Path], options: CaptureOptions) -> Source:
     names = [name for name, _ in named]
     names = names if len(set(names)) == len(names) else view_names(files)
     masks, said = _mask_films(roles, videos)
+    for root, video in ((path, video) for path in paths[:1] if path.is_dir() for video in videos):
+        own, words = mask_folder(root, video.path.stem, video, len(videos) == 1)
+        said += [words] if words and video.path not in masks else []
+        if own is not None:
+            masks.setdefault(video.path, own)
+    said += _clocks(videos)
     views = tuple(
         ViewSource(name, video, frames, *unknown_cameras(len(timestamps)), masks=masks.get(video.path))
         for name, video, frames in zip(names, videos, chosen, strict=True)
@@ -85,6 +92,19 @@ def _mask_films(roles: Sequence[Roles], videos: Sequence[VideoFile]) -> tuple[di
             if masks is not None:
                 found[r.cameras[name]] = masks
     return found, said
+
+
+def _clocks(videos: Sequence[VideoFile]) -> list[str]:
+    """What to say of films that, by the clocks of their cameras, were made one after the other."""
+    begun = [video.made for video in videos]
+    known = [(b, video) for b, video in zip(begun, videos, strict=True) if b is not None]
+    if len(known) < 2 or len(known) < len(videos):
+        return []
+    (first, before), (second, after) = sorted(known, key=lambda pair: pair[0])[:2]
+    gap = second - first - float(before.times[-1])
+    if gap < CLOCKS_APART:
+        return []
+    return [f"by their clocks {after.path.name} begins {gap:.0f} s after {before.path.name} ends: give one film if they are not of one moment"]
 
 
 def start_offsets(
