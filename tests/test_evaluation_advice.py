@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fourfold.conclude import may_move
 from fourfold.evaluation.advice import advice, looks_whole, side_words
 from fourfold.evaluation.report import camera_gap, heldout_beside
+from fourfold.priors.contracts import Masks, Provenance
 from test_recipes_auto import film
 
 GOOD_SIDE = {"score": 0.8, "solid": 0.97, "front_solid": 0.7, "relief": 0.4, "smear": 0.02, "looks": 5}
@@ -86,6 +89,14 @@ def test_a_weak_side_is_said_in_words(part: dict[str, float], words: str) -> Non
     sentence = f"From 20 degrees to either side the movers {words}."
     assert side_words(GOOD_SIDE | part) == sentence and not looks_whole(GOOD_SIDE | part)
     assert advice(report(side=GOOD_SIDE | part), []) == [sentence]
+
+
+def test_what_no_mask_shows_has_no_side() -> None:
+    empty, moving = np.zeros((2, 4, 6), np.int8), np.zeros((2, 4, 6), np.int8)
+    moving[1, 2, 3] = 1
+    provenance = Provenance("test")
+    assert may_move(None) and may_move(Masks(provenance, (empty, moving)))
+    assert not may_move(Masks(provenance, (empty, empty - 1)))
 
 
 def test_a_whole_side_is_said_too() -> None:

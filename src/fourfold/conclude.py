@@ -26,6 +26,7 @@ from fourfold.export.video import write_mp4
 from fourfold.long_film import LongFilm, Training
 from fourfold.notices import fallbacks
 from fourfold.options import Clock, Options, Report
+from fourfold.priors.contracts import Masks
 from fourfold.priors.providers import Preparation
 from fourfold.recipes import find_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
@@ -99,6 +100,11 @@ def train_static(job: Job, regions: Regions) -> heldout.Scores:
     config = TrainConfig(seed=job.options.seed, quality="draft", device=job.options.device)
     static = train(find_recipe("splat3d"), None, capture, priors, job.root / "baselines" / "static3d", config)
     return heldout.score(heldout.scene_renderer(static, job.capture), job.capture, regions)
+
+
+def may_move(masks: Masks | None) -> bool:
+    """Whether the masks say that something moves, or there are none: where nothing does, what residual Gaussians look like says nothing."""
+    return masks is None or any(bool((m > 0).any()) for m in masks.mask)
 
 
 def training_steps(job: Job) -> dict[str, Any]:
