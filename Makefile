@@ -1,6 +1,7 @@
 # make demo [VIDEO=clip.mp4]   reconstruct a clip (a generated one without VIDEO)
 # make test                    lint, types and tests
-# Both make the environment in .venv first; nothing else has to be there than Python >= 3.11 (and a C++ compiler for speed).
+# make audit                   bill of materials, licences of the core, known vulnerabilities
+# All make the environment in .venv first; nothing else has to be there than Python >= 3.11 (and a C++ compiler for speed).
 
 SHELL := /bin/bash
 VENV := .venv
@@ -11,7 +12,7 @@ WORKERS ?= 2
 TORCH := torch==2.13.0
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(wildcard src/fourfold/kernels/*.cpp src/fourfold/kernels/*.h)
 
-.PHONY: demo test environment kernels clean
+.PHONY: demo test audit environment kernels clean
 
 demo: $(STAMP)
 ifdef VIDEO
@@ -21,10 +22,13 @@ else
 endif
 
 test: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples .ci
+	$(BIN)/ruff format --check src tests benchmarks examples .ci
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+audit: $(STAMP)
+	$(BIN)/python .ci/supply_chain.py
 
 environment: $(STAMP)
 

@@ -1,6 +1,9 @@
 """Batches: manifests, tries that are lost, refused or fail, and calls that continue. Workers are stand-ins; one try is real."""
 
 import json
+import subprocess
+import sys
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -9,10 +12,10 @@ import pytest
 from fourfold.cli import main
 from fourfold.errors import FourfoldError
 from fourfold.fleet.attempt import Outcome, attempt
-from fourfold.fleet.batch import TABLE, run_batch
+from fourfold.fleet.batch import MOST_LOST, TABLE, run_batch
 from fourfold.fleet.manifest import Job, read_manifest
 from fourfold.options import Options
-from fourfold.owner import OWNER_FILE
+from fourfold.owner import OWNER_FILE, owned, wait_until_free
 
 GOOD = Outcome(True, True, "", 2.0, {"psnr": 30.0})
 FAILED = Outcome(False, False, "internal error: trial", 1.0)
@@ -56,6 +59,13 @@ def test_lost_and_failed_tries_are_made_again_and_mistakes_are_not(jobs, tmp_pat
     assert [row["state"] for row in json.loads((tmp_path / "out" / TABLE).read_text())["rows"]] == ["done", "refused", "failed"]
 
 
+def test_lost_tries_use_up_no_others_and_have_an_end(jobs, tmp_path):
+    lost = OSError("gone")
+    workers = Workers(a=[lost] * 5 + [GOOD], b=[FAILED, lost, GOOD], c=[lost] * (MOST_LOST + 1))
+    rows = run_batch(jobs, tmp_path / "out", workers, retries=1)
+    assert [(row.state, row.tries, row.lost) for row in rows] == [("done", 6, 5), ("done", 3, 1), ("failed", MOST_LOST + 1, MOST_LOST + 1)]
+
+
 def test_a_second_call_does_what_is_left(jobs, tmp_path):
     run_batch(jobs, tmp_path / "out", Workers(a=[GOOD], b=[FAILED], c=[GOOD]), retries=0)
     (tmp_path / "out" / "c" / "scene.safetensors").unlink()
@@ -69,6 +79,7 @@ def test_a_batch_that_was_killed_takes_over_what_ran(jobs, tmp_path):
     run_batch(jobs, tmp_path / "out", Workers(a=[GOOD], b=[GOOD], c=[GOOD]))
     table = json.loads((tmp_path / "out" / TABLE).read_text())
     table["rows"][1]["state"] = "running"
+    del table["checksum"]
     (tmp_path / "out" / TABLE).write_text(json.dumps(table))
     workers = Workers(b=[GOOD])
     run_batch(jobs, tmp_path / "out", workers)
@@ -135,6 +146,37 @@ def test_a_lock_of_a_lost_machine_is_taken_over(tmp_path):
     job = Job("broken", (tmp_path / "broken.mp4",), tmp_path / "run", Options())
     assert "process 1 on lost is working on" in attempt(job).sentence
     assert "broken.mp4" in attempt(job, again=True).sentence
+
+
+def test_what_a_killed_worker_had_started_ends_and_leaves_the_run_free(casual_capture, tmp_path):
+    job = Job("casual", (casual_capture,), tmp_path / "run", Options(quality="draft", recipe="splat3d", device="cpu"))
+    program = f"""
+from pathlib import Path
+from fourfold.fleet.attempt import attempt
+from fourfold.fleet.manifest import Job
+from fourfold.options import Options
+attempt(Job("casual", (Path({str(casual_capture)!r}),), Path({str(job.out)!r}), {job.options!r}))
+"""
+    worker = subprocess.Popen([sys.executable, "-c", program])
+    while not (job.out / OWNER_FILE).exists():
+        assert worker.poll() is None
+        time.sleep(0.02)
+    owner = json.loads((job.out / OWNER_FILE).read_text())["process"]
+    assert owner != worker.pid
+    worker.kill()
+    worker.wait()
+    wait_until_free(job.out, 20.0)
+    with owned(job.out):
+        pass
+
+
+def test_waiting_for_an_owner_has_an_end(tmp_path):
+    began = time.monotonic()
+    with owned(tmp_path):
+        wait_until_free(tmp_path, 0.3)
+    assert 0.3 <= time.monotonic() - began < 5.0
+    wait_until_free(tmp_path, 60.0)
+    assert time.monotonic() - began < 5.0
 
 
 def test_the_command_without_ray(tmp_path, capfd):

@@ -70,11 +70,17 @@ def test_a_signal_waits_for_what_is_unbroken():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "handlers are as before"
 
 
-def test_a_native_call_that_hears_nothing_is_ended_by_force():
-    program = """
+def test_a_native_call_that_hears_nothing_is_ended_by_force_and_leaves_nothing(tmp_path):
+    program = f"""
 import hashlib
+from pathlib import Path
+from fourfold.files import replacing
 from fourfold.interruption import stop_on_signals, temporary_folder
-with stop_on_signals(), temporary_folder("trial") as folder:
+from fourfold.owner import owned
+run = Path({str(tmp_path)!r})
+with stop_on_signals(), owned(run), replacing(run / "priors" / "flow") as part, temporary_folder("trial") as folder:
+    part.mkdir()
+    (part / "half").touch()
     print(folder, flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
@@ -84,6 +90,7 @@ with stop_on_signals(), temporary_folder("trial") as folder:
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 143
     assert not folder.exists() and "continues" in process.stderr.read()
+    assert [p.name for p in tmp_path.rglob("*")] == ["priors"], "neither the lock nor what was half written"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import FourfoldError
+from fourfold.interruption import temporary as gone_if_forced
 from fourfold.notices import fallback
 
 STAGE_FILE = "stage.json"
@@ -40,11 +41,12 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        yield temporary
-        _settle(temporary)
-        if path.is_dir() and temporary.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        with gone_if_forced(temporary):
+            yield temporary
+            _settle(temporary)
+            if path.is_dir() and temporary.is_dir():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
         _flush(path.parent)
     except Exception as error:
         if disk_is_full(error):

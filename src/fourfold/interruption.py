@@ -1,7 +1,7 @@
 """Stopping on SIGINT and SIGTERM without losing work: what must not be cut is finished, children and temporary folders go.
 
 A signal becomes `Interrupted` in the main thread, where it stands or at the end of what is `unbroken`, and so every `finally` runs. Code
-that stays in a native call does not see it; after a grace period a second thread ends the children, removes the temporary folders and
+that stays in a native call does not see it; after a grace period a second thread ends the children, removes what is temporary and ends
 the process.
 """
 
@@ -41,7 +41,7 @@ class _Process:
     unbroken: int = 0
     pending: int | None = None
     children: set[subprocess.Popen[str]] = field(default_factory=set)
-    folders: set[Path] = field(default_factory=set)
+    temporary: list[Path] = field(default_factory=list)
 
 
 _process = _Process()
@@ -91,8 +91,8 @@ def _end_by_force(number: int) -> None:
     for child in list(_process.children):
         with suppress(OSError):
             child.kill()
-    for folder in list(_process.folders):
-        shutil.rmtree(folder, ignore_errors=True)
+    for path in reversed(_process.temporary):  # what was made last goes first, and so a run's lock after what is in the run
+        _remove(path)
     print("fourfold: interrupted: the same command again continues where it can", file=sys.stderr, flush=True)
     os._exit(128 + number)
 
@@ -121,15 +121,33 @@ def stop_later(number: int) -> None:
 
 
 @contextmanager
+def temporary(path: Path) -> Iterator[None]:
+    """For the time of the block `path`, a file or a folder, is of no use without this process: an end by force removes it."""
+    _process.temporary.append(path)
+    try:
+        yield
+    finally:
+        _process.temporary.remove(path)
+
+
+def _remove(path: Path) -> None:
+    for _ in range(3):  # the other thread may be putting something into it at this moment
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()
+        if not path.exists():
+            return
+
+
+@contextmanager
 def temporary_folder(purpose: str) -> Iterator[Path]:
     """A folder for the time of the block, in the system's place for such; its name holds this process, see `sweep`."""
     folder = Path(tempfile.mkdtemp(prefix=f"fourfold-{os.getpid()}-{purpose}-"))
-    _process.folders.add(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _process.folders.discard(folder)
+    with temporary(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep() -> None:
@@ -138,6 +156,10 @@ def sweep() -> None:
         match = _FOLDER.match(folder.name)
         if match and not alive(int(match[1])):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+CHILD = "from fourfold.interruption import end_with_parent; end_with_parent(); from fourfold.cli import entry; entry()"
+"""The program of a child that is a fourfold command itself."""
 
 
 def alive(process: int) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fourfold.errors import FourfoldError
-from fourfold.interruption import alive
+from fourfold.interruption import alive, temporary
 
 OWNER_FILE = ".owner.json"
 
@@ -39,7 +40,8 @@ def owned(root: Path) -> Iterator[None]:
             )
         _set_aside(lock, holder)
     try:
-        yield
+        with temporary(lock):
+            yield
     finally:
         lock.unlink(missing_ok=True)
         if new:
@@ -52,6 +54,13 @@ def release_from_another_machine(root: Path) -> None:
     holder = _holder(root / OWNER_FILE)
     if holder is not None and holder["host"] != platform.node():
         _set_aside(root / OWNER_FILE, holder)
+
+
+def wait_until_free(root: Path, seconds: float) -> None:
+    """Wait, at most so many seconds, until no living process owns the run in `root`."""
+    deadline = time.monotonic() + seconds
+    while (holder := _holder(root / OWNER_FILE)) is not None and not _gone(holder) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _taken(lock: Path, me: dict[str, object]) -> bool:

@@ -23,6 +23,7 @@ from fourfold.capture.source import CaptureOptions, Source, ViewSource, noted, s
 from fourfold.capture.writer import FrameWriter
 from fourfold.errors import FourfoldError
 from fourfold.files import STAGE_FILE, key_of, run_stage
+from fourfold.room import check_disk
 
 LEAST_SIDE = 12  # pixels; below it OpenCV's optical flow ends with an error, and there is nothing to see
 OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
@@ -116,6 +117,7 @@ def write_capture(
         raise FourfoldError(f"{source.path} holds a single image: a moving scene needs two moments or two cameras, give a longer video")
     if (small := min((v.frames.size for v in source.views), key=min)) and min(small) < LEAST_SIDE:
         raise FourfoldError(f"{source.path} has images of {small[0]}x{small[1]} pixels: at least {LEAST_SIDE} a side are needed")
+    check_disk(folder, _bytes_needed(source, pixels), f"reading {total:,} images")
     sizes, factors, K = [], {}, []
     for number, view in enumerate(source.views):
         size, factor = reduced_size(view.frames.size, pixels)
@@ -150,6 +152,17 @@ def write_capture(
     )
     capture.save()
     return capture
+
+
+def _bytes_needed(source: Source, pixels: int) -> int:
+    """About how much the prepared capture takes on the disk: what is kept of every frame, per pixel."""
+    needed = 0
+    for view in source.views:
+        (width, height), _ = reduced_size(view.frames.size, pixels)
+        grey = grey_size(view.frames.size, (width, height)) or (0, 0)
+        channels = 3 + (view.valid is not None) + (view.masks is not None) + 4 * (view.depth is not None)
+        needed += int(view.present.sum()) * (width * height * channels + grey[0] * grey[1])
+    return needed
 
 
 def _facts(source: Source, rule: str, factors: dict[str, int], folder: Path) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from fourfold.cli.frame import Command, dump
 from fourfold.errors import FourfoldError
 from fourfold.files import disk_is_full
 from fourfold.interruption import Interrupted, stop_on_signals
+from fourfold.room import SMALLER, out_of_memory
 
 GOOD, BAD, MISTAKE = 0, 1, 2
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 # What a path can be wrong by: not there, of another kind, already there, not allowed, too long, a loop of links, read only.
 _MISTAKES = frozenset(
     {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
@@ -29,9 +31,14 @@ _MISTAKES = frozenset(
 
 
 def entry() -> None:
-    """The `fourfold` program."""
+    """The `fourfold` program. Stopped by a signal it leaves at once: the interpreter's farewell waits for threads that still compute."""
     try:
-        sys.exit(main())
+        code = main()
+        if code in STOPPED:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
     except BrokenPipeError:  # the reader of our output has gone, e.g. `fourfold inspect x | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(GOOD)
@@ -48,11 +55,9 @@ def main(argv: list[str] | None = None) -> int:
         return GOOD
     as_json = "--json" in arguments
     try:
-        command = _parse(words, rest)
-        if isinstance(command, int):
-            return command
         with stop_on_signals():
-            return _run(command)
+            command = _parse(words, rest)
+            return command if isinstance(command, int) else _run(command)
     except FourfoldError as error:
         return _fail(f"error: {error}", MISTAKE, as_json)
     except OSError as error:
@@ -70,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _unexpected(error: Exception, as_json: bool) -> int:
+    if out_of_memory(error):
+        return _fail(f"error: memory did not suffice ({str(error).splitlines()[0] if str(error) else 'it was refused'}): {SMALLER}", MISTAKE, as_json)
     if disk_is_full(error):
         return _fail("error: no space left on the disk: free some space and run the same command again", MISTAKE, as_json)
     traceback.print_exc()

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fourfold.fleet.manifest import Job
-from fourfold.interruption import run_child
-from fourfold.owner import release_from_another_machine
+from fourfold.interruption import CHILD, run_child
+from fourfold.owner import release_from_another_machine, wait_until_free
 
+FAREWELL = 20.0  # seconds within which what a lost worker of this machine had started is no more
 MISTAKE = 2  # the exit code of a mistake in the input: another try would end the same way
 
 
@@ -44,7 +45,8 @@ def attempt(job: Job, again: bool = False) -> Outcome:
     started = time.monotonic()
     if again:
         release_from_another_machine(job.out)
-    done = run_child([sys.executable, "-m", "fourfold", *job.words, "--json"], os.environ)
+        wait_until_free(job.out, FAREWELL)
+    done = run_child([sys.executable, "-c", CHILD, *job.words, "--json"], os.environ)
     seconds = round(time.monotonic() - started, 1)
     if done.returncode == 0:
         return Outcome(True, True, "", seconds, _figures(done.stdout))

@@ -15,6 +15,7 @@ from fourfold.fleet.manifest import Job
 from fourfold.fleet.runners import Submit
 
 TABLE = "batch.json"
+MOST_LOST = 20  # tries of one job that may be lost with their workers: it may be what ends them
 
 
 @dataclass
@@ -38,7 +39,8 @@ def run_batch(jobs: Sequence[Job], out: Path, submit: Submit, retries: int = 2, 
     """Do all `jobs`; what an earlier call finished stays. The table is kept in `out/batch.json` after every change.
 
     Args:
-        retries: tries after the first for a job whose try failed or was lost with its worker; each continues where the last one stopped.
+        retries: tries after the first for a job whose try failed; each continues where the last one stopped. A try that was lost with its
+            worker is made again beside these.
         told: is given the rows after every change.
 
     Returns:
@@ -65,7 +67,7 @@ def run_batch(jobs: Sequence[Job], out: Path, submit: Submit, retries: int = 2, 
             number = running.pop(future)
             _take(rows[number], future)
             if rows[number].state == "waiting":
-                if rows[number].tries <= retries:
+                if rows[number].tries - rows[number].lost <= retries and rows[number].lost <= MOST_LOST:
                     start(number)
                 else:
                     rows[number].state = "failed"

@@ -15,18 +15,8 @@ from contextlib import ExitStack, contextmanager
 from typing import IO, Any
 
 from fourfold.errors import FourfoldError
-from fourfold.interruption import Interrupted, child
+from fourfold.interruption import CHILD, Interrupted, child
 
-# It leaves without the interpreter's farewell, which takes a second with torch on a busy machine: those who stop together have less.
-PROGRAM = """
-import os, sys
-from fourfold.interruption import end_with_parent
-end_with_parent()
-from fourfold.cli import main
-code = main()
-sys.stdout.flush(), sys.stderr.flush()
-os._exit(code)
-"""
 SETTLING = 1.0  # seconds after the first failure in which others may show that theirs came before
 OURS = "fourfold: "
 
@@ -92,7 +82,7 @@ def _ranks(words: Sequence[str], processes: int) -> Iterator[list[_Rank]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     place = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-c", PROGRAM, *words, "--json"]
+    command = [sys.executable, "-c", CHILD, *words, "--json"]
     with ExitStack() as stack:
         yield [_Rank(r, stack.enter_context(child(command, os.environ | place | {"RANK": str(r), "LOCAL_RANK": str(r)}))) for r in range(processes)]
 

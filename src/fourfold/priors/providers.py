@@ -19,6 +19,7 @@ from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
 from fourfold.priors.frames_kept import drop_kept, open_kept
+from fourfold.room import check_disk
 
 CONTRACTS: dict[str, type[Prior]] = {c.name: c for c in Prior.__subclasses__()}
 ALSO_CALLED = {
@@ -43,6 +44,8 @@ ALSO_CALLED = {
     "feature": "features",
     "cloud": "clouds",
 }
+BYTES_PER_PIXEL = {"masks": 1, "depth": 6, "disparity": 6, "pointmaps": 14, "flow": 12}
+"""What a prior takes on the disk for each pixel of each frame; the others are small beside these."""
 _FOLDERS = (
     "given",
     "supplied",
@@ -183,6 +186,8 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
 
     def write(directory: Path) -> None:
         say(f"{' and '.join(provider.makes)} ({provider.name})")
+        pixels = sum(int(w) * int(h) * done.capture.times for w, h in done.capture.sizes)
+        check_disk(directory, pixels * sum(BYTES_PER_PIXEL.get(made, 0) for made in provider.makes), f"estimating {' and '.join(provider.makes)}")
         with one_blas_thread():
             made = provider.make(done.capture, replace(done.priors, kept=kept))
         for result in made:

@@ -42,6 +42,7 @@ class TrainingState:
         seconds: time spent in training so far, over all runs.
         skipped: steps left out because a loss or a gradient was not finite; bad: how many of them in a row until now.
         caution: factor on all rates, halved whenever training went back because too many steps in a row were not finite.
+        eased: how often the batch was halved because memory did not suffice.
         moments: "layer.parameter" -> Adam's moments, of the current stage.
         growth: layer name -> growth statistics, of the current stage.
         planned: stage name -> steps, as scheduled (a time budget shortens them).
@@ -56,6 +57,7 @@ class TrainingState:
     skipped: int = 0
     bad: int = 0
     caution: float = 1.0
+    eased: int = 0
     moments: dict[str, Moments] = field(default_factory=dict)
     growth: dict[str, GrowthStatistics] = field(default_factory=dict)
     planned: dict[str, int] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -20,12 +21,14 @@ from fourfold.kernels.blas import one_blas_thread
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Prior, Priors, Provenance
 from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
+from fourfold.room import SMALLER, out_of_memory
 from fourfold.scene.scene import Scene
 from fourfold.training.batch import SampleStore, Source
 from fourfold.training.checkpoint import clear_checkpoints, load_newest, save_checkpoint
 from fourfold.training.loop import StepReport, train_stage
 from fourfold.training.metrics_log import MetricsLog
 from fourfold.training.optimizer import trainable
+from fourfold.training.room import check_going_on, check_stage, eased
 from fourfold.training.samplers import generator
 from fourfold.training.schedule import planned_steps, steps_within
 from fourfold.training.state import TrainingState, drawn, lengths_of, parameters, scene_to
@@ -133,7 +136,12 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
                 _all_stages(run, state)
                 return scene_to(state.scene, device)
             except _Stuck as stuck:
-                state = _step_back(run, state, scene, stuck.where)
+                back = partial(_step_back, run, state, scene, stuck.where)
+            except (MemoryError, RuntimeError, OSError) as error:
+                if not out_of_memory(error):
+                    raise
+                back = partial(_ease, run, state, scene)
+            state = back()  # here, where no traceback holds what the step had made
 
 
 class _Stuck(Exception):
@@ -174,6 +182,22 @@ def _step_back(run: _Run, state: TrainingState, scene: Scene | None, where: str)
     if good.steps:
         run.save(good)
     return good
+
+
+def _ease(run: _Run, state: TrainingState, scene: Scene | None) -> TrainingState:
+    """The last kept state with half a batch. FourfoldError if that was tried before, or if others wait for this process."""
+    stage = run.recipe.stages[state.stage]
+    place = f"stage {stage.name}, step {state.step}: memory did not suffice"
+    if state.eased or run.config.together.share.joined > 1:
+        tried = f" even with {eased(stage, state.eased)[1]}" if state.eased else ""
+        raise FourfoldError(f"training in {run.out} stopped ({place}{tried}): {SMALLER}")
+    kept = run.newest() or _begin(run, scene)
+    kept.eased = 1
+    how = eased(stage, 1)[1]
+    fallback(f"{place}; training went back to stage {kept.stage + 1}, step {kept.step}, and continues with {how}")
+    if kept.steps:
+        run.save(kept)
+    return kept
 
 
 @contextmanager
@@ -227,11 +251,13 @@ def _begin(run: _Run, scene: Scene | None) -> TrainingState:
 
 def _run_stage(run: _Run, stage: Stage, state: TrainingState, store: SampleStore, log: MetricsLog | None) -> None:
     frames, seed = int(run.capture.train.sum()), run.config.seed
+    stage = eased(stage, state.eased)[0]
     if state.steps == 0:
         _enter(run, stage, state, store)
         if state.steps == 0:  # nothing that this stage trains is in the scene
             return
         run.save(state)
+    check_stage(state, stage, run.capture, run.out, run.device)
 
     def after_step(report: StepReport) -> None:
         if log is not None:
@@ -240,6 +266,7 @@ def _run_stage(run: _Run, stage: Stage, state: TrainingState, store: SampleStore
             raise _Stuck(report.not_finite)
         if state.step % run.config.checkpoint_every == 0 and state.step < state.steps and not state.bad:
             run.save(state)
+            check_going_on(run.out, run.device)
         run.config.progress(report)
 
     with store.prefetched(stage, state.stage, seed, state.step, state.steps) as batches:

@@ -40,7 +40,7 @@ class Batch(Command):
     """Processors for one capture."""
 
     retries: int = 2
-    """Further tries for a capture whose try failed or was lost with its machine."""
+    """Further tries for a capture whose try failed; one that was lost with its machine is made again in any case."""
 
     def run(self) -> Result:
         from fourfold.cli.progress import progress

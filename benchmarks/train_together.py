@@ -1,0 +1,127 @@
+"""Whether two processes that train together end where one process with both batches ends: parameters after 200 steps.
+
+    python benchmarks/train_together.py --steps 200
+
+Trains the recipe's own stages on a generated clip with cameras: in one process with the joined batch, and in two that exchange by gloo, with the same
+seed. Prints the largest relative difference (norm of the difference over the norm) of any parameter, whether both processes hold the same
+bits, and the seconds of a step for one process alone, one with the joined batch, and two together. Rounding grows in training; how much is told
+by one process that draws the two batches in the other order: exit code 1 if two processes differ more than 1e-4 and more than twice as much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from fourfold.capture.capture import Capture
+from fourfold.capture.synthetic import SyntheticOptions, generate
+from fourfold.priors.providers import prepare_priors
+from fourfold.recipes import find_recipe
+from fourfold.scene.file import load_scene, save_scene
+from fourfold.scene.scene import Scene
+from fourfold.training.metrics_log import read_metrics
+from fourfold.training.together import ALONE, Alone, Share, Together, from_environment
+from fourfold.training.trainer import TrainConfig, train
+
+
+class Both(Alone):
+    """One process that draws the batches of two."""
+
+    share = Share((0, 1), 2)
+
+
+class Reversed(Alone):
+    """The same, the other one first: the same sums but for their order, and so for their rounding."""
+
+    share = Share((1, 0), 2)
+
+
+def run(folder: Path, out: Path, name: str, steps: int, together: Together) -> None:
+    """Train every stage of the recipe for its part of `steps` and keep the scene."""
+    recipe = find_recipe(name)
+    each = steps // len(recipe.stages)
+    stages = tuple(replace(stage, steps=each, per_frame=0.0) for stage in recipe.stages)
+    prepared = prepare_priors(Capture.load(folder / "clip"), recipe.priors, folder / "priors")
+    config = TrainConfig(seed=1, quality="normal", device="cpu", together=together)
+    scene = train(replace(recipe, stages=stages), None, prepared.capture, prepared.priors, out, config)
+    save_scene(scene, out / f"scene_{together.share.mine[0]}.safetensors")
+
+
+def two(arguments: list[str]) -> None:
+    """Run this program twice, to train together."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    command = [sys.executable, __file__, *arguments]
+    for process in [subprocess.Popen(command, env=os.environ | place | {"RANK": str(rank)}) for rank in range(2)]:
+        if process.wait():
+            raise SystemExit("one of the two failed")
+
+
+def compare(one: Scene, other: Scene) -> dict[str, float]:
+    """Relative difference of every trained tensor, largest first."""
+    found = {}
+    for a, b in zip(one.layers, other.layers, strict=True):
+        for group, theirs in ((a.splats, b.splats), (a.shared, b.shared)):
+            for name, value in group.items():
+                if value.is_floating_point() and value.numel():
+                    found[f"{a.name}.{name}"] = float((value - theirs[name]).norm() / value.norm().clamp_min(1e-12))
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def milliseconds(out: Path) -> float:
+    """Median time of a step."""
+    return round(median(line["ms"] for line in read_metrics(out / "metrics.jsonl")), 1)
+
+
+def main() -> None:
+    """Compare; exit code 1 above 1e-4."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="shape_of_motion")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.folder is not None:
+        with from_environment() as together:
+            run(chosen.folder, chosen.folder / "two", chosen.recipe, chosen.steps, together)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generate("casual", folder / "clip", seed=0, options=SyntheticOptions(frames=12, width=96, height=64, supersample=1))
+        run(folder, folder / "alone", chosen.recipe, chosen.steps, ALONE)
+        run(folder, folder / "one", chosen.recipe, chosen.steps, Both())
+        run(folder, folder / "reversed", chosen.recipe, chosen.steps, Reversed())
+        two(["--recipe", chosen.recipe, "--steps", str(chosen.steps), "--folder", str(folder)])
+        one, first, second = (load_scene(folder / part) for part in ("one/scene_0.safetensors", "two/scene_0.safetensors", "two/scene_1.safetensors"))
+        found, rounding = compare(one, first), compare(one, load_scene(folder / "reversed" / "scene_1.safetensors"))
+        step = {name: milliseconds(folder / name) for name in ("alone", "one", "two")}
+        worst = dict(list(found.items())[:3])
+        rows = {layer.name: len(layer) for layer in one.layers}
+        same = not any(compare(first, second).values())
+        print(
+            json.dumps(
+                {
+                    "recipe": chosen.recipe,
+                    "steps": chosen.steps,
+                    "gaussians": rows,
+                    "largest": worst,
+                    "by_order": dict(list(rounding.items())[:3]),
+                    "same_bits": same,
+                    "step_ms": step,
+                },
+                indent=2,
+            )
+        )
+        raise SystemExit(int(not same or max(found.values()) > max(1e-4, 2 * max(rounding.values()))))
+
+
+if __name__ == "__main__":
+    main()
