@@ -1,5 +1,6 @@
 """Cameras of photos: which images are mapped, which cameras stand still, what is said, and a wall of photos against its exact cameras."""
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
+from fourfold.priors.cameras import photo_cameras as module
 from fourfold.priors.cameras.photo_cameras import PhotoNumbers, Structure, cameras_of, chosen_frames, mean_pose, photo_cameras, stands_still
 
 
@@ -164,3 +167,22 @@ def test_a_camera_that_shares_nothing_is_left_out_and_named(tmp_path):
     found = cameras_of(capture, [(0, 6), (1, 6)], np.ones(2, bool), _structure(capture, [True, False]))
     assert np.isnan(found.K[1]).all() and found.provenance.figures["cameras_left_out"] == ["b"]
     assert np.isfinite(found.world_to_camera[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "told"),
+    [
+        (1, "sqlite: database or disk is full", "no space left on the disk while structure from motion worked"),
+        (1, "OSError: [Errno 28] No space left on device", "no space left on the disk"),
+        (-9, "", "was ended by SIGKILL"),
+    ],
+)
+def test_a_machine_without_room_is_no_reason_for_other_cameras(code: int, said: str, told: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "run_child", lambda *_: subprocess.CompletedProcess([], code, "", said))
+    with pytest.raises(FourfoldError, match=told):
+        module._mapped(tmp_path)
+    monkeypatch.setattr(module, "run_child", lambda *_: subprocess.CompletedProcess([], 1, "", "a crash"))
+    assert module._mapped(tmp_path) is None, "a crash of its own is said, and the job goes on without it"
+    monkeypatch.setattr(module, "free_disk", lambda _: 1000)
+    with pytest.raises(FourfoldError, match="no space left"):
+        module._mapped(tmp_path)

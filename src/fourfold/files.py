@@ -28,6 +28,7 @@ from fourfold.notices import fallback
 
 STAGE_FILE = "stage.json"
 CHECKSUM = "checksum"
+_FULL = ("os error 28", "No space left on device", "database or disk is full")  # as safetensors, the system and SQLite say it
 _BLOCK = 1 << 18  # bytes of a file that are summed at once
 
 
@@ -84,7 +85,7 @@ def _umask() -> int:
 
 def disk_is_full(error: BaseException) -> bool:
     """Whether `error` says that the disk or the quota is full, also where a native library says it in words only."""
-    return (isinstance(error, OSError) and error.errno in (28, 122)) or "os error 28" in str(error)  # ENOSPC, EDQUOT; safetensors
+    return (isinstance(error, OSError) and error.errno in (28, 122)) or any(w in str(error) for w in _FULL)  # ENOSPC, EDQUOT
 
 
 def refuse_to_replace(directory: Path, pattern: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,19 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
+from fourfold.files import disk_is_full
 from fourfold.interruption import run_child, temporary_folder
 from fourfold.notices import fallback
 from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.contracts import Cameras, Masks, Provenance
 from fourfold.priors.given import given_masks
+from fourfold.room import SMALLER, free_disk
 
 Array = NDArray[np.float64]
 Frame = tuple[int, int]
+
+LEAST_DISK = 1_000_000  # bytes: with less free, what failed failed for want of room
 
 
 @dataclass(frozen=True)
@@ -162,12 +168,19 @@ def _save(image: NDArray[np.uint8], path: Path) -> None:
 
 
 def _mapped(job: Path) -> Structure | None:
-    """What the worker built; None and, where it crashed, a note."""
+    """What the worker built; None and, where it crashed, a note.
+
+    FourfoldError where it was the machine's fault: another time it may find cameras, and what it found without room would be kept.
+    """
     environment = dict(os.environ)
     environment["TMPDIR"] = str(job)  # what its libraries log goes with the job
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[3]), environment.get("PYTHONPATH", "")])
     done = run_child([sys.executable, "-m", "fourfold.priors.cameras.photo_worker", str(job)], environment)
     failure = done.stderr.strip().splitlines()[-1:] if done.returncode else []
+    if done.returncode == -signal.SIGKILL:
+        raise FourfoldError(f"structure from motion was ended by SIGKILL, as the system does when memory runs out: {SMALLER}")
+    if done.returncode and (disk_is_full(RuntimeError(done.stderr)) or free_disk(job) < LEAST_DISK):
+        raise FourfoldError(f"no space left on the disk while structure from motion worked in {job}: free some space and run the same command again")
     if failure:
         fallback(f"structure from motion failed ({failure[0][:200]})")
     return Structure(**np.load(job / "model.npz", allow_pickle=False)) if (job / "model.npz").exists() else None
