@@ -18,6 +18,7 @@ from PIL import Image
 import capture_files as files
 from calibration_files import WRITERS
 from colour_profile import display_p3
+from every_motion import scene_of, walking_camera
 from fourfold.capture.capture import Capture
 from fourfold.capture.convert import convert
 from fourfold.capture.ingest import prepare_capture
@@ -26,10 +27,17 @@ from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.capture.synthetic.truth import Truth
 from fourfold.capture.writers import writers
 from fourfold.errors import FourfoldError
+from fourfold.export.dot4dgs.write import write_4dgs
+from fourfold.export.scene_files import read_scene
 from fourfold.priors.contracts import Priors
 from fourfold.priors.providers import all_providers
 from fourfold.priors.supplied.layout import GIVEN_RANK
 from fourfold.scene.file import load_scene, save_scene
+from fourfold.splats.compressed_ply import encode_compressed_ply
+from fourfold.splats.drawn import drawn
+from fourfold.splats.ply import encode_ply
+from fourfold.splats.sog import encode_sog
+from fourfold.splats.spz import encode_spz
 from fourfold.untrusted.exr import reads_exr
 from fourfold.untrusted.lzfse import reads_lzfse
 from fuzz_changes import changed
@@ -69,7 +77,7 @@ class Outcome:
 def targets(folder: Path) -> list[Target]:
     """Every target, its files written below `folder`."""
     made = [_capture(folder, root) for root in (*_layouts(folder), *_rigs(folder), *_images(folder), *_videos(folder))]
-    return [*made, _scene(folder), *_supplied(folder)]
+    return [*made, _scene(folder), *_splats(folder), *_supplied(folder)]
 
 
 def tried(target: Target, seed: int, work: Path, scratch: Path) -> Outcome:
@@ -237,6 +245,23 @@ def _scene(folder: Path) -> Target:
     root.mkdir()
     save_scene(example(), root / "scene.safetensors")
     return Target("scene", root, (Path("scene.safetensors"),), _use_scene)
+
+
+def _splats(folder: Path) -> list[Target]:
+    """One target per format of Gaussians that is read."""
+    root, capture, moving = folder / "splats", walking_camera(4), scene_of("linear", terms=3)
+    root.mkdir()
+    _, shown = drawn(moving.at(0.5))
+    for name, encode in (("a.ply", encode_ply), ("b.compressed.ply", encode_compressed_ply), ("c.spz", encode_spz), ("d.sog", encode_sog)):
+        (root / name).write_bytes(encode(shown))
+    write_4dgs(root / "e.4dgs", moving, capture, capture.timestamps)
+    write_4dgs(root / "f.4dgs", scene_of("se3_bases"), capture, capture.timestamps)
+    return [Target(f"splats {file.name}", root, (Path(file.name),), partial(_use_splats, name=file.name)) for file in sorted(root.iterdir())]
+
+
+def _use_splats(root: Path, scratch: Path, name: str) -> None:
+    with torch.no_grad():
+        read_scene(root / name).at(0.2)
 
 
 def _supplied(folder: Path) -> list[Target]:
