@@ -144,6 +144,15 @@ def test_edges_that_are_off_are_no_failure_of_the_scene(tmp_path: Path) -> None:
     assert float((blue > 0.8).float().mean()) > 0.1 and not ((green > 0.8) & (red < 0.2)).any()
 
 
+def test_what_masks_hold_is_left_to_the_movers_unless_asked(tmp_path: Path) -> None:
+    capture, priors = make_world(tmp_path)
+    scene = BackgroundAndObject(BackgroundNumbers(count=60_000), ObjectNumbers(count=400))(capture, priors, QUALITY, np.random.default_rng(0))
+    scene.layer("object").splats["opacity_logit"] -= 20  # a mover that explains nothing
+    add = ResidualLayer(count=4000, closer=0.5, threshold=0.2)
+    assert all(layer.name != "free" for layer in add(scene, capture, priors, QUALITY, np.random.default_rng(0)).layers)
+    assert len(replace(add, inside_movers=True)(scene, capture, priors, QUALITY, np.random.default_rng(0)).layer("free")) > 50
+
+
 def test_holes_behind_the_mover_are_filled_at_the_wall(tmp_path: Path) -> None:
     capture, priors = make_world(tmp_path)
     scene = StaticScene()(capture, priors, QUALITY, np.random.default_rng(0))

@@ -38,6 +38,7 @@ class ResidualLayer:
         closer: depth of a seed as a share of the rendered depth: what hides the background is before it.
         spread: standard deviation in pixels; opacity: at the start.
         fastest: largest speed, in rendered depths per frame.
+        inside_movers: also seed inside the masks of moving objects; for scenes without an object layer it is always done.
         fewest: with fewer seeds than this no layer is added.
     """
 
@@ -53,14 +54,17 @@ class ResidualLayer:
     spread: float = 1.1
     opacity: float = 0.5
     fastest: float = 0.05
+    inside_movers: bool = False
     fewest: int = 20
 
     def __call__(self, scene: Scene, capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator) -> Scene:
         """`scene` with the new layer, or as it was where nothing fails."""
+        everywhere = self.inside_movers or all(layer.role != DYNAMIC for layer in scene.layers)
         looked: list[tuple[Frame, Picture, NDArray[np.float32]]] = []
         for view, index in reference_frames(capture, self.frames):
             frame, seen = read_frame(capture, priors, view, index, margin=1), picture(scene, capture, view, index)
-            looked.append((frame, seen, self._failure(frame, seen)))
+            failed = self._failure(frame, seen)
+            looked.append((frame, seen, failed if everywhere else failed * frame.still))
         total = sum(float(failed.sum()) for *_, failed in looked)
         share = float(np.mean([(failed > 0).mean() for *_, failed in looked])) if looked else 0.0
         count = round(self.count * quality.gaussians * min(1.0, share / self.full_share))

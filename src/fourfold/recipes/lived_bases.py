@@ -48,7 +48,9 @@ MOVERS = Stage(name="movers", steps=1400, enter=(FillHoles(),), terms=MOVING_TER
 JOINT = Stage(
     name="joint",
     steps=1000,
-    enter=(ResidualLayer(),),  # once the rest has settled: what fails before is not yet trained, and such Gaussians show from the side
+    enter=(
+        ResidualLayer(inside_movers=True),
+    ),  # once the rest has settled: what fails before is not yet trained, and such Gaussians show from the side
     terms=(*MOVING_TERMS, Term("little_opacity", LittleOpacity("free"), 2e-4)),  # cal. E
     rates=STATIC_RATES | LIVED_RATES | FREE_RATES,
     sampler=Epochs(batch=1),

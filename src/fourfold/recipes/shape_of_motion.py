@@ -91,7 +91,7 @@ RECIPE = Recipe(
         Stage(
             name="joint",
             steps=2000,  # cal. E, "bigger": three minutes on two cores
-            enter=(SettleScale(), ResidualLayer()),  # cal. E: always; where the trained scene still fails
+            enter=(SettleScale(), ResidualLayer()),  # cal. E: always; outside the movers' masks, where the trained scene still fails
             terms=MOVING_TERMS,
             rates=STATIC_RATES | OBJECT_RATES | FREE_RATES,
             sampler=Epochs(batch=1),
