@@ -11,12 +11,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.chunks import ChunkNumbers, chunks_of, is_long, keyframes
+from fourfold.priors.cameras.bundle_system import Solved
 from fourfold.priors.cameras.camera_search import SearchNumbers
 from fourfold.priors.cameras.estimated import CamerasNumbers
+from fourfold.priors.cameras.frames_alone import frames_alone
 from fourfold.priors.cameras.long_cameras import cameras_of_long_film
+from fourfold.priors.cameras.track_places import placed
 from fourfold.priors.contracts import FilmTracks, Provenance
 from fourfold.priors.tracking.long_tracks import film_tracks, long_tracks
 from test_film_cameras import _capture
@@ -141,6 +145,27 @@ def test_turning_and_standing_cameras_stay_what_they_are(turn: float, source: st
     cameras = cameras_of_long_film(capture, tracks, NUMBERS, CUT)
     assert cameras.provenance.figures["source"] == source and not cameras.world_to_camera[0, :, :3, 3].any()
     assert np.allclose(cameras.world_to_camera[0, :, :3, :3] @ cameras.world_to_camera[0, 0, :3, :3].T, rotation, atol=3e-3)
+
+
+@pytest.mark.parametrize("travels", [True, False])
+def test_frames_are_placed_alone_among_movers_from_far(travels: bool) -> None:
+    """Exact points with a third of wrong ones; the frames begin 4 degrees and .3 units off."""
+    film, rotation, translation = _film(12, 3.0 if travels else 0.0, 12, noise=0.0)
+    seen, random = film.seen, np.random.default_rng(3)
+    exact = Solved(rotation, translation, np.tile([0, 0, 1.0], (seen.tracks, 1)), np.full(seen.tracks, 0.1), np.array([FOCAL]), np.zeros(1))
+    exact = placed(seen, exact)
+    wrong = np.where(random.random(seen.tracks)[:, None] < 0.3, random.normal(0, 0.1, (seen.tracks, 3)), 0)
+    free = np.arange(12) % 4 != 0
+    off = Rotation.from_rotvec(np.radians(4) * np.eye(3)[np.arange(12) % 3]).as_matrix() @ rotation
+    start = replace(
+        exact,
+        rotation=np.where(free[:, None, None], off, rotation),
+        translation=translation + 0.3 * free[:, None] * np.eye(3)[np.arange(12) % 3] * travels,
+        direction=(exact.direction + wrong) / np.linalg.norm(exact.direction + wrong, axis=1, keepdims=True),
+    )
+    found = frames_alone(seen, start, free, travels)
+    assert np.array_equal(found.rotation[~free], rotation[~free]) and np.array_equal(found.translation[~free], translation[~free])
+    assert np.abs(found.rotation - rotation).max() < 1e-3 and np.abs(found.translation - translation).max() < 1e-2
 
 
 def test_moments_of_a_capture_are_images_of_the_whole(casual_capture: Path) -> None:

@@ -1,8 +1,8 @@
 """Cameras of a long film: its keyframes as a film of their own, then the frames between them, chunk after chunk.
 
-Tracks are followed from frame to frame, so that keyframes far apart share tracks. Their cameras are searched as those of any film; everything
-else is placed by tracks that keyframes hold, and each chunk is adjusted with its keyframes kept in place. So chunks need not be joined, memory
-does not grow with the film, and time grows as its length.
+Tracks are followed from frame to frame, so that keyframes far apart share tracks. Their cameras are searched as those of any film; every other frame
+is placed by the tracks that keyframes see, which stay in place. So chunks need not be joined, memory does not grow with the film, and time grows as
+its length.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.chunks import ChunkNumbers, chunks_of, is_long, keyframes
 from fourfold.priors.cameras.bundle_system import Array, Sightings, Solved, residuals
 from fourfold.priors.cameras.estimated import CamerasNumbers, estimate_cameras
-from fourfold.priors.cameras.grown_start import GrowthNumbers, resected
+from fourfold.priors.cameras.frames_alone import AloneNumbers, frames_alone
+from fourfold.priors.cameras.grown_start import within
 from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.cameras.spread_tracks import SpreadNumbers, film_of, spread
-from fourfold.priors.cameras.track_bundle import BundleNumbers, Freedom, bundle
 from fourfold.priors.cameras.track_places import placed
 from fourfold.priors.contracts import Cameras, FilmTracks
 from fourfold.priors.providers import Provider
+
+DISTANCE = 10.0
+"""The usual distance of the keyframes' points, scene units."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,16 @@ class BetweenNumbers:
     """How frames between keyframes are placed; pixels are those of an image whose longer side has 640.
 
     Attributes:
-        tracks: of the adjustment of a chunk.
-        growth: of the first places: tracks that two keyframes hold are points.
-        fine: the adjustment.
+        tracks: of a chunk.
+        shortest: keyframes that must see a track.
+        alone: how a frame is placed.
         fewest: observations within `near` pixels that a frame needs to be called placed; others are interpolated.
         near: see `fewest`.
     """
 
-    tracks: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=4))
-    growth: GrowthNumbers = field(default_factory=lambda: GrowthNumbers(shortest=2))
-    fine: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=40, scale=0.5, lenient=4.0))
+    tracks: SpreadNumbers = field(default_factory=lambda: SpreadNumbers(per=8))
+    shortest: int = 2
+    alone: AloneNumbers = field(default_factory=AloneNumbers)
     fewest: int = 12
     near: float = 3.0
 
@@ -91,7 +94,7 @@ def _between(
     if not seen.tracks or not fixed.any():
         return start, np.isin(moments, list(keys))
     focal = np.array([np.nanmedian(found.K[0, :, 0, 0]) * film.unit[0, 0]])
-    at = _adjusted(seen, _solved(seen, start[inside], focal), fixed, source == "estimated", numbers)
+    at, seen = _placed_alone(seen, start[inside], (focal, fixed), source == "estimated", numbers)
     near = np.linalg.norm(residuals(seen, at), axis=1) < numbers.near
     held = fixed | (np.bincount(seen.frame[near], minlength=seen.frames) >= numbers.fewest)
     result, placed_there = start.copy(), np.zeros(len(moments), bool)
@@ -100,18 +103,23 @@ def _between(
     return result, placed_there
 
 
-def _solved(seen: Sightings, poses: Array, focal: Array) -> Solved:
-    """A start: cameras (F, 4, 4), and tracks at the usual distance, whose median over the keyframes' points is 10."""
-    ahead = np.tile([0.0, 0.0, 1.0], (seen.tracks, 1))
-    return Solved(poses[:, :3, :3].copy(), poses[:, :3, 3].copy(), ahead, np.full(seen.tracks, 0.1), focal, np.zeros(1))
+def _placed_alone(
+    seen: Sightings, poses: Array, told: tuple[Array, NDArray[np.bool_]], travels: bool, numbers: BetweenNumbers
+) -> tuple[Solved, Sightings]:
+    """Tracks where the frames that are `fixed` (F,) see them, and the other frames, from `poses` (F, 4, 4) on, where the tracks say.
 
-
-def _adjusted(seen: Sightings, start: Solved, fixed: NDArray[np.bool_], travels: bool, numbers: BetweenNumbers) -> Solved:
-    """All tracks and the frames that are not `fixed` (F,), adjusted."""
-    freedom = Freedom(travel=travels, focal=False, frames=~fixed)
-    if travels:
-        start = resected(seen, start, fixed, np.ones(seen.frames, bool), numbers.growth)
-    return bundle(seen, placed(seen, start), freedom, numbers.fine).solved
+    Returns the cameras of all frames, and the tracks that the fixed ones see often enough, placed.
+    """
+    focal, fixed = told
+    part, kept = within(seen, fixed, numbers.shortest)
+    number = (np.cumsum(fixed) - 1).astype(np.int32)
+    part = replace(part, frame=number[part.frame], lens_of=part.lens_of[fixed])
+    ahead, usual = np.tile([0.0, 0.0, 1.0], (part.tracks, 1)), np.full(part.tracks, 1 / DISTANCE)
+    where = placed(part, Solved(poses[fixed, :3, :3], poses[fixed, :3, 3], ahead, usual, focal, np.zeros(1)))
+    at = Solved(poses[:, :3, :3], poses[:, :3, 3], where.direction, where.inverse, focal, np.zeros(1))
+    known = np.zeros(seen.tracks, bool)
+    known[kept] = True
+    return frames_alone(seen.of(known), at, ~fixed, travels, numbers.alone), seen.of(known)
 
 
 def _long_film(capture: Capture) -> str | None:
