@@ -253,8 +253,8 @@ class FilmTracks(Prior):
         """Block by block, so that the whole is never in memory."""
         for start in range(0, max(1, len(arrays.get("xy", ()))), _BLOCK):
             check_arrays(cls.name, {k: v if k == "first" else v[start : start + _BLOCK] for k, v in arrays.items()}, where)
-        for values in arrays.values():
-            give_back(values)
+            for values in arrays.values():
+                give_back(values)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def save_mapped(arrays: Mapping[str, NDArray[Any]], path: Path, metadata: Mappin
         for array in arrays.values():
             for start in range(0, len(array), _BLOCK):
                 file.write(np.ascontiguousarray(array[start : start + _BLOCK]).tobytes())
-            give_back(array)
+                give_back(array)
 
 
 def load_mapped(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:

@@ -27,6 +27,7 @@ Grey = NDArray[np.uint8]
 Points = NDArray[np.float32]
 """(N, 2) pixels; inside this file pixel centres are whole numbers, as OpenCV has them."""
 
+LOOKED_AT = 100  # images of a long film whose memory is given back at once
 BESIDE_INVALID = 3  # pixels of the stored images: the edge of a bar or of a text is none of the scene
 
 
@@ -225,6 +226,8 @@ def film_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -
                 places.write(xy[seen].tobytes())
                 numbers.write(live.track[seen].astype(np.int32).tobytes())
                 count[time + 1] = seen.sum()
+                if time % LOOKED_AT == 0:
+                    capture.release()
                 tracks = max(tracks, int(live.track.max(initial=-1)) + 1)
         first = np.cumsum(count)
         figures = {"tracks": tracks, "observations": int(first[-1])}
