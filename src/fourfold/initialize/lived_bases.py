@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.body_motion import ALONE, BodyMotion, BodyMotionNumbers, body_motion
-from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives
+from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives, own_moments
 from fourfold.initialize.flow_slip import flow_velocities
 from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
@@ -30,6 +30,7 @@ class LivedNumbers:
         candidates: seeds that are looked at, at most, at quality "normal"; some tenth of them is needed where most surfaces are seen again.
         cell: side in pixels of the cells of `longest_cover`; larger where `candidates` would not give each cell `crowd` of them, which may be fewer
             than one: chance leaves some cells empty, and their neighbours reach over.
+        sheet_cell: the same where nothing lives longer than its own image, and every image needs all its seeds.
         life: half of the shortest time a Gaussian is fully there, in frames; fade: sigma beyond it, in frames.
         spread: standard deviation in cells of `longest_cover`; opacity: at the start.
         new: see `longest_cover`.
@@ -39,6 +40,7 @@ class LivedNumbers:
 
     candidates: int = 300_000
     cell: float = 1.0
+    sheet_cell: float = 1.5
     crowd: float = 0.6
     life: float = 0.5
     fade: float = 1.2
@@ -83,12 +85,14 @@ def lived_layer(
     motion = body_motion(capture, priors, random, numbers.motion)
     if motion is None:
         return None
+    turned = capture.cameras in ("rotation", "fixed")  # what bases know of depth is a guess there, and no other side is ever shown
+    finest = numbers.sheet_cell if turned else numbers.cell
     most = numbers.candidates * quality.gaussians / max(1, int(capture.train.sum()))
-    seeds = sheet_seeds(capture, priors, motion, Density(numbers.crowd / numbers.cell**2, round(most)), random, numbers.motion.bodies)
+    seeds = sheet_seeds(capture, priors, motion, Density(numbers.crowd / finest**2, round(most)), random, numbers.motion.bodies)
     if seeds is None:
         return None
-    lives = confirmed_lives(capture, priors, motion, seeds, numbers.lives)
-    cell = max(numbers.cell, float(np.sqrt(numbers.crowd * seeds.share.sum() / len(seeds))))
+    lives = own_moments(capture, motion, seeds) if turned else confirmed_lives(capture, priors, motion, seeds, numbers.lives)
+    cell = max(finest, float(np.sqrt(numbers.crowd * seeds.share.sum() / len(seeds))))
     chosen = longest_cover(lives, cell, random, numbers.new)
     return _layer(capture, priors, motion, seeds.rows(chosen), lives.rows(chosen), replace(numbers, spread=cell * numbers.spread))
 
