@@ -12,7 +12,9 @@ from fourdgs.validate import validate
 
 from every_motion import HEIGHT, WIDTH, moving_layers, scene_of, walking_camera
 from fourfold.errors import FourfoldError
+from fourfold.export.dot4dgs.keyframes import KeyframeConfig, encode_keyframes
 from fourfold.export.dot4dgs.read import pieces_and_scene, read_4dgs
+from fourfold.export.dot4dgs.straight import StraightConfig, finer
 from fourfold.export.dot4dgs.write import write_4dgs
 from fourfold.geometry.projection import project
 from fourfold.scene.flights import layer_flights
@@ -177,3 +179,12 @@ def test_a_far_background_does_not_make_what_is_near_coarse(kind: str, tmp_path:
     error = write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
     assert error.worst_pixels <= 0.1
     assert validate((tmp_path / "a.4dgs").read_bytes()).ok
+
+
+def test_pieces_are_no_finer_than_what_can_be_held() -> None:
+    scene, capture = scene_of("se3_bases"), walking_camera()
+    assert len(finer(scene, capture, capture.timestamps, StraightConfig(), 10_000)) > 60
+    assert len(finer(scene, capture, capture.timestamps, StraightConfig(), 60)) == 51
+    assert len(finer(scene, capture, capture.timestamps, StraightConfig(bend=100.0), 10_000)) == 26
+    with pytest.raises(FourfoldError, match="give fewer --frames"):
+        encode_keyframes(scene, capture, capture.timestamps, KeyframeConfig(most_states=100))

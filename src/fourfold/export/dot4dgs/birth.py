@@ -86,7 +86,9 @@ def straightened_parts(scene: Scene, capture: Capture, times: NDArray[np.float64
     looks, flights, identity, start = [], [], [], 0
     for layer, place in zip(scene.layers, scene.slices().values(), strict=True):
         alone = replace(scene, layers=[layer])
-        straight_parts = flying_parts(alone) or _cut(alone, finer(alone, capture, times, straight), max(end, begin + 1e-3))
+        straight_parts = flying_parts(alone) or _cut(
+            alone, finer(alone, capture, times, straight, MOST_PIECES // max(len(layer), 1)), max(end, begin + 1e-3)
+        )
         looks.append(straight_parts.looks)
         flights.append(replace(straight_parts.flown, rows=straight_parts.flown.rows + start))
         identity.append(straight_parts.identity + place.start)

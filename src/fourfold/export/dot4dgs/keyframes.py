@@ -44,8 +44,9 @@ def encode_keyframes(scene: Scene, capture: Capture, times: NDArray[np.float64],
 
     begin, end = scene.time_range
     length = max(end - begin, 1e-3)
-    centers = finer(scene, capture, times, config.straight)
-    check_states(sum(len(layer) for layer in scene.layers), len(centers), config.most_states)
+    count = sum(len(layer) for layer in scene.layers)
+    centers = finer(scene, capture, times, config.straight, config.most_states // max(count, 1))
+    check_states(count, len(centers), config.most_states)
     with torch.no_grad():
         samples = [_sample(scene, center, piece, length) for center, piece in zip(centers, intervals(centers, begin, begin + length), strict=True)]
     per_group = max(1, round(config.every * len(samples) / length))

@@ -35,11 +35,11 @@ class StraightConfig:
     finest: int = 16
 
 
-def finer(scene: Scene, capture: Capture, times: NDArray[np.float64], config: StraightConfig) -> NDArray[np.float64]:
-    """`times`, with moments between them as long as straight pieces miss the paths by more than `config.bend` pixels."""
+def finer(scene: Scene, capture: Capture, times: NDArray[np.float64], config: StraightConfig, most: int) -> NDArray[np.float64]:
+    """`times`, with moments between them as long as straight pieces miss the paths by more than `config.bend` pixels and `most` allows."""
     centers = np.unique(np.clip(times, *scene.time_range))
     for _ in range(round(math.log2(config.finest))):
-        if len(centers) < 2 or _worst_bend(scene, capture, centers) <= config.bend:
+        if len(centers) < 2 or 2 * len(centers) > most or _worst_bend(scene, capture, centers) <= config.bend:
             break
         centers = np.unique(np.concatenate([centers, (centers[1:] + centers[:-1]) / 2]))
     return centers
