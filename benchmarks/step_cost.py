@@ -85,7 +85,7 @@ class Runner:
             gradients_finite(scene)
             update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.lengths)
             keep_sane(scene, stage.rates, state.step, state.extent, self.frames)
-            gather_growth(state, stage, step)
+            gather_growth(state, stage, [step])
         clock["all"] = sum(clock.values())
 
     def part(self, name: str) -> float:

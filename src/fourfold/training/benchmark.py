@@ -148,7 +148,7 @@ def _timed_step(state: TrainingState, stage: Stage, batch: list[Sample], clock: 
         update(scene, state.moments, stage.rates, rows_seen(scene, step.renders), step.progress, state.lengths)
     with clock("bounds and growth statistics"):
         keep_sane(scene, stage.rates, state.step, state.extent, len(batch))
-        gather_growth(state, stage, step)
+        gather_growth(state, stage, [step])
 
 
 def _time_raster(step: Step, clock: Clock) -> None:

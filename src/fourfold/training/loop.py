@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from time import perf_counter
@@ -68,18 +68,24 @@ def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: i
     started = perf_counter()
     scene = drawn(state.scene, stage.layers)
     watch(state.scene, stage.rates)
-    step = render_step(scene, batch, stage.terms, state, together)
-    total, losses = weigh(stage.terms, step)
-    losses = together.mean(losses)
-    where = "" if _descend(total, scene, together) else not_finite(losses, scene)
+    steps, losses, finite = [], [], True
+    for part in together.turns(batch):  # one, but for a process that does the work of several
+        steps.append(render_step(scene, part, stage.terms, state, together))
+        total, weighted = weigh(stage.terms, steps[-1])
+        losses.append(together.mean(weighted))
+        finite = finite and _descend(total, together)
+    losses = {name: sum(part[name] for part in losses) / len(losses) for name in losses[0]}
+    if finite:
+        together.average([group[name] for layer in scene.layers for _, group, name in parameters(layer) if group[name].requires_grad])
+    where = "" if finite and gradients_finite(scene) else not_finite(losses, scene)
     if where:
         state.skipped, state.bad = state.skipped + 1, state.bad + 1
     else:
         state.bad = 0
-        seen = together.any_row(rows_seen(scene, step.renders))
-        update(scene, state.moments, stage.rates, seen, step.progress, state.lengths, state.caution)
+        seen = together.any_row(rows_seen(scene, [render for step in steps for render in step.renders]))
+        update(scene, state.moments, stage.rates, seen, steps[0].progress, state.lengths, state.caution)
         keep_sane(scene, stage.rates, state.step, state.extent, frames)
-        gather_growth(state, stage, step, together)
+        gather_growth(state, stage, steps, together)
     change_density(state, stage, scene, frames, seed)
     state.step += 1
     elapsed = perf_counter() - started
@@ -132,15 +138,17 @@ def rows_seen(scene: Scene, renders: list[Render]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def gather_growth(state: TrainingState, stage: Stage, step: Step, together: Together = ALONE) -> None:
-    """Add the screen gradients of this step to the growth statistics of the layers under density control."""
-    slices = step.scene.slices()
-    for layer in step.scene.layers:
+def gather_growth(state: TrainingState, stage: Stage, steps: Sequence[Step], together: Together = ALONE) -> None:
+    """Add the screen gradients of this step, done in one or several turns, to the growth statistics of the layers under density control."""
+    scene = steps[0].scene
+    slices = scene.slices()
+    for layer in scene.layers:
         if not any(fnmatch(layer.name, pattern) for pattern in stage.density):
             continue
         kept = state.growth.setdefault(layer.name, GrowthStatistics.zeros(len(layer), layer.splats["means"].device))
         with together.growing(kept) as grown:
-            _add_growth(grown, step, slices[layer.name])
+            for step in steps:
+                _add_growth(grown, step, slices[layer.name])
 
 
 def _add_growth(grown: GrowthStatistics, step: Step, rows: slice) -> None:
@@ -168,11 +176,10 @@ def change_density(state: TrainingState, stage: Stage, scene: Scene, frames: int
             state.growth[layer.name] = apply_edit(layer, edit, state.moments)
 
 
-def _descend(total: Tensor, scene: Scene, together: Together) -> bool:
-    """Backpropagate; False if the loss or a gradient is not finite."""
+def _descend(total: Tensor, together: Together) -> bool:
+    """Backpropagate; False if the loss is not finite."""
     if not together.all(bool(torch.isfinite(total))):
         return False
     if total.requires_grad:
         total.backward()
-    together.average([group[name] for layer in scene.layers for _, group, name in parameters(layer) if group[name].requires_grad])
-    return gradients_finite(scene)
+    return True

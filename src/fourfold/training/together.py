@@ -21,9 +21,11 @@ from torch import Tensor, distributed
 from fourfold.density.base import GrowthStatistics
 from fourfold.errors import FourfoldError
 from fourfold.interruption import pending_signal, stop_later, unbroken
+from fourfold.losses.base import Sample
 from fourfold.render import cpu
 
 PATIENCE = timedelta(hours=24)  # one may estimate priors for long while the others wait; one that is gone is noticed at once
+SUMMED = tuple(f.name for f in fields(GrowthStatistics) if f.name != "radius")
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # as torchrun sets them
 
 
@@ -44,6 +46,10 @@ class Together(Protocol):
 
     share: Share
     first: bool
+
+    def turns(self, batch: list[Sample]) -> list[list[Sample]]:
+        """What is rendered at a time: the whole batch, but for a process that does the work of several, one share after the other."""
+        ...
 
     def wait(self) -> None:
         """Until all are here."""
@@ -95,6 +101,9 @@ class Alone:
 
     share, first = Share(), True
 
+    def turns(self, batch: list[Sample]) -> list[list[Sample]]:
+        return [batch]
+
     def wait(self) -> None: ...
 
     def agreed(self, number: int) -> int:
@@ -129,6 +138,30 @@ class Alone:
 ALONE = Alone()
 
 
+class InTurn(Alone):
+    """One process that does the work of `processes`, one share after the other: what they give together, to the bit where they are two."""
+
+    def __init__(self, processes: int) -> None:
+        self.share = Share(tuple(range(processes)), processes)
+
+    def turns(self, batch: list[Sample]) -> list[list[Sample]]:
+        each = len(batch) // self.share.joined
+        return [batch[at : at + each] for at in range(0, len(batch), each)]
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            if tensor.grad is not None:
+                tensor.grad /= self.share.joined
+
+    @contextmanager
+    def growing(self, kept: GrowthStatistics) -> Iterator[GrowthStatistics]:
+        mine = GrowthStatistics.zeros(len(kept.count), kept.count.device)
+        yield mine
+        for name in SUMMED:
+            getattr(kept, name).add_(getattr(mine, name))
+        kept.radius.copy_(torch.maximum(kept.radius, mine.radius))
+
+
 class Many:
     """The processes of a `torch.distributed` group."""
 
@@ -140,6 +173,9 @@ class Many:
         with _told_when_lost():
             distributed.all_reduce(value, how)
         return value
+
+    def turns(self, batch: list[Sample]) -> list[list[Sample]]:
+        return [batch]
 
     def wait(self) -> None:
         self._reduce(torch.zeros(1))
@@ -184,9 +220,8 @@ class Many:
     def growing(self, kept: GrowthStatistics) -> Iterator[GrowthStatistics]:
         mine = GrowthStatistics.zeros(len(kept.count), kept.count.device)
         yield mine
-        summed = [f.name for f in fields(mine) if f.name != "radius"]
-        sums = self._reduce(torch.stack([getattr(mine, name) for name in summed]))
-        for name, value in zip(summed, sums, strict=True):
+        sums = self._reduce(torch.stack([getattr(mine, name) for name in SUMMED]))
+        for name, value in zip(SUMMED, sums, strict=True):
             getattr(kept, name).add_(value)
         kept.radius.copy_(torch.maximum(kept.radius, self._reduce(mine.radius, distributed.ReduceOp.MAX)))
 
