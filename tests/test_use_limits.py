@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,11 @@ MB = 1_000_000
 
 def test_room_on_the_disk_is_that_of_the_nearest_folder(tmp_path: Path) -> None:
     assert room.free_disk(tmp_path / "not" / "yet" / "there") == pytest.approx(room.free_disk(tmp_path), rel=0.01)
+
+
+def test_a_file_system_without_a_size_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: SimpleNamespace(total=0, used=0, free=0))
+    room.check_disk(tmp_path, 10**12, "a stage")
 
 
 def test_free_memory_is_told_by_the_tightest_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +122,7 @@ def test_a_step_that_memory_refuses_is_made_again_with_half_the_batch(tmp_path: 
 import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
+from types import SimpleNamespace
 from fourfold.notices import fallbacks, job
 from fourfold.room import free_memory
 from test_use_limits import hungry

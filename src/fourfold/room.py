@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import shutil
+import sys
 from pathlib import Path
 
 from fourfold.errors import FourfoldError
@@ -17,7 +18,8 @@ SMALLER = "free some, or ask for less with a lower --quality or --max-frames; wh
 def free_disk(path: Path) -> int:
     """Bytes that may still be written where `path` lies or will lie."""
     there = next(p for p in (path, *path.absolute().parents) if p.exists())
-    return shutil.disk_usage(there).free
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else sys.maxsize  # a file system without a size, as a tmpfs without a limit, tells zeros
 
 
 def free_memory() -> int | None:
