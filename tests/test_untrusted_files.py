@@ -76,6 +76,11 @@ def test_an_archive_that_unpacks_to_gigabytes_allocates_nothing(tmp_path: Path) 
     tracemalloc.stop()
 
 
+def test_yaml_entries_are_named_by_text(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("0x10:\n  camera_model: pinhole\n1: [{2: x}]\n~: y\n")
+    assert load_yaml(tmp_path / "a.yaml").value == {"16": {"camera_model": "pinhole"}, "1": [{"2": "x"}], "None": "y"}
+
+
 def _png(width: int, height: int, promised: int) -> bytes:
     def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:
         return struct.pack(">I", len(data) if length is None else length) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -54,7 +54,14 @@ def load_yaml(path: Path) -> Record:
             loader.dispose()
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise FourfoldError(f"{path} is not valid YAML ({' '.join(str(error).split())[:160]}): write it again") from error
-    return as_record(value, str(path))
+    return as_record(_named(value), str(path))
+
+
+def _named(value: Any) -> Any:
+    """`value` with text for the names of entries, which YAML also lets be numbers, dates or nothing."""
+    if isinstance(value, dict):
+        return {str(key): _named(entry) for key, entry in value.items()}
+    return [_named(entry) for entry in value] if isinstance(value, list) else value
 
 
 class _Plain(yaml.SafeLoader):
