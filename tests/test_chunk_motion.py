@@ -12,6 +12,7 @@ from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.motion.chunks import Chunks, joined
 from fourfold.scene.motion.lived_bases import LivedBases
 from fourfold.scene.scene import Layer, Scene
+from fourfold.viewer.player import PlayerOptions, pack_part
 from test_lived_bases import lived_layer
 
 BEGINS = (0.0, 0.5, 1.2, 1.4)
@@ -82,3 +83,11 @@ def test_a_scene_of_chunks_whose_first_is_empty_is_read_again(tmp_path: Path) ->
     assert layer is not None
     save_scene(Scene([layer], (0.0, 2.0)), tmp_path / "scene.safetensors")
     assert torch.equal(load_scene(tmp_path / "scene.safetensors").at(0.7).means, layer.motion.at(layer, torch.tensor([0.7]))[0].means)
+
+
+def test_a_chunk_in_which_nothing_is_visible_is_an_empty_part_of_the_player() -> None:
+    layer = _joined()
+    layer.splats["opacity_logit"][layer.motion.rows(1)] = -20.0
+    told, blob = pack_part(Scene([layer], (0.0, 2.0)), 1, PlayerOptions(keyframes=3))
+    assert (told["count"], told["sections"], blob) == (0, [], b"") and len(told["times"]) == 3
+    assert pack_part(Scene([layer], (0.0, 2.0)), 0, PlayerOptions(keyframes=3))[0]["count"] > 0

@@ -129,6 +129,8 @@ def _pack_frames(layers: list[Layer], times: torch.Tensor) -> dict[str, NDArray[
         return {}
     opacity = torch.stack([g.opacity for g in frames])
     seen = opacity.amax(0) > _FAINT
+    if not bool(seen.any()):
+        return {}
     means = torch.stack([g.means for g in frames])[:, seen]
     low, high = means.amin((0, 1)), means.amax((0, 1))
     quats = torch.nn.functional.normalize(torch.stack([g.quat_wxyz for g in frames])[:, seen], dim=-1)
