@@ -55,12 +55,6 @@ def grown_start(film: Film, seen: Sightings, focals: Sequence[float], freedom: F
         focals: starts in pixels at 640; the window's best is grown.
     """
     begin, end, at = _best_window(film, focals, freedom, numbers)
-    return grow(seen, (begin, end), at, freedom, numbers)
-
-
-def grow(seen: Sightings, window: tuple[int, int], at: Solved, freedom: Freedom, numbers: GrowthNumbers = GrowthNumbers()) -> Solved:
-    """Poses of all frames and the tracks that they place, from those of a `window` of frames, first and last + 1."""
-    begin, end = window
     step = max(1, round(numbers.reach * (end - begin)))
     frames = np.arange(seen.frames)
     inside = (frames >= begin) & (frames < end)

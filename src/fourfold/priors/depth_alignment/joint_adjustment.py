@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from fourfold.priors.depth_alignment.static_slots import Slots
+from fourfold.priors.movers.body_bundle import sum_by
 
 Array = NDArray[np.float64]
 CAMERA = 7
@@ -204,13 +205,6 @@ def _together(own: Array, side: Array) -> tuple[Array, Array]:
         system[place, -1] = system[-1, place] = own[f, :CAMERA, CAMERA]
     system[-1, -1] = own[:, CAMERA, CAMERA].sum()
     return system, np.append(side[:, :CAMERA].ravel(), side[:, CAMERA].sum())
-
-
-def sum_by(values: Array, index: NDArray[np.int64], count: int) -> Array:
-    """(count, ...) sums of the rows of `values` (M, ...) that share an `index` (M,)."""
-    flat = values.reshape(len(values), -1)
-    total = np.stack([np.bincount(index, flat[:, i], count) for i in range(flat.shape[1])], axis=1)
-    return total.reshape(count, *values.shape[1:])
 
 
 def _damped(blocks: Array, damping: float) -> Array:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fourfold.priors.depth_alignment.joint_adjustment import AdjustmentNumbers, Free, Problem, State, adjust, residuals, sum_by
+from fourfold.priors.depth_alignment.joint_adjustment import AdjustmentNumbers, Free, Problem, State, adjust, residuals
 from fourfold.priors.depth_alignment.scale_start import StartNumbers, camera_points, start_scales
+from fourfold.priors.movers.body_bundle import sum_by
 
 Array = NDArray[np.float64]
 

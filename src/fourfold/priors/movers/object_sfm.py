@@ -1,6 +1,5 @@
 """Structure from motion of one moving object: its points and its pose to the camera in every frame, up to scale.
 
-A body before a camera is a film of which the body is the world: the bundle of tracks that finds cameras finds it, with a lens that is known.
 Source: spec calibration.md section E ("each large mover is an SfM problem of its own").
 """
 
@@ -11,13 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.priors.cameras.bundle_system import Sightings, Solved, residuals
-from fourfold.priors.cameras.grown_start import GrowthNumbers, grow, lasting_window, within
-from fourfold.priors.cameras.track_bundle import BundleNumbers, Freedom, bundle, track_errors
-from fourfold.priors.cameras.track_places import PlaceNumbers, sure_points
-from fourfold.priors.cameras.turned_start import turned_start
-
-Array = NDArray[np.float64]
+from fourfold.priors.movers.body_bundle import Array, BundleConfig, Observations, bundle_adjust, residuals
+from fourfold.priors.movers.factorisation import factorise
 
 
 @dataclass(frozen=True)
@@ -25,30 +19,29 @@ class ObjectSfmConfig:
     """Numbers of the object's structure from motion.
 
     Attributes:
+        bundle: one bundle adjustment.
         max_points: tracks used, the longest ones.
-        lasting: share of the middle frame's tracks that the ends of the first window must still hold.
-        relief: standard deviation of the logarithm of the points' distances at the start; each shape is tried inside out, too.
-        starts: shapes at random.
-        first, last: adjustments of the first window and in the end.
-        growth: frame by frame outwards from the window.
-        least_points: well explained points a frame must see to be placed, and tracks without which nothing can be said.
-        explained: pixels; observations with a smaller error count as explained by a rigid body.
-        core: a track whose error is below this factor times the best third's, or below `core_least` pixels, belongs to the rigid core.
-        places: which tracks are points of the body.
+        seed_points: of these, at most so many in the first window.
+        max_frames: frames bundled; the others are only placed against the points.
+        least_points: points a frame must see to be placed, and tracks the first window must share.
+        outlier: observations with a larger error are dropped in the end, pixels.
+        explained: observations with a smaller error count as explained by a rigid body, pixels.
+        core_rounds, core_factor, core_least: how often the tracks are narrowed to the rigid core: those whose median error is below this factor
+            times the best third's, or below this many pixels.
+        least_angle: largest angle between a point's rays that is too small to trust it, radians in the object's frame.
     """
 
+    bundle: BundleConfig = field(default_factory=BundleConfig)
     max_points: int = 700
-    lasting: float = 0.85
-    relief: float = 0.1
-    starts: int = 2
-    first: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=60, scale=0.5, lenient=4.0, pull=1e-3))
-    last: BundleNumbers = field(default_factory=lambda: BundleNumbers(iterations=80, scale=0.5, pull=1e-4, tolerance=5e-6))
-    growth: GrowthNumbers = field(default_factory=lambda: GrowthNumbers(reach=0.15, later=BundleNumbers(iterations=12, tolerance=1e-4)))
+    seed_points: int = 250
+    max_frames: int = 60
     least_points: int = 10
+    outlier: float = 3.0
     explained: float = 1.5
-    core: float = 2.0
+    least_angle: float = 0.02
+    core_rounds: int = 2
+    core_factor: float = 2.0
     core_least: float = 0.3
-    places: PlaceNumbers = field(default_factory=lambda: PlaceNumbers(shortest=3))
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class RigidObject:
 
     Attributes:
         object_to_camera: (F, 4, 4), NaN where the frame could not be placed.
-        points: (P, 3); origin near the centre.
+        points: (P, 3); origin near the centre, whose depth in the first window's first frame is 1.
         tracks: (P,) index of the track each point came from.
         error: median reprojection error of the rigid core, pixels.
         inliers: share of all the tracks' observations that a rigid body explains.
@@ -86,64 +79,221 @@ def solve_object(xy: Array, visible: NDArray[np.bool_], K: Array, config: Object
     config = config or ObjectSfmConfig()
     chosen = np.argsort(-visible.sum(axis=1), kind="stable")[: config.max_points]
     chosen = chosen[visible[chosen].sum(axis=1) >= 3]
-    count = visible[chosen].sum(axis=0)
-    if len(chosen) < config.least_points or (count >= config.least_points).sum() < 3:
+    frames = np.unique(np.linspace(0, xy.shape[1] - 1, min(config.max_frames, xy.shape[1])).round().astype(int))
+    if len(chosen) < config.least_points or len(frames) < 3:
         return None
-    frames = np.arange(*(np.flatnonzero(count >= config.least_points)[[0, -1]] + [0, 1]))
-    chosen = chosen[visible[chosen][:, frames].sum(axis=1) >= 3]
-    seen, focal = _sightings(xy[chosen][:, frames], visible[chosen][:, frames], K[frames])
-    at = _solved(seen, focal, config)
-    return None if at is None else _object(seen, at, frames, (xy.shape[1], chosen), config)
-
-
-def _sightings(xy: Array, visible: NDArray[np.bool_], K: Array) -> tuple[Sightings, float]:
-    """The observations as one lens without principal point sees them, in pixels of the mean focal length."""
-    track, frame = np.nonzero(visible)
-    focal = float(K[:, 0, 0].mean())
-    rays = np.concatenate([xy[track, frame], np.ones((len(track), 1))], axis=1)
-    rays = np.einsum("mij,mj->mi", np.linalg.inv(K)[frame], rays)
-    first = np.concatenate([[0], np.cumsum(visible.sum(axis=1))])
-    return Sightings(focal * rays[:, :2], frame.astype(np.int32), first, np.zeros(visible.shape[1], np.int32), np.zeros((1, 2))), focal
-
-
-def _solved(seen: Sightings, focal: float, config: ObjectSfmConfig) -> Solved | None:
-    """Poses and points of all frames: the best start of the window whose tracks last, grown outwards."""
-    begin, end = lasting_window(seen, config.lasting, config.growth.smallest)
-    frames = np.arange(seen.frames)
-    inside = (frames >= begin) & (frames < end)
-    part, _ = within(seen, inside, min(config.growth.shortest, int(inside.sum())))
-    if part.tracks < config.least_points:
+    seen = visible[chosen][:, frames]
+    seed = _seed(xy[chosen][:, frames].astype(np.float64), seen, K[frames], config)
+    if seed is None:
         return None
-    freedom = Freedom(focal=False, frames=inside & (frames != begin))
-    turned = turned_start(part, np.array([focal]))
-    random = np.random.default_rng(0)
-    best = None
-    for _ in range(config.starts):
-        relief = np.exp(config.relief * random.normal(size=part.tracks))
-        for inverse in (relief, 1 / relief):
-            found = bundle(part, replace(turned, inverse=inverse), freedom, config.first)
-            best = found if best is None or found.cost < best.cost else best
-    assert best is not None
-    at = grow(seen, (begin, end), best.solved, Freedom(focal=False), config.growth)
-    return bundle(seen, at, Freedom(focal=False), config.last).solved
+    grown = _grow(xy[chosen][:, frames].astype(np.float64), seen, K[frames], *seed, config)
+    return _finish(xy[chosen].astype(np.float64), visible[chosen], K, frames, chosen, grown, config)
 
 
-def _object(seen: Sightings, at: Solved, frames: NDArray[np.int64], of: tuple[int, NDArray[np.int64]], config: ObjectSfmConfig) -> RigidObject | None:
-    """The rigid core of a solution, its origin in the middle of its points; `of`: number of all frames, and of the tracks in `seen`."""
-    r = residuals(seen, at)
-    off = np.hypot(r[:, 0], r[:, 1])
-    inliers = float((off < config.explained).mean())
-    error = track_errors(seen, off**2)
-    limit = max(config.core * float(np.quantile(error, 0.3)), config.core_least)
-    core = sure_points(seen, at, replace(config.places, error=limit))[0]
-    held = np.bincount(seen.frame[core[seen.track] & (off < 2 * config.explained)], minlength=seen.frames) >= config.least_points
-    if core.sum() < config.least_points or held.sum() < 3:
+def _window(seen: NDArray[np.bool_], least: int) -> tuple[list[int], NDArray[np.int64]] | None:
+    """The run of frames, and the tracks visible in all of it, that is longest while enough tracks (a third of the best frame's) live through it."""
+    best: tuple[float, list[int], NDArray[np.int64]] | None = None
+    wanted = max(least, int(0.33 * seen.sum(axis=0).max()))
+    for start in range(seen.shape[1] - 2):
+        alive = seen[:, start].copy()
+        for end in range(start + 1, seen.shape[1]):
+            alive &= seen[:, end]
+            if alive.sum() < wanted:
+                break
+            score = (end - start) * np.sqrt(alive.sum())
+            if end - start >= 2 and (best is None or score > best[0]):
+                best = (score, list(range(start, end + 1)), np.flatnonzero(alive))
+    if best is None and wanted > least:
+        return _window_least(seen, least)
+    return None if best is None else (best[1], best[2])
+
+
+def _window_least(seen: NDArray[np.bool_], least: int) -> tuple[list[int], NDArray[np.int64]] | None:
+    shared = [int((seen[:, s] & seen[:, s + 1] & seen[:, s + 2]).sum()) for s in range(seen.shape[1] - 2)]
+    start = int(np.argmax(shared)) if shared else 0
+    if not shared or shared[start] < least:
         return None
-    points = at.direction[core] / at.inverse[core, None]
-    middle = np.median(points, axis=0)
-    poses = np.full((of[0], 4, 4), np.nan)
-    poses[frames[held]] = np.eye(4)
-    poses[frames[held], :3, :3] = at.rotation[held]
-    poses[frames[held], :3, 3] = at.translation[held] + at.rotation[held] @ middle
-    angles = np.arccos(np.clip((np.einsum("fij,gij->fg", at.rotation[held], at.rotation[held]) - 1) / 2, -1, 1))
-    return RigidObject(poses, points - middle, of[1][core], float(np.median(off[core[seen.track]])), inliers, float(angles.max()))
+    return [start, start + 1, start + 2], np.flatnonzero(seen[:, start : start + 3].all(axis=1))
+
+
+def _observations(xy: Array, seen: NDArray[np.bool_], K: Array) -> Observations:
+    point, frame = np.nonzero(seen)
+    return Observations(frame, point, xy[point, frame], np.ones(len(point)), K)
+
+
+def _seed(xy: Array, seen: NDArray[np.bool_], K: Array, config: ObjectSfmConfig) -> tuple[list[int], Array, NDArray[np.int64], Array] | None:
+    """Frames, their poses, tracks and their points of the first window: the best bundle-adjusted candidate."""
+    window = _window(seen, config.least_points)
+    if window is None:
+        return None
+    frames, tracks = window
+    tracks = tracks[np.unique(np.linspace(0, len(tracks) - 1, min(config.seed_points, len(tracks))).round().astype(int))]
+    part = xy[tracks][:, frames]
+    observed = _observations(part, np.ones(part.shape[:2], bool), K[frames])
+    best: tuple[float, Array, Array] | None = None
+    for poses, points in factorise(part.transpose(1, 0, 2), K[frames]):
+        poses, points, cost = bundle_adjust(poses, points, observed, replace(config.bundle, iterations=2 * config.bundle.iterations))
+        extent = float(np.linalg.norm(points - np.median(points, axis=0), axis=1).mean())
+        sane = extent < 0.8 * float(np.median(poses[:, 2, 3]))
+        if np.isfinite(cost) and sane and (best is None or cost < best[0]):
+            best = (cost, poses, points)
+    return None if best is None else (frames, best[1], tracks, best[2])
+
+
+def _grow(
+    xy: Array,
+    seen: NDArray[np.bool_],
+    K: Array,
+    frames: list[int],
+    poses: Array,
+    tracks: NDArray[np.int64],
+    points: Array,
+    config: ObjectSfmConfig,
+) -> tuple[Array, Array, float]:
+    """Add frames outwards and tracks as they become known.
+
+    Returns: (F, 4, 4) poses and (P, 3) points of the rigid core with NaN where unknown, and the share of all observations explained.
+    """
+    all_poses = np.full((xy.shape[1], 4, 4), np.nan)
+    all_points = np.full((len(xy), 3), np.nan)
+    all_poses[frames], all_points[tracks] = poses, points
+    refused: set[int] = set()
+    since = 0
+    while True:
+        _triangulate(xy, seen, K, all_poses, all_points, config)
+        known = np.isfinite(all_poses[:, 0, 0])
+        if since >= 4:
+            _bundle_known(xy, seen, K, all_poses, all_points, config, 6)
+            since = 0
+        ready = [f for f in _border(known) if f not in refused]
+        if not ready:
+            break
+        for frame in ready:
+            guess = all_poses[int(np.flatnonzero(known)[np.abs(np.flatnonzero(known) - frame).argmin()])]
+            pose = place(all_points, xy[:, frame], seen[:, frame], K[frame], guess, config)
+            if pose is None:
+                refused.add(frame)
+            else:
+                all_poses[frame] = pose
+                since += 1
+    _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
+    _triangulate(xy, seen, K, all_poses, all_points, config)
+    inliers = _inlier_share(xy, seen, K, all_poses, all_points, config)
+    for _ in range(config.core_rounds):
+        _keep_core(xy, seen, K, all_poses, all_points, config)
+        _bundle_known(xy, seen, K, all_poses, all_points, config, config.bundle.iterations)
+    return all_poses, all_points, inliers
+
+
+def _inlier_share(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> float:
+    """Share of the observations in known frames that the rigid body explains; those of tracks without a point are not explained."""
+    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
+    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
+    error = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    return float((error < config.explained).sum() / max(int(seen[:, frames].sum()), 1))
+
+
+def _keep_core(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> None:
+    """Forget, in place, the tracks that fit clearly worse than the best third: limbs that move on their own, tracks that drifted."""
+    error = track_errors(xy, seen, K, poses, points)
+    known = np.isfinite(error)
+    if known.sum() < 2 * config.least_points:
+        return
+    limit = max(config.core_factor * float(np.quantile(error[known], 0.3)), config.core_least)
+    if (error[known] < limit).sum() >= config.least_points:
+        points[known & (error >= limit)] = np.nan
+
+
+def track_errors(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array) -> Array:
+    """(P,) median reprojection error of each track in pixels, NaN where its point or all its frames are unknown."""
+    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
+    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
+    length = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    table = np.full((len(tracks), len(frames)), np.nan)
+    table[observed.point, observed.frame] = length
+    error = np.full(len(points), np.nan)
+    some = np.isfinite(table).any(axis=1)
+    error[tracks[some]] = np.nanmedian(table[some], axis=1)
+    return error
+
+
+def _border(known: NDArray[np.bool_]) -> list[int]:
+    near = np.zeros_like(known)
+    near[1:] |= known[:-1]
+    near[:-1] |= known[1:]
+    return [int(f) for f in np.flatnonzero(near & ~known)]
+
+
+def place(points: Array, xy: Array, seen: NDArray[np.bool_], K: Array, guess: Array, config: ObjectSfmConfig) -> Array | None:
+    """(4, 4) object-to-camera pose of one frame from known points, starting at `guess`; None if it sees too few or fits badly."""
+    own = np.flatnonzero(seen & np.isfinite(points[:, 0]))
+    if len(own) < config.least_points:
+        return None
+    observed = Observations(np.zeros(len(own), np.int64), np.arange(len(own)), xy[own], np.ones(len(own)), K[None])
+    poses, _, _ = bundle_adjust(guess[None], points[own], observed, replace(config.bundle, iterations=40, move_points=False))
+    error = np.linalg.norm(residuals(poses, points[own], observed), axis=1)
+    return poses[0] if float(np.median(error)) < 2 * config.outlier else None
+
+
+def _triangulate(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> None:
+    """Give a place to unknown tracks seen in at least three known frames from directions far enough apart, in place."""
+    known = np.isfinite(poses[:, 0, 0])
+    middle = np.nanmedian(points, axis=0)
+    for track in np.flatnonzero(~np.isfinite(points[:, 0]) & ((seen & known).sum(axis=1) >= 3)):
+        frames = np.flatnonzero(seen[track] & known)
+        rays = np.concatenate([xy[track, frames], np.ones((len(frames), 1))], axis=1)
+        rays = np.einsum("fij,fj->fi", np.linalg.inv(K[frames]), rays)
+        rotation, shift = poses[frames, :3, :3], poses[frames, :3, 3]
+        direction = np.einsum("fji,fj->fi", rotation, rays / np.linalg.norm(rays, axis=1, keepdims=True))
+        origin = -np.einsum("fji,fj->fi", rotation, shift)
+        if np.arccos(np.clip(direction @ direction.T, -1, 1)).max() < config.least_angle:
+            continue
+        outside = np.eye(3) - direction[:, :, None] * direction[:, None, :]
+        weight = 1e-4 * len(frames)
+        point = np.linalg.solve(outside.sum(axis=0) + weight * np.eye(3), np.einsum("fij,fj->i", outside, origin) + weight * middle)
+        depth = np.einsum("fi,i->f", rotation[:, 2], point) + shift[:, 2]
+        observed = Observations(np.arange(len(frames)), np.zeros(len(frames), np.int64), xy[track, frames], np.ones(len(frames)), K[frames])
+        error = np.linalg.norm(residuals(poses[frames], point[None], observed), axis=1)
+        if (depth > 0).all() and np.median(error) < config.outlier:
+            points[track] = point
+
+
+def _bundle_known(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig, iterations: int) -> None:
+    """Bundle adjust what is known, in place; observations far off are left out first."""
+    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
+    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
+    error = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    near = observed.of(error < 4 * config.outlier)
+    poses[frames], points[tracks], _ = bundle_adjust(poses[frames], points[tracks], near, replace(config.bundle, iterations=iterations))
+    left = np.bincount(near.point, minlength=len(tracks))
+    points[tracks[left < 3]] = np.nan
+
+
+def _finish(
+    xy: Array,
+    visible: NDArray[np.bool_],
+    K: Array,
+    frames: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    grown: tuple[Array, Array, float],
+    config: ObjectSfmConfig,
+) -> RigidObject | None:
+    key_poses, points, share = grown
+    poses = np.full((xy.shape[1], 4, 4), np.nan)
+    poses[frames] = key_poses
+    known = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
+    for frame in np.setdiff1d(np.arange(xy.shape[1]), frames):
+        pose = place(points, xy[:, frame], visible[:, frame], K[frame], poses[known[np.abs(known - frame).argmin()]], config)
+        if pose is not None:
+            poses[frame] = pose
+    known = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
+    tracks = np.flatnonzero(np.isfinite(points[:, 0]))
+    if len(known) < 3 or len(tracks) < config.least_points:
+        return None
+    observed = _observations(xy[tracks][:, known], visible[tracks][:, known], K[known])
+    error = np.linalg.norm(residuals(poses[known], points[tracks], observed), axis=1)
+    rotation = poses[known, :3, :3]
+    angles = np.arccos(np.clip((np.einsum("fij,gij->fg", rotation, rotation) - 1) / 2, -1, 1))
+    middle = np.median(points[tracks], axis=0)
+    poses[:, :3, 3] += poses[:, :3, :3] @ middle
+    return RigidObject(poses, points[tracks] - middle, chosen[tracks], float(np.median(error)), share, float(angles.max()))
