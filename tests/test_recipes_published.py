@@ -117,11 +117,11 @@ def spied(monkeypatch) -> tuple[dict[str, float], list[float], list[StepReport]]
     names: dict[int, str] = {}
     step, update = optimizer.adam_step, optimizer.update
 
-    def watched(scene, moments, given, rows, progress, extent, *more):
-        extents.append(extent)
+    def watched(scene, moments, given, rows, progress, lengths, *more):
+        extents.append(lengths.extent)
         for layer in scene.layers:
             names.update({group[name].data_ptr(): key for key, group, name in optimizer.parameters(layer)})
-        update(scene, moments, given, rows, progress, extent, *more)
+        update(scene, moments, given, rows, progress, lengths, *more)
 
     def adam(tensor, gradient, first, second, steps, rate, *more):
         rates.setdefault(names[tensor.data_ptr()], rate)

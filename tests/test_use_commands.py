@@ -48,7 +48,7 @@ def _pictures(folder: Path) -> list[str]:
 
 def test_the_report_has_every_promised_key(finished_run):
     report = json.loads((finished_run / "report.json").read_text())
-    assert report["recipe"] == "lived_bases"
+    assert report["recipe"] == "mosca"  # fourteen images
     assert {"views", "times", "width", "height", "cameras"} <= report["capture"].keys()
     assert [report["capture"][k] for k in ("views", "times", "width", "height", "cameras")] == [2, 14, 96, 64, "given"]
     for scores in (report["metrics"]["heldout"], report["baselines"]["static3d"], report["baselines"]["nearest_frame"]):
