@@ -11,6 +11,7 @@ import pytest
 import capture_files as files
 from fourfold.capture.orientation import UPRIGHT
 from fourfold.capture.video import open_video
+from fourfold.errors import FourfoldError
 
 
 def _decode(path: Path) -> list[np.ndarray]:
@@ -154,3 +155,13 @@ def test_a_stray_video_beside_images_does_not_hide_them(tmp_path: Path) -> None:
     files.write_images(tmp_path, files.grey_ramp(3))
     files.write_video(tmp_path / "preview.mp4", files.grey_ramp(3))
     assert find_reader(tmp_path).layout == "images"
+
+
+def test_pictures_of_an_unknown_codec_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    """The tag that names the codec is damaged: the container opens, and nothing can decode its stream."""
+    path = files.write_video(tmp_path / "a.mp4", files.grey_ramp(4))
+    whole = path.read_bytes()
+    assert whole.count(b"avc1") >= 1
+    path.write_bytes(whole.replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzC"))
+    with pytest.raises(FourfoldError, match="codec that is not known here: convert it to MP4"):
+        open_video(path)

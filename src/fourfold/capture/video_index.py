@@ -18,8 +18,11 @@ def film_streams(container: Any) -> list[int]:
     """Numbers of the streams that are films, the best first: those of the most pixels, then of the most pictures.
 
     Cover pictures and streams of a single picture count only where there is nothing else. Only a file of several streams of pictures is read through.
+    FourfoldError if no stream's codec is known.
     """
-    streams = list(container.streams.video)
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    if not streams:
+        raise FourfoldError(f"{container.name} holds pictures in a codec that is not known here: convert it to MP4 (H.264) first")
     if len(streams) == 1:
         return [streams[0].index]
     pictures = dict.fromkeys((stream.index for stream in streams), 0)
