@@ -11,6 +11,7 @@ import pytest
 
 from fourfold.capture import CaptureOptions
 from fourfold.capture.discover import open_source
+from fourfold.capture.source import from_opengl
 from fourfold.errors import FourfoldError
 from rig_folders import HEIGHT, TIMES, VIEWS, WIDTH, Rig
 
@@ -51,3 +52,8 @@ def test_a_transposed_matrix_is_told_as_that(tmp_path: Path) -> None:
     (root / "transforms.json").write_text(json.dumps(header))
     with pytest.raises(FourfoldError, match="not 0 0 0 1, as if rows and columns were exchanged"):
         open_source([root], CaptureOptions())
+
+
+def test_a_pose_without_an_inverse_is_refused_in_a_sentence() -> None:
+    with pytest.raises(FourfoldError, match="has no inverse; correct the camera file"):
+        from_opengl(np.diag([1.0, 1.0, 0.0, 1.0]))

@@ -187,8 +187,12 @@ def world_to_camera_of(rotation: NDArray[np.float64], translation: NDArray[np.fl
 
 
 def from_opengl(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4, 4) world_to_camera in OpenCV axes from camera-to-world in OpenGL axes (x right, y up, z backward)."""
-    return np.linalg.inv(camera_to_world @ np.diag([1.0, -1.0, -1.0, 1.0])).astype(np.float64)
+    """(4, 4) world_to_camera in OpenCV axes from camera-to-world in OpenGL axes (x right, y up, z backward). FourfoldError if it has no inverse."""
+    try:
+        return np.linalg.inv(camera_to_world @ np.diag([1.0, -1.0, -1.0, 1.0])).astype(np.float64)
+    except np.linalg.LinAlgError as error:
+        rows = np.round(camera_to_world, 3).tolist()
+        raise FourfoldError(f"the pose {rows} is none: its matrix has no inverse; correct the camera file") from error
 
 
 def nearest_rotation(matrix: NDArray[np.float64], where: str) -> NDArray[np.float64]:
