@@ -68,7 +68,7 @@ def test_images_are_reduced_and_batches_averaged(monkeypatch) -> None:
 
 def test_without_weights_it_is_nothing_and_said_once(monkeypatch, capsys) -> None:
     step = step_of(torch.rand(64, 64, 3), torch.rand(64, 64, 3))
-    monkeypatch.setattr(perceptual, "_network", lambda name: "the weights lpips-alex are not here")
+    monkeypatch.setattr(perceptual, "lpips_here", lambda name: (None, "the weights lpips-alex are not here"))
     with notices.job():
         assert float(Perceptual()(step)) == 0.0 == float(Perceptual()(step))
         assert notices.fallbacks() == ["the recipe's LPIPS term is left out: the weights lpips-alex are not here"]

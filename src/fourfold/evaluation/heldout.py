@@ -14,7 +14,7 @@ from PIL import Image
 
 from fourfold.capture.capture import Capture
 from fourfold.evaluation import metrics
-from fourfold.evaluation.protocols.networks import lpips_here
+from fourfold.priors.foundation.lpips import SMALLEST, lpips_here
 from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
 
@@ -86,7 +86,7 @@ def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int],
                 "ssim": metrics.ssim(image, truth) if min(image.shape[:2]) >= 11 else None,
                 "psnr_dynamic": None if moving is None else metrics.psnr(image, truth, moving),
                 "psnr_static": None if moving is None else metrics.psnr(image, truth, ~moving),
-                "lpips": None if backbone is None or min(image.shape[:2]) < 64 else backbone(image, truth),
+                "lpips": None if backbone is None or min(image.shape[:2]) < SMALLEST else backbone(image, truth),
                 "psnr_unrounded": metrics.psnr(unrounded, truth),
             }
         )

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fourfold.errors import FourfoldError
 from fourfold.losses.base import Step
 from fourfold.notices import fallback
-from fourfold.priors.foundation.lpips import Lpips
-
-SMALLEST = 64
-"""Pixels a side that the networks need."""
+from fourfold.priors.foundation.lpips import SMALLEST, Lpips, lpips_here
 
 
 @dataclass(frozen=True)
@@ -52,18 +47,9 @@ class Perceptual:
         return interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
 
 
-@lru_cache(maxsize=3)
-def _network(name: str) -> Lpips | str:
-    try:
-        return Lpips(name)
-    except FourfoldError as missing:
-        return str(missing)
-
-
 def network_here(name: str) -> Lpips | None:
-    """The network, read once per process, or None, said once per job, where its weights or its linear heads are not here."""
-    network = _network(name)
-    if isinstance(network, str):
-        fallback(f"the recipe's LPIPS term is left out: {network}")
-        return None
+    """The network, or None, said once per job, where its weights or its linear heads are not here."""
+    network, reason = lpips_here(name)
+    if network is None:
+        fallback(f"the recipe's LPIPS term is left out: {reason}")
     return network

@@ -12,31 +12,19 @@ from fourfold.errors import FourfoldError
 from fourfold.evaluation.image_metrics.learned import LPIPS_NETWORKS, Embed, Learned, Lpips
 from fourfold.evaluation.image_metrics.pixels import Image
 from fourfold.priors.foundation import clip, weights
-from fourfold.priors.foundation import lpips as backbones
+from fourfold.priors.foundation.lpips import lpips_here
 
 BOX_PIXELS = 512  # boxes are resized to this square before CLIP's own preparation: spec himor_4dgs360.md section 6
-
-
-@lru_cache(maxsize=len(LPIPS_NETWORKS))
-def lpips_here(network: str) -> tuple[Lpips | None, str]:
-    """The LPIPS backbone `network`, or None and why it is not here."""
-    reason = _absent(f"lpips-{network}")
-    if reason is not None:
-        return None, reason
-    try:
-        return backbones.Lpips(network), ""
-    except FourfoldError as error:
-        return None, str(error)
 
 
 @lru_cache(maxsize=1)
 def networks_here() -> Learned:
     """The LPIPS backbones and the CLIP model whose weights are here, and for each of the others why it is not."""
     here = {network: lpips_here(network) for network in LPIPS_NETWORKS}
-    found = {network: backbone for network, (backbone, _) in here.items() if backbone is not None}
+    found: dict[str, Lpips] = {network: backbone for network, (backbone, _) in here.items() if backbone is not None}
     reasons = {f"lpips:{network}": reason for network, (backbone, reason) in here.items() if backbone is None}
     embed: Embed | None = None
-    reason = _absent(clip.NAME)
+    reason = weights.absent(clip.NAME)
     try:
         embed = _embedder() if reason is None else None
     except FourfoldError as error:
@@ -44,10 +32,6 @@ def networks_here() -> Learned:
     if reason is not None:
         reasons["clip"] = reason
     return Learned(found, embed, reasons)
-
-
-def _absent(name: str) -> str | None:
-    return None if weights.locate(name) else f"the weights {name} are not here: get them with `fourfold weights get {name}`"
 
 
 def _embedder() -> Embed:

@@ -19,13 +19,13 @@ from fourfold.evaluation.novel_views import look_at_point, novel_time, turned_ab
 from fourfold.evaluation.protocols.protocol import Measure, Protocol
 from fourfold.evaluation.protocols.regions import Key, Mask, frames_of, keep_regions, mask_source
 from fourfold.geometry.camera import Camera
+from fourfold.priors.foundation.lpips import SMALLEST
 from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
 
 Image = NDArray[np.float64]
 Regions = Mapping[str, Mapping[Key, Mask]]
 WHITE = (1.0, 1.0, 1.0)
-SMALLEST_LPIPS = 64  # pixels of a side that the backbones need
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _flip(measure: Measure, shot: Shot, pair: Pair, learned: Learned) -> float |
 
 def _lpips(measure: Measure, shot: Shot, pair: Pair, learned: Learned) -> float | None:
     network, _, how = measure.form.partition("_")
-    return None if min(pair[0].shape[:2]) < SMALLEST_LPIPS else lpips(learned.lpips[network], how, *pair)
+    return None if min(pair[0].shape[:2]) < SMALLEST else lpips(learned.lpips[network], how, *pair)
 
 
 def _clip_i(measure: Measure, shot: Shot, pair: Pair, learned: Learned) -> float | None:

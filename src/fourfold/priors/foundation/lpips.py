@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from fourfold.priors.foundation.video import device_here
 State = Mapping[str, Tensor]
 
 NETWORKS = ("alex", "vgg", "squeeze")
+SMALLEST = 64
+"""Pixels of a side that the networks need."""
 _VGG = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 _SQUEEZE = ((3, 4), (6, 7), (9,), (10,), (11,), (12,))  # fire modules of each slice after the first; pooling opens the first three
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -61,6 +64,18 @@ class Lpips:
         shift, scale = (torch.tensor(part).to(like)[:, None, None] for part in (_SHIFT, _SCALE))
         units = [a * (a.square().sum(1, keepdim=True) + 1e-8).rsqrt() for a in activations(self.state, self.network, (2 * pair - 1 - shift) / scale)]
         return [F.conv2d((unit[:1] - unit[1:]).square(), head) for unit, head in zip(units, self.heads, strict=True)]
+
+
+@lru_cache(maxsize=len(NETWORKS))
+def lpips_here(network: str) -> tuple[Lpips | None, str]:
+    """The backbone `network`, read once per process, or None and why it is not here."""
+    reason = weights.absent(f"lpips-{network}")
+    if reason is not None:
+        return None, reason
+    try:
+        return Lpips(network), ""
+    except FourfoldError as error:
+        return None, str(error)
 
 
 def activations(state: State, network: str, x: Tensor) -> list[Tensor]:

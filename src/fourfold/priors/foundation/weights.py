@@ -46,6 +46,11 @@ def require(name: str) -> Path:
     return path
 
 
+def absent(name: str) -> str | None:
+    """None if the weights are here, else the sentence that says how to get them."""
+    return None if locate(name) else f"the weights {name} are not here: get them with `fourfold weights get {name}`"
+
+
 def missing(*names: str) -> str | None:
     """What a provider's `missing` answers that can work with any of the models `names`.
 
