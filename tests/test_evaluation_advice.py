@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fourfold import conclude
 from fourfold.conclude import may_move
 from fourfold.evaluation.advice import advice, looks_whole, side_words
 from fourfold.evaluation.report import camera_gap, heldout_beside
@@ -91,12 +92,16 @@ def test_a_weak_side_is_said_in_words(part: dict[str, float], words: str) -> Non
     assert advice(report(side=GOOD_SIDE | part), []) == [sentence]
 
 
-def test_what_no_mask_shows_has_no_side() -> None:
+def test_what_no_mask_shows_has_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
     empty, moving = np.zeros((2, 4, 6), np.int8), np.zeros((2, 4, 6), np.int8)
     moving[1, 2, 3] = 1
     provenance = Provenance("test")
     assert may_move(None) and may_move(Masks(provenance, (empty, moving)))
     assert not may_move(Masks(provenance, (empty, empty - 1)))
+    monkeypatch.setattr(conclude, "side_score", lambda scene, capture: "a score")
+    judged: Any = conclude.judged_from_side
+    assert judged(None, None, Masks(provenance, (empty,))) is None
+    assert judged(None, None, Masks(provenance, (moving,))) == judged(None, None, None) == "a score"
 
 
 def test_a_whole_side_is_said_too() -> None:

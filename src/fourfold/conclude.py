@@ -19,7 +19,7 @@ from fourfold.evaluation import heldout, report_html
 from fourfold.evaluation.advice import advice
 from fourfold.evaluation.prior_sheets import masks_sheet, tracks_sheet
 from fourfold.evaluation.report import capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
-from fourfold.evaluation.side_view import side_score, side_sheet
+from fourfold.evaluation.side_view import SideScore, side_score, side_sheet
 from fourfold.export.paths import PathOptions, camera_path
 from fourfold.export.pictures import draw, frame_rate
 from fourfold.export.video import write_mp4
@@ -107,6 +107,11 @@ def may_move(masks: Masks | None) -> bool:
     return masks is None or any(bool((m > 0).any()) for m in masks.mask)
 
 
+def judged_from_side(scene: Scene, capture: Capture, masks: Masks | None) -> SideScore | None:
+    """The side score of the movers, or None where no mask shows one."""
+    return side_score(scene, capture) if may_move(masks) else None
+
+
 def training_steps(job: Job) -> dict[str, Any]:
     """How many steps the stages that were trained took, how many they take without a time budget, and that budget in seconds or None."""
     whole = Training(job.root, job.recipe.stages, int(job.preparation.capture.train.sum()))
@@ -140,7 +145,7 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
 def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: dict[str, str]) -> dict[str, Any]:
     """Write `report.json` and `report.html`."""
     preparation, root = job.preparation, job.root
-    side = side_score(scene, job.capture)
+    side = judged_from_side(scene, job.capture, preparation.priors.masks)
     made = made_by(preparation.priors) if job.long is None else job.long.told
     told = ("cameras", "flow", "masks", "depth", "tracks2d", "tracks3d", "clouds")
     priors = {name: {"provider": p.provider, "notes": p.notes, "figures": p.figures} for name, p in made.items() if name in told}
