@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from damaged_files import damage_is_one_sentence
 from every_motion import scene_of, walking_camera
 from fourfold.errors import FourfoldError
 from fourfold.export.formats import FORMATS, export
@@ -214,20 +215,8 @@ def test_books_and_palettes_stand_for_their_values() -> None:
 @pytest.mark.parametrize("name", list(CODECS))
 def test_damage_is_one_sentence(name: str, tmp_path: Path) -> None:
     whole = CODECS[name][0](random_gaussians(300, 3, 7))
-    bad, rng = tmp_path / "bad.file", np.random.default_rng(3)
-    for length in (3, 40, len(whole) // 2, len(whole) - 8):
-        bad.write_bytes(whole[:length])
-        with pytest.raises(FourfoldError, match=r"bad\.file"):
-            read_splats(bad)
-    for _ in range(150):
-        changed = bytearray(whole)
-        for at in rng.integers(0, len(whole), 4):
-            changed[at] = rng.integers(0, 256)
-        bad.write_bytes(bytes(changed))
-        try:
-            read_splats(bad)
-        except FourfoldError as error:
-            assert "bad.file" in str(error) and "\n" not in str(error)
+    lengths = (3, 40, len(whole) // 2, len(whole) - 8)
+    damage_is_one_sentence(read_splats, tmp_path / "bad.file", whole, lengths, 150, 4, np.random.default_rng(3))
 
 
 def test_a_count_that_the_file_cannot_hold_allocates_nothing(tmp_path: Path) -> None:
