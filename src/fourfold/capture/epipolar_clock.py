@@ -98,10 +98,8 @@ def fixed_camera(K: Array, world_to_camera: Array, lens: Lens, size: tuple[int, 
     width, height = small_size(size, numbers)
     x, y = np.meshgrid((np.arange(width) + 0.5) * size[0] / width, (np.arange(height) + 0.5) * size[1] / height)
     pixels = np.stack([x, y], -1).reshape(-1, 1, 2)
-    if lens.model == "fisheye":
-        flat = cv2.fisheye.undistortPoints(pixels, K, np.array((*lens.coefficients, 0.0, 0.0, 0.0, 0.0)[:4]))
-    else:
-        flat = cv2.undistortPoints(pixels, K, np.array(lens.coefficients or (0.0,) * 4))
+    undistort = cv2.fisheye.undistortPoints if lens.model == "fisheye" else cv2.undistortPoints
+    flat = undistort(pixels, K, lens.for_opencv)
     rays = np.concatenate([flat[:, 0], np.ones((len(flat), 1))], 1) @ world_to_camera[:3, :3]
     return FixedCamera(rays.reshape(height, width, 3), -world_to_camera[:3, :3].T @ world_to_camera[:3, 3])
 

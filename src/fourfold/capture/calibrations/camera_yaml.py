@@ -44,7 +44,7 @@ def _lens(record: Record, bend: list[float]) -> Lens:
     model = str(record.value.get("distortion_model", "plumb_bob")).lower()
     if any(word in model for word in FISHEYE):
         return fisheye(*bend[:4])
-    return pinhole(*bend[:5], rational=tuple(bend[5:8]))
+    return pinhole(*bend[:5], further=tuple(bend[5:14]))
 
 
 def _values(record: Record, key: str) -> list[float]:
@@ -66,7 +66,7 @@ def _load_chain(path: Path) -> list[CalibratedCamera]:
             raise FourfoldError(f"{camera.where} has the camera model {short(model)}: only pinhole cameras are read of Kalibr's files")
         fx, fy, cx, cy = numbers(camera.values("intrinsics"), (4,), f"{camera.where}: intrinsics")
         bend = camera.values("distortion_coeffs")
-        lens = fisheye(*bend[:4]) if "equi" in str(camera.value.get("distortion_model", "")) else pinhole(*bend[:5])
+        lens = fisheye(*bend[:4]) if "equi" in str(camera.value.get("distortion_model", "")) else pinhole(*bend[:5], further=tuple(bend[5:14]))
         cameras.append(CalibratedCamera(name, camera.size("resolution"), intrinsics(fx, fy, cx + 0.5, cy + 0.5), pose.copy(), lens))
     return cameras
 

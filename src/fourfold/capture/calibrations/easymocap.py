@@ -23,7 +23,7 @@ def _load(path: Path) -> list[CalibratedCamera]:
         K = opencv_matrix(_data(inner, f"K_{name}"), f"{inner.where}: K_{name}")
         rotation = _data(outer, f"Rot_{name}") if outer.has(f"Rot_{name}") else _data(outer, f"R_{name}")
         pose = opencv_pose(rotation, _data(outer, f"T_{name}"), f"{outer.where}: {name}")
-        cameras.append(CalibratedCamera(name, size, K, pose, pinhole(*bend[:5], rational=tuple(bend[5:8]))))
+        cameras.append(CalibratedCamera(name, size, K, pose, pinhole(*bend[:5], further=tuple(bend[5:14]))))
     return cameras
 
 

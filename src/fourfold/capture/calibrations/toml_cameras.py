@@ -40,7 +40,7 @@ def _load(path: Path) -> list[CalibratedCamera]:
         if table.value.get("ignore") is True:
             continue
         bend = table.values("distortions", 14)
-        lens = fisheye(*bend[:4]) if table.value.get("fisheye") else pinhole(*bend[:5], rational=tuple(bend[5:8]))
+        lens = fisheye(*bend[:4]) if table.value.get("fisheye") else pinhole(*bend[:5], further=tuple(bend[5:14]))
         pose = opencv_pose(table.value["rotation"], table.value.get("translation"), table.where) if table.has("rotation") else None
         named = table.first("name", "cam_id", "port")
         name = table.label(named) if named else key

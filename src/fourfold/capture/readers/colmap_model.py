@@ -31,7 +31,7 @@ MODELS: dict[int, tuple[str, int, _Meaning]] = {
     3: ("RADIAL", 5, lambda p: ((p[0], p[0], p[1], p[2]), pinhole(p[3], p[4]))),
     4: ("OPENCV", 8, lambda p: ((p[0], p[1], p[2], p[3]), pinhole(*p[4:8]))),
     5: ("OPENCV_FISHEYE", 8, lambda p: ((p[0], p[1], p[2], p[3]), fisheye(*p[4:8]))),
-    6: ("FULL_OPENCV", 12, lambda p: ((p[0], p[1], p[2], p[3]), pinhole(*p[4:9], rational=(p[9], p[10], p[11])))),
+    6: ("FULL_OPENCV", 12, lambda p: ((p[0], p[1], p[2], p[3]), pinhole(*p[4:9], further=(p[9], p[10], p[11])))),
     8: ("SIMPLE_RADIAL_FISHEYE", 4, lambda p: ((p[0], p[0], p[1], p[2]), fisheye(p[3]))),
     9: ("RADIAL_FISHEYE", 5, lambda p: ((p[0], p[0], p[1], p[2]), fisheye(p[3], p[4]))),
 }

@@ -178,7 +178,7 @@ def _lens(values: Record) -> Lens:
     if "FISHEYE" in model or values.value.get("is_fisheye") is True:
         return fisheye(k["k1"], k["k2"], k["k3"], k["k4"])
     rational = (k["k4"], k["k5"], k["k6"])
-    return pinhole(k["k1"], k["k2"], k["p1"], k["p2"], k["k3"], rational=rational if any(rational) else ())
+    return pinhole(k["k1"], k["k2"], k["p1"], k["p2"], k["k3"], further=rational if any(rational) else ())
 
 
 def _plain(name: str) -> str:
