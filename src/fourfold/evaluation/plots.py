@@ -12,6 +12,7 @@ from fourfold.capture.capture import Capture
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 860, 270, 48, 12, 40, 40
 _ACROSS = 860  # pixels of the camera picture
+_LETTER = 7.0  # pixels of a letter of the names, on average
 _STILL = 1e-6  # of the scene's units: less is no movement
 
 
@@ -34,13 +35,14 @@ def line_plot_svg(series: Mapping[str, Sequence[tuple[float, float]]], x_label: 
         marks.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{to_y(tick):.1f}" y2="{to_y(tick):.1f}" stroke="#8884"/>')
         marks.append(_text(_LEFT - 6, to_y(tick) + 4, f"{tick:g}", "end"))
     marks += [_text(to_x(tick), _HEIGHT - _BOTTOM + 16, f"{tick:g}", "middle") for tick in x_ticks]
+    key = _LEFT + 6.0
     for number, (name, line) in enumerate(series.items()):
         color = f"hsl({(205 + 165 * number) % 360} 70% 48%)"
         points = [(to_x(x), to_y(y)) for x, y in line]
         marks.append(_polyline(points, color, 2.5 if number == 0 else 1.5))
         marks += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in points]
-        marks.append(f'<circle cx="{_LEFT + 6 + 180 * number}" cy="26" r="4" fill="{color}"/>')
-        marks.append(_text(_LEFT + 16 + 180 * number, 30, name))
+        marks += [f'<circle cx="{key:.1f}" cy="26" r="4" fill="{color}"/>', _text(key + 10, 30, name)]
+        key += 34 + _LETTER * len(name)
     return _svg(_WIDTH, _HEIGHT, marks)
 
 

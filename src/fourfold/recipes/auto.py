@@ -60,7 +60,7 @@ def choose_recipe(capture: Capture, recipes: Iterable[Recipe]) -> tuple[Recipe, 
     if not suiting:
         raise FourfoldError(f"no recipe suits {shown.cameras}: name one with --recipe")
     best = max(suiting, key=lambda r: r.suits.rank)
-    return best, f"{shown.cameras}, up to {shown.arc:.0f} degrees apart{shown.jumps}: {best.suits.because or best.summary}"
+    return best, f"{shown.cameras}{shown.apart}{shown.jumps}: {best.suits.because or best.summary}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,14 @@ class _Shown:
     @property
     def cameras(self) -> str:
         """In words."""
-        return f"{self.views} training camera{'s' if self.views > 1 else ''} that {'move' if self.moving else 'stand still'}"
+        if self.views == 1:
+            return f"1 training camera that {'moves' if self.moving else 'stands still'}"
+        return f"{self.views} training cameras that {'move' if self.moving else 'stand still'}"
+
+    @property
+    def apart(self) -> str:
+        """In words, empty where they all look the same way."""
+        return f", up to {self.arc:.0f} degrees apart" if self.arc >= 0.5 else ""
 
     @property
     def video(self) -> bool:
