@@ -20,7 +20,7 @@ from fourfold.capture.discover import open_source
 from fourfold.errors import FourfoldError
 from fourfold.untrusted.arrays import archive_names, array_shape, load_archive, load_array
 from fourfold.untrusted.files import below, is_file, read_text
-from fourfold.untrusted.images import opened_image
+from fourfold.untrusted.images import exif_tags, opened_image
 from fourfold.untrusted.markup import load_xml, load_yaml
 from fourfold.untrusted.records import Record, load_json, load_record, load_toml, number, numbers
 
@@ -97,6 +97,7 @@ def test_images_are_bounded_before_they_are_decoded(tmp_path: Path) -> None:
     tracemalloc.start()
     with opened_image(tmp_path / "promise.png") as image:  # 2 GB of pixels are promised, as many as there are are read
         np.asarray(image)
+    assert exif_tags(tmp_path / "promise.png") == {}
     assert tracemalloc.get_traced_memory()[1] < 1 << 24
     tracemalloc.stop()
     good = io.BytesIO()

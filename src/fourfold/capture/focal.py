@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fourfold.capture.boxes import metadata, movie_index
 from fourfold.capture.frames import FrameFiles, FrameList
 from fourfold.capture.video import VideoFile
+from fourfold.untrusted.images import exif_tags
 
 FILM_DIAGONAL = 43.267  # mm, of 36 x 24
 SPREAD = 0.02  # images of one camera whose focal lengths differ by more were zoomed
@@ -66,7 +66,7 @@ def _of_video(video: VideoFile) -> FocalHint | None:
 
 
 def _of_image(path: Path, size: tuple[int, int]) -> FocalHint | None:
-    tags = _exif(path)
+    tags = exif_tags(path)
     taken = _number(tags.get(EXIF_WIDTH)), _number(tags.get(EXIF_HEIGHT))
     if min(taken) > 0 and not _same_shape(taken, size):
         return None  # cropped or stitched since: the tags are of another picture
@@ -84,17 +84,6 @@ def _of_image(path: Path, size: tuple[int, int]) -> FocalHint | None:
 def _same_shape(taken: tuple[float, float], size: tuple[int, int]) -> bool:
     """Whether an image of `size` is `taken` (width, height, in either order) resized and perhaps turned."""
     return abs(max(taken) / min(taken) * min(size) / max(size) - 1) < SHAPE
-
-
-def _exif(path: Path) -> dict[int, Any]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            exif = image.getexif()
-            return dict(exif) | dict(exif.get_ifd(0x8769))
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, Image.DecompressionBombError):
-        return {}  # a damaged image is told when it is decoded
 
 
 def _number(value: object) -> float:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.untrusted.images import exif_tags
+
 DEFAULT_FPS = 30.0  # of images that say nothing about their times
 SLOW = 1.0  # seconds between images from which a list is called a time lapse
 TIME_FILES = ("timestamps.txt", "timestamps.csv", "timestamp.txt", "times.txt", "times.csv", "frame_times.txt", "frame_times.csv", "rgb.txt")
@@ -139,16 +141,13 @@ def _from_exif(paths: Sequence[Path]) -> ImageTimes | None:
 
 
 def _taken(path: Path) -> float | None:
-    from PIL import Image
-
+    tags = exif_tags(path)
     try:
-        with Image.open(path) as image:
-            tags = image.getexif().get_ifd(0x8769)
         moment = datetime.strptime(str(tags.get(TAKEN, "")).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-        fraction = str(tags.get(TAKEN_FRACTION, "")).strip("\0 ")
-        return moment.timestamp() + (float(f"0.{fraction}") if fraction.isdigit() else 0.0)
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, Image.DecompressionBombError):
+    except ValueError:
         return None
+    fraction = str(tags.get(TAKEN_FRACTION, "")).strip("\0 ")
+    return moment.timestamp() + (float(f"0.{fraction}") if fraction.isdecimal() else 0.0)
 
 
 def _from_file(paths: Sequence[Path]) -> ImageTimes | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -42,6 +43,16 @@ def declared_pixels(path: Path) -> int | None:
         return MOST_PIXELS + 1
     except Exception:  # as for `opened_image`; who reads the file says what is wrong with it
         return None
+
+
+def exif_tags(path: Path) -> dict[int, Any]:
+    """What EXIF says of an image, its camera's part too, by the tags' numbers; nothing of a damaged one, which is told when it is decoded."""
+    try:
+        with opened_image(path) as image:
+            exif = image.getexif()
+            return dict(exif) | dict(exif.get_ifd(0x8769))
+    except FourfoldError:
+        return {}
 
 
 @contextmanager
