@@ -49,7 +49,7 @@ PRIORS = ("tracking", "cameras", "depth", "masks", "still", "rigs", "movers", "f
 PRIORS += ("multiview_tracks", "depth_alignment", "anchored_tracking", "supplied", "foundation")
 FULFILS = ("anchored_tracking", "foundation")  # chooses the learned tracker of that interface
 READS_RECIPE = {"initialize", "training"}
-SAME_ROW = {("export", "viewer"), ("options", "recipe")}
+SAME_ROW = {("export", "viewer"), ("viewer", "export"), ("options", "recipe")}
 USERS = {"evaluation", "export", "viewer"}  # of a finished scene: they know nothing of how it was made
 UNKNOWN_TO_USERS = {"initialize", "losses", "density", "training", "recipes", "recipe"}
 

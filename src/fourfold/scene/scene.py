@@ -20,7 +20,8 @@ class Motion(Protocol):
 
     `kind` names it in scene files. A new model is a new file in `scene/motion/`; nothing else learns its name.
     A model that can tell positions alone more cheaply also has `means_at(layer, times) -> (K, N, 3)`; one whose Gaussians fly straight,
-    neither turn nor change, also has `flights(layer) -> Flights` (scene/flights.py), which files of moving splats hold exactly.
+    neither turn nor change, also has `flights(layer) -> Flights` (scene/flights.py), which files of moving splats hold exactly, or
+    `course(layer) -> Course` (scene/courses.py), which the player evaluates by itself.
     """
 
     kind: ClassVar[str]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.courses import Course, lived
 from fourfold.scene.flights import Flights
 from fourfold.scene.scene import Layer
 
@@ -61,6 +62,12 @@ class Lifespan:
         first, last, fade = center - radius, center + radius, sigma / 2**0.5
         parts = [piece(-radius, fade, -ever, first), piece(torch.zeros_like(radius), ever, first, last), piece(radius, fade, last, ever)]
         return Flights.concatenate(parts)
+
+    def course(self, layer: Layer) -> Course:
+        """The same in one piece."""
+        sigma, radius = layer.splats["log_duration"].exp(), self.radius(layer)
+        velocity = layer.splats["velocity"] / motion_divisor(sigma, radius, self.slowed, self.unit)[:, None]
+        return lived(layer, radius, velocity, velocity)
 
     def radius(self, layer: Layer) -> Tensor:
         """(N,) half the time each Gaussian is fully there, seconds."""

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.scene.blend import blend
+from fourfold.scene.courses import Course, lived
 from fourfold.scene.motion.lifespan import lifespan_visibility
-from fourfold.scene.motion.se3_bases import SE3Bases, basis_values
+from fourfold.scene.motion.se3_bases import SE3Bases, basis_values, with_bases
 from fourfold.scene.scene import Layer
 
 REST = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
@@ -55,3 +56,13 @@ class LivedBases(SE3Bases):
             return means, quats
         since = (times[:, None] - splats["time_center"])[..., None]
         return means + splats["velocity_after"] * since.clamp_min(0) + splats["velocity_before"] * since.clamp_max(0), quats
+
+    def course(self, layer: Layer) -> Course:
+        """The same in closed form."""
+        splats, none = layer.splats, torch.zeros_like(layer.splats["means"])
+        velocities = (splats.get("velocity_before", none), splats.get("velocity_after", none))
+        course = with_bases(lived(layer, splats["log_radius"].exp(), *velocities), layer)
+        if not self.rests or course.table is None:
+            return course
+        rest = course.table.new_tensor(REST).expand(len(course.table), 1, 9)
+        return replace(course, table=torch.cat([course.table[:, :-1], rest], dim=1))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.courses import Course, layer_course
 from fourfold.scene.flights import Flights, layer_flights
 from fourfold.scene.motion import motion_kinds
 from fourfold.scene.scene import Layer
@@ -49,6 +50,16 @@ class Retimed:
             return None
         moment, begin, end = (self.begin + (t - self.start) / self.speed for t in (f.moment, f.begin, f.end))
         return replace(f, velocity=f.velocity * self.speed, moment=moment, sigma=f.sigma / self.speed, begin=begin, end=end)
+
+    def course(self, layer: Layer) -> Course | None:
+        """The course of the inner motion model at the other speed, None if it has none or if time runs backwards."""
+        c = layer_course(self.original(layer))
+        if c is None or self.speed <= 0:
+            return None
+        center, begin, end = (self.begin + (t - self.start) / self.speed for t in (c.center, c.begin, c.end))
+        knots = None if c.knots is None else (self.begin + (c.knots - self.start) / self.speed)
+        slower = replace(c, center=center, begin=begin, end=end, before=c.before * self.speed, after=c.after * self.speed, knots=knots)
+        return replace(slower, radius=c.radius / self.speed, width=c.width / self.speed)
 
     def kept(self, rows: Tensor) -> Retimed:
         """The same for fewer Gaussians."""

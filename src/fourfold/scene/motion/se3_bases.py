@@ -16,6 +16,7 @@ from fourfold.geometry.interpolation import cubic_matrix
 from fourfold.geometry.rigid import make_rigid
 from fourfold.geometry.rotations import rotation6d_to_matrix
 from fourfold.scene.blend import blend
+from fourfold.scene.courses import Course
 from fourfold.scene.scene import Layer
 
 
@@ -46,6 +47,18 @@ class SE3Bases:
         values = basis_values(layer, times)
         turned = len(times) if with_quats else 0
         return blend(splats["motion_logits"], splats["means"], splats["quat_wxyz"], values, layer.fixed["pivot"], turned)
+
+    def course(self, layer: Layer) -> Course:
+        """The blend, without a lifetime."""
+        none, ever = torch.zeros_like(layer.splats["means"]), torch.full_like(layer.splats["means"][:, 0], torch.inf)
+        return with_bases(Course(layer.splats["means"], none[:, 0], ever, ever, -ever, ever, none, none), layer)
+
+
+def with_bases(course: Course, layer: Layer) -> Course:
+    """`course` on the shared motions of `layer`."""
+    table = torch.cat([layer.shared["rotation6d"], layer.shared["translation"]], dim=-1).transpose(0, 1)
+    weights = torch.softmax(layer.splats["motion_logits"], dim=1)
+    return replace(course, weights=weights, table=table, knots=layer.fixed["knots"], pivot=layer.fixed["pivot"])
 
 
 def basis_values(layer: Layer, times: Tensor) -> Tensor:
