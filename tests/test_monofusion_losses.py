@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from fourfold.priors.providers import prepare_priors
 from fourfold.recipes import all_recipes, find_recipe
 from fourfold.recipes.auto import choose_recipe
 from fourfold.recipes.monofusion_ablations import ABLATIONS
-from fourfold.recipes.recipe import QUALITIES, Stage
+from fourfold.recipes.recipe import QUALITIES, Recipe, Stage
 from fourfold.scene.motion.se3_bases import SE3Bases
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
 from fourfold.training.trainer import TrainConfig, train
@@ -117,11 +117,27 @@ def test_rigid_pairs_look_at_other_knots_of_layers_with_neighbours() -> None:
 
 
 def test_ablations_change_what_they_say() -> None:
-    full = ABLATIONS["full"]
-    assert "features" in {t.name for s in full.stages for t in s.terms}
-    assert "features" not in {t.name for s in ABLATIONS["no_feature_loss"].stages for t in s.terms}
-    assert "depth:view_consistent" in ABLATIONS["view_consistent_depth"].priors
-    assert ABLATIONS["track_bases"].initialize != full.initialize
+    """Each row of Tables 2 and 3 differs from the one it is set against in one thing: depth, the feature loss, or where bases come from."""
+    rows = {name: recipe for name, recipe in ABLATIONS.items()}
+
+    def terms(name: str) -> set[tuple[str, float]]:
+        return {(t.name, t.weight) for s in rows[name].stages for t in s.terms}
+
+    def unlike(one: str, other: str) -> set[str]:
+        return {f.name for f in fields(Recipe) if getattr(rows[one], f.name) != getattr(rows[other], f.name)}
+
+    assert unlike("table3_depth", "table3_base") == unlike("table3_depth_features", "table3_features") == {"priors"}
+    assert unlike("view_consistent_depth", "pixel_points") == unlike("time_consistent_depth", "pixel_points") == {"priors"}
+    for more, less in (("table3_features", "table3_base"), ("table3_depth_features", "table3_depth"), ("full", "no_feature_loss")):
+        assert unlike(more, less) == {"stages"} and terms(more) - terms(less) == {("features", 0.5)} and terms(less) < terms(more)
+    for bases, tracks in (("pixel_points", "table3_depth_features"), ("full", "track_bases")):
+        start, other = rows[bases].initialize, rows[tracks].initialize
+        assert unlike(bases, tracks) == {"initialize", "priors"} and set(rows[tracks].priors) - set(rows[bases].priors) == {"tracks2d", "tracks3d"}
+        assert replace(other, foreground=replace(other.foreground, trajectories=start.foreground.trajectories)) == start
+    for name in ("feature_groups", "position_groups", "ten_groups", "identity_trajectories", "pixel_points"):
+        assert unlike("full", name) == {"initialize"}
+    assert terms("published_feature_loss") ^ terms("full") == {("features", 0.5), ("features", 7.0)}
+    assert all("object.color_logit" not in stage.rates for stage in rows["frozen_colours"].stages)
     assert find_recipe("mv_shape_of_motion") == ABLATIONS["baseline"]
 
 

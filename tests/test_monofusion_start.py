@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from exact_priors import exact
 from fourfold.capture.capture import Capture
+from fourfold.capture.synthetic import SyntheticOptions
 from fourfold.initialize.monofusion import ForegroundNumbers, MonoFusionStart
 from fourfold.initialize.monofusion_motion import (
     FollowNumbers,
@@ -95,6 +97,20 @@ def test_crowded_moment_is_the_one_with_the_largest_surface_that_is_trained_on()
     clouds = Clouds(Provenance("hull"), zero, index, zero, zero, spacing)
     assert crowded_moment(clouds, np.ones((2, 4), bool)) == 2
     assert crowded_moment(clouds, np.array([[True, True, False, True]])) == 0
+
+
+def test_bases_of_exact_tracks_carry_the_ball_along(tmp_path: Path) -> None:
+    """Bases of lifted tracks in the place of groups: points of one moment are, moved, where the body is at every other."""
+    capture, priors = exact("sparse_fixed", tmp_path, SyntheticOptions(frames=6, width=64, height=48, supersample=1, tracks=400))
+    start = MonoFusionStart(foreground=ForegroundNumbers(count=600, trajectories="tracked"), fill_unseen=False)
+    layer = start(capture, priors, QUALITIES["normal"], np.random.default_rng(0)).layer("object")
+    assert priors.tracks3d is not None and priors.features is not None and "feature" in layer.splats
+    truth, moved = priors.tracks3d.xyz, layer.means_at(layer.fixed["knots"]).numpy()
+    knots = np.searchsorted(capture.timestamps, layer.fixed["knots"].numpy() - 1e-6)
+    still = [np.median(np.linalg.norm(layer.splats["means"].numpy()[:, None] - truth[None, :, t], axis=2).min(1)) for t in knots]
+    there = [np.median(np.linalg.norm(moved[k][:, None] - truth[None, :, t], axis=2).min(1)) for k, t in enumerate(knots)]
+    assert max(there) < 1.1 * min(there), "carried along, the points are as near to the body at every moment"
+    assert max(still) > 1.3 * min(still), "left where they are, they are not"
 
 
 def test_identity_bases_leave_everything_in_place(ball: tuple[RigScene, Priors]) -> None:

@@ -5,7 +5,7 @@ Spec monofusion.md sections 2 to 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.monofusion_motion import FollowNumbers, bases_of_paths, coefficient_logits, followed_paths, identity_bases
 from fourfold.initialize.monofusion_points import SeenPoints, canonical_moment, crowded_moment, foreground_points, hull_points
+from fourfold.initialize.object_layer import ObjectMotion, ObjectNumbers, neighbour_logits, object_motion
 from fourfold.initialize.splats import make_splats, neighbour_spacing
 from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.unseen_surroundings import unseen_surroundings
@@ -36,7 +37,8 @@ class ForegroundNumbers:
         points: "pixels" of all cameras (the paper), or the surface of the "hull", which needs the prior "clouds".
         sure: confidence of the depth from which a moving pixel becomes a point.
         groups: how points are grouped; temperature: of the coefficients, see `coefficient_logits`.
-        trajectories: bases start as "identity" (the paper), or "followed" along the clouds' velocities, which needs the prior "clouds".
+        trajectories: bases start as "identity" (the paper), or "followed" along the clouds' velocities, which needs the prior "clouds"; "tracked"
+            takes the bases and coefficients of lifted tracks, as Shape of Motion, in the place of groups, which needs the prior "tracks3d".
         opacity: at the start; spacing_share: standard deviation as a share of the distance to the nearest three neighbours.
     """
 
@@ -45,7 +47,7 @@ class ForegroundNumbers:
     sure: float = 0.25
     groups: GroupNumbers = field(default_factory=GroupNumbers)
     temperature: float = 10.0
-    trajectories: Literal["identity", "followed"] = "identity"
+    trajectories: Literal["identity", "followed", "tracked"] = "identity"
     follow: FollowNumbers = field(default_factory=FollowNumbers)
     opacity: float = 0.7
     spacing_share: float = 0.7
@@ -92,6 +94,9 @@ def moving_layer(capture: Capture, priors: Priors, quality: Quality, random: np.
         points = foreground_points(capture, priors, index, numbers.sure, count, random)
     if points is None:
         return None
+    tracked = object_motion(capture, priors, random, ObjectNumbers()) if numbers.trajectories == "tracked" else None
+    if tracked is not None:
+        return _tracked_layer(points, tracked, index, numbers)
     indices = np.flatnonzero(capture.train.any(axis=0))
     groups = group_points(points.xyz, points.feature if points.feature.shape[1] else None, numbers.groups)
     pivot = np.median(points.xyz, axis=0)
@@ -105,6 +110,16 @@ def moving_layer(capture: Capture, priors: Priors, quality: Quality, random: np.
     splats["motion_logits"] = torch.from_numpy(coefficient_logits(points.xyz, groups.centers, numbers.temperature))
     fixed = {"knots": torch.from_numpy(capture.timestamps[indices].astype(np.float32)), "pivot": torch.from_numpy(pivot.astype(np.float32))}
     return Layer("object", DYNAMIC, SE3Bases(), splats, shared, fixed)
+
+
+def _tracked_layer(points: SeenPoints, motion: ObjectMotion, index: int, numbers: ForegroundNumbers) -> Layer:
+    """The layer with the bases of lifted tracks; points seen at moment `index` take their neighbours' coefficients and go to the canonical time."""
+    fitted, knot = motion.fitted, int(np.flatnonzero(motion.tracks.indices == index)[0])
+    there = fitted.positions(fitted.means, fitted.logits)[knot].detach().numpy().astype(np.float64)
+    logits = torch.from_numpy(neighbour_logits(points.xyz, there, fitted.logits.detach().numpy())[0]).float()
+    back = fitted.canonical(torch.from_numpy(points.xyz).float(), logits, knot).detach().numpy().astype(np.float64)
+    splats = _splats(replace(points, xyz=back), numbers) | {"motion_logits": logits}
+    return Layer("object", DYNAMIC, SE3Bases(), splats, *motion.tensors())
 
 
 def _splats(points: SeenPoints, numbers: ForegroundNumbers) -> dict[str, torch.Tensor]:
