@@ -70,7 +70,7 @@ def _bench(name, capture, tmp_path, monkeypatch):
 def test_the_box_protocol_measures_4dgs360(tmp_path, monkeypatch):
     result = _bench("fourdgs360", "synth_orbit360", tmp_path, monkeypatch)
     ours = [row for row in result["rows"] if row["source"] == "ours"]
-    assert {row["protocol"] for row in ours} == {"iphone360"} and len(ours) == 2 * 5
+    assert {row["protocol"] for row in ours} == {"iphone360"} and len(ours) == 2 * 8
     assert {"psnr", "mask_iou"} <= set(columns(result))
     judged = {(o["better"], o["worse"], o["metric"]): o for o in result["orderings"]}
     for metric in ("psnr", "mask_iou"):

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from exact_priors import exact
+from fourfold.capture.synthetic import SyntheticOptions
+from fourfold.density import lifespan_relocation, scored_relocation
 from fourfold.density.annealed_time import AnnealedTime
 from fourfold.density.base import GrowthStatistics, Moment
 from fourfold.density.lifespan_relocation import LifespanRelocation
-from fourfold.density.scored_relocation import ScoredRelocation, move_dead
+from fourfold.density.scored_relocation import ScoredRelocation, move_dead, useful
 from fourfold.geometry.camera import Camera
 from fourfold.initialize.baseline_scenes import DeformableStart, FourDStart, KeyframeStart, PerFrameStart, PolynomialStart
 from fourfold.initialize.camera_colors import AddCameraColors
@@ -25,7 +28,8 @@ from fourfold.losses.neighbours import local_loss
 from fourfold.losses.photometric import Photometric
 from fourfold.priors.contracts import Priors
 from fourfold.priors.rigs.hull_clouds import HullCloudNumbers, hull_clouds
-from fourfold.recipes.recipe import Quality
+from fourfold.recipes import find_recipe
+from fourfold.recipes.recipe import QUALITIES, Quality
 from fourfold.render.api import Render, rasterize
 from fourfold.scene.motion.lifespan import Lifespan
 from fourfold.scene.motion.linear import Linear
@@ -33,6 +37,7 @@ from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import DYNAMIC, STATIC, Layer, Scene
 from fourfold.training.online import FirstMoment, Forward
 from fourfold.training.samplers import generator
+from fourfold.training.trainer import TrainConfig, train
 from rig_scene import make_rig
 
 SMALL = Quality(pixels=10_000, steps=0.01, gaussians=0.02)
@@ -146,6 +151,34 @@ def test_relocation_goes_where_gradient_and_opacity_are():
     score = control.score(torch.tensor([0.2, 0.2, 0.4, 0.2], dtype=torch.float64), statistics)
     assert score.tolist() == pytest.approx([0.5 * 4 / 7 + 0.1, 0.5 * 2 / 7 + 0.1, 0.5 * 1 / 7 + 0.2, 0.1])
     assert float(score.sum()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("name", "module"), [("freetimegs", scored_relocation), ("sharptimegs", lifespan_relocation)])
+def test_events_of_the_recipes_move_rows(name, module, tmp_path, monkeypatch):
+    """As the recipes are, every event finds Gaussians to move, and their number stays: with the threshold of 30 000 steps none ever is."""
+    capture, priors = exact("dense_rig", tmp_path, SyntheticOptions(frames=4, width=48, height=32, supersample=1, tracks=60))
+    moved: list[tuple[int, int]] = []
+    real = module.move_dead
+
+    def counted(layer, alive, *more):
+        edit = real(layer, alive, *more)
+        moved.append((int((~alive).sum()) if edit is not None else 0, len(layer)))
+        return edit
+
+    monkeypatch.setattr(module, "move_dead", counted)
+    recipe = find_recipe(name)
+    short = replace(recipe, stages=tuple(replace(stage, steps=min(stage.steps, 260)) for stage in recipe.stages))
+    monkeypatch.setitem(QUALITIES, "full", Quality(pixels=1_000_000_000, steps=1.0, gaussians=0.02))
+    train(short, None, capture, priors, tmp_path / "run", TrainConfig(quality="full", device="cpu"))
+    assert len(moved) == 2 and moved[0][1] == moved[1][1]
+    assert all(rows >= int(0.02 * count) > 0 for rows, count in moved)
+
+
+def test_the_faintest_are_the_least_useful():
+    opacity = torch.linspace(0.04, 1, 50).flip(0)
+    assert useful(opacity, 0.005, 0.0).all()
+    assert torch.nonzero(~useful(opacity, 0.005, 0.04))[:, 0].tolist() == [48, 49]
+    assert torch.nonzero(~useful(opacity, 0.07, 0.0))[:, 0].tolist() == [48, 49]
 
 
 def test_lifespan_score_prefers_the_fast_the_short_and_the_wrong():

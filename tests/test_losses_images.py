@@ -70,6 +70,8 @@ LOSSES: list[tuple[str, Loss]] = [
     ("alpha mask", AlphaMask()),
     ("mask", ForegroundMask(quantile=0.9)),
     ("depth", DepthDisparity(quantile=0.9)),
+    ("mask, square", ForegroundMask(square=True)),
+    ("depth, square", DepthDisparity(square=True)),
     ("depth gradient", DepthGradient(quantile=0.9)),
 ]
 
@@ -122,6 +124,16 @@ def test_depth_loss_has_a_closed_form_and_knows_no_unit() -> None:
     scaled = make_step(x["color"], x["alpha"], 10 * depth, sample_of(x, depth=10 * prior))
     scaled.extent = 20.0
     assert math.isclose(float(DepthDisparity()(scaled)), expected, rel_tol=1e-6)
+
+
+def test_squares_are_mean_squares_of_all_pixels() -> None:
+    x = images()
+    prior = x["prior"].clone()
+    prior[:, 6:] = 0
+    step = make_step(x["color"], x["alpha"], x["depth"], sample_of(x, depth=prior), {"foreground": x["channel"]})
+    gap = 2 / x["depth"][:, :6] - 2 / prior[:, :6]
+    assert math.isclose(float(DepthDisparity(square=True)(step)), float(gap.square().mean()), rel_tol=1e-4)
+    assert math.isclose(float(ForegroundMask(square=True)(step)), float((x["channel"][..., 0] - x["mask"]).square().mean()), rel_tol=1e-6)
 
 
 def test_unknown_depth_neither_counts_nor_pulls() -> None:

@@ -23,6 +23,7 @@ from fourfold.priors.foundation.tapip3d import TOP_LEVEL, Tapip3D
 from fourfold.priors.foundation.tracks3d import lifted_queries, usable_times
 from fourfold.priors.foundation.video import frames_of
 from fourfold.priors.providers import choose
+from fourfold.recipes.published.shared_bases import EVERY_QUERY
 from research_fakes import TAPIP3D, TAPNET, install
 from test_foundation_research_tracks import make_capture
 
@@ -112,6 +113,26 @@ def test_the_best_trackers_at_hand_serve(monkeypatch: pytest.MonkeyPatch, tmp_pa
     found = chosen.make(capture, Priors(masks=masks, depth=depth, tracks2d=tracks2d))[0]
     assert found.provenance.provider == "tapip3d anchored by bootstapir" and found.provenance.needs_weights
     assert len(found.xyz) > 50 and np.isfinite(found.xyz).all()
+    alone = choose("tracks3d:unanchored", capture)
+    assert alone.inputs(capture) == "tapip3d"  # the ablation keeps the tracker
+    drifting = alone.make(capture, Priors(masks=masks, depth=depth, tracks2d=tracks2d))[0]
+    assert drifting.provenance.provider == found.provenance.provider and not np.allclose(drifting.xyz, found.xyz, atol=1e-3)
+
+
+def test_published_recipes_ask_the_papers_tracker_in_every_frame(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    capture = _weights(monkeypatch, tmp_path)
+    _, masks, depth = make_capture(tmp_path / "clip")
+    every = choose(EVERY_QUERY, capture)
+    assert every.name == "tapir_every_frame"
+    tracks2d = every.make(capture, Priors(masks=masks))[0]
+    assert set(tracks2d.query_time.tolist()) == set(usable_times(capture, 0))
+    priors = Priors(masks=masks, depth=depth, tracks2d=tracks2d)
+    found = choose("tracks3d:anchored_every_query", capture).make(capture, priors)[0]
+    fewer = provider.anchored_tracks(capture, priors, provider.best_tracker(), queries=provider.QueryNumbers(most=60))
+    assert len(found.xyz) > 100 > 60 >= len(fewer.xyz)
+    monkeypatch.setenv("FOURFOLD_WEIGHTS", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert choose(EVERY_QUERY, capture).name == "chained_lucas_kanade"
 
 
 def test_without_tapip3d_the_weight_free_tracker_serves_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import fourfold.recipes
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of
 from fourfold.priors.contracts import Priors
-from fourfold.recipes import all_recipes, find_recipe, recipe_names
+from fourfold.recipes import all_ablations, all_recipes, find_recipe, recipe_names
 from fourfold.recipes.recipe import Recipe
 
 FOLDER = Path(fourfold.recipes.__file__).parent
@@ -54,17 +54,11 @@ def test_a_recipe_is_short(file: Path) -> None:
 
 
 def test_every_provider_that_a_recipe_or_an_ablation_names_exists() -> None:
-    import importlib
-    import pkgutil
-
-    import fourfold.recipes as shelf
     from fourfold.priors.providers import all_providers
 
     made = {(prior, provider.name) for provider in all_providers() for prior in provider.makes}
     recipes = {recipe.name: recipe for recipe in all_recipes()}
-    for module in pkgutil.iter_modules(shelf.__path__):
-        ablations = getattr(importlib.import_module(f"{shelf.__name__}.{module.name}"), "ABLATIONS", {})
-        recipes |= {f"{module.name}:{name}": recipe for name, recipe in ablations.items()}
+    recipes |= {f"{base}/{name}": recipe for base, variants in all_ablations().items() for name, recipe in variants.items()}
     assert len(recipes) > 40
     for name, recipe in recipes.items():
         for prior in recipe.priors:

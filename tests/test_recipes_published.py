@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,20 @@ def test_the_sizes_are_the_published_ones() -> None:
     steps = {name: sum(stage.steps for stage in recipe.stages) for name, recipe in AS_PUBLISHED.items()}
     assert (steps["mosca"], steps["sparse_dynamic"], steps["freetimegs"], steps["sharptimegs"]) == (8000, 8000, 30_000, 30_000)
     assert QUALITIES["full"].steps == QUALITIES["full"].gaussians == 1.0
+
+
+def test_harmonics_are_trained_and_start_at_nothing(captures) -> None:
+    """Systems whose papers have colours by direction: every Gaussian gets degree 3, at zero, with a rate."""
+    for name in ("mosca", "sparse_dynamic", "freetimegs", "sharptimegs"):
+        recipe = AS_PUBLISHED[name]
+        capture, priors = captures(KINDS.get(name, "casual"))
+        random = np.random.default_rng(0)
+        scene = recipe.initialize(capture, priors, Quality(1_000_000, 1.0, 0.01), random)
+        for edit in recipe.stages[0].enter:
+            scene = edit(scene, capture, priors, Quality(1_000_000, 1.0, 0.01), random)
+        for layer in scene.layers:
+            assert layer.splats["sh_rest"].shape == (len(layer), 15, 3) and not layer.splats["sh_rest"].any(), name
+            assert all(any(fnmatch(f"{layer.name}.sh_rest", pattern) for pattern in stage.rates) for stage in recipe.stages), name
 
 
 def test_a_life_slows_motion_by_frames(captures) -> None:

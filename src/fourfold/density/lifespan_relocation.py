@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fourfold.density.base import Edit, GrowthStatistics, Moment
-from fourfold.density.scored_relocation import due, move_dead
+from fourfold.density.scored_relocation import due, move_dead, useful
 from fourfold.scene.motion.lifespan import Lifespan, motion_divisor
 from fourfold.scene.scene import Layer
 
@@ -24,6 +24,7 @@ class LifespanRelocation:
     """Relocation by rendering error, opacity and lifespan.
 
     Attributes:
+        least: as in `ScoredRelocation`.
         error, opacity, lifespan: the three lambdas; E and O are divided by their largest value first. The paper does not tell them.
         norm: "norm_plus_one" reads ||v + 1|| as |v| + 1; "literal" adds 1 to each component, which depends on the direction.
         begin, end: fractions of the stage between which it acts.
@@ -34,6 +35,7 @@ class LifespanRelocation:
 
     every: int = 100
     dead: float = 0.005
+    least: float = 0.0
     error: float = 0.5
     opacity: float = 0.5
     lifespan: float = 0.5
@@ -46,7 +48,7 @@ class LifespanRelocation:
         if not due(moment, self.every, self.begin, self.end):
             return None
         opacity = torch.sigmoid(layer.splats["opacity_logit"].detach()).double().cpu()
-        edit = move_dead(layer, opacity > self.dead, self.score(layer, statistics, moment.extent), random)
+        edit = move_dead(layer, useful(opacity, self.dead, self.least), self.score(layer, statistics, moment.extent), random)
         if "watched_error" in layer.splats:
             layer.splats["watched_error"] = torch.zeros_like(layer.splats["watched_error"])
         return edit

@@ -21,11 +21,14 @@ class ScoredRelocation:
     the screen gradient over the images that showed the Gaussian. Copies share opacity and size as in 3DGS-MCMC (equation 9).
 
     Attributes:
+        least: at each event this share of the rows, the faintest, counts as dead in any case. Published is 0: within a laptop's steps no opacity
+            comes near `dead`, and without a share nothing would ever move.
         begin, end: fractions of the stage between which it acts.
     """
 
     every: int = 100
     dead: float = 0.005
+    least: float = 0.0
     gradient_share: float = 0.5
     opacity_share: float = 0.5
     begin: float = 0.02
@@ -36,7 +39,7 @@ class ScoredRelocation:
         if not due(moment, self.every, self.begin, self.end):
             return None
         opacity = torch.sigmoid(layer.splats["opacity_logit"].detach()).double().cpu()
-        return move_dead(layer, opacity > self.dead, self.score(opacity, statistics), random)
+        return move_dead(layer, useful(opacity, self.dead, self.least), self.score(opacity, statistics), random)
 
     def score(self, opacity: Tensor, statistics: GrowthStatistics) -> Tensor:
         """(N,) sampling score of each Gaussian, float64."""
@@ -47,6 +50,13 @@ class ScoredRelocation:
 def due(moment: Moment, every: int, begin: float, end: float) -> bool:
     """Whether a policy that acts every `every` steps between two fractions of the stage acts now."""
     return begin * moment.steps <= moment.step < end * moment.steps and moment.step > 0 and moment.step % every == 0
+
+
+def useful(opacity: Tensor, dead: float, least: float) -> Tensor:
+    """(N,) bool: of base opacity (N,) above `dead`, and not among the faintest share `least`."""
+    alive = opacity > dead
+    alive[torch.topk(opacity, int(least * len(opacity)), largest=False).indices] = False
+    return alive
 
 
 def move_dead(layer: Layer, alive: Tensor, score: Tensor, random: np.random.Generator) -> Edit | None:

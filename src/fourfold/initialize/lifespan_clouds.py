@@ -23,9 +23,8 @@ class LifespanClouds:
 
     Attributes:
         background: how the still part is sampled; moving: how the moving part is.
-        motion: the motion model of "free".
-        per_frame: the unit in which a life slows motion is a frame, instead of the seconds of `motion`: lives of a few frames then differ in
-            how far they are slowed (f = 3.25 for three frames), and what lives through the clip stands still.
+        motion: the motion model of "free", but for its unit, which is the time of a frame: lives of a few frames differ in how far they are
+            slowed (f = 3.25 for three frames), and what lives through the clip stands still. Told in seconds f would be 2 for all.
         radius: r of moving points in frames: 1 is full visibility over three frames.
         sigma: fade in frames beyond it: 0.5 leaves exp(-4) two frames away.
         still_sigma: fade in frames of points that live through the clip.
@@ -35,7 +34,6 @@ class LifespanClouds:
     background: BackgroundNumbers = RIG_BACKGROUND
     moving: MovingPoints = field(default_factory=MovingPoints)
     motion: Lifespan = Lifespan()
-    per_frame: bool = False
     radius: float = 1.0
     sigma: float = 0.5
     still_sigma: float = 1.0
@@ -49,7 +47,7 @@ class LifespanClouds:
         scene = scene_of([still], capture, priors)
         moving = choose_points(clouds, capture, self.moving, quality, random)
         frame = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0 / 30
-        motion = replace(self.motion, unit=frame) if self.per_frame else self.motion
+        motion = replace(self.motion, unit=frame)
         middle, half = sum(scene.time_range) / 2, max(scene.time_range[1] - scene.time_range[0], frame) / 2
         parts: list[dict[str, torch.Tensor]] = []
         if not self.split:

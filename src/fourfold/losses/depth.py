@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fourfold.losses.base import Sample, Step
-from fourfold.losses.robust import trimmed_l1
+from fourfold.losses.robust import trimmed_l1, trimmed_mean
 
 _EPSILON = 1e-5
 
@@ -36,10 +36,12 @@ class DepthDisparity:
     Attributes:
         quantile: the worst share above it is left out.
         foreground_only: look at moving objects only, for scenes without a background layer.
+        square: the mean square of all pixels instead (4DGS360's supplement, A.3).
     """
 
     quantile: float = 0.98
     foreground_only: bool = False
+    square: bool = False
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -51,7 +53,7 @@ class DepthDisparity:
         for item, sample in enumerate(step.samples):
             if sample.depth is not None:
                 residual, weight = _residual(step, item, sample.depth, self.foreground_only)
-                losses.append(trimmed_l1(residual, weight, self.quantile))
+                losses.append(trimmed_mean(residual.square(), weight) if self.square else trimmed_l1(residual, weight, self.quantile))
         return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
 
 

@@ -53,10 +53,12 @@ class ForegroundMask:
     Attributes:
         quantile: the worst share above it is left out; mask borders are never exact.
         layers: pattern (fnmatch) of the dynamic layers that the masks are about; small movers of a residual layer may have none.
+        square: the mean square of all pixels instead (4DGS360's supplement, A.3).
     """
 
     quantile: float = 0.98
     layers: str = "*"
+    square: bool = False
 
     @property
     def channel(self) -> str:
@@ -78,5 +80,7 @@ class ForegroundMask:
         losses = []
         for extra, sample in zip(step.extra, step.samples, strict=True):
             if sample.mask is not None:
-                losses.append(trimmed_l1(extra[self.channel][..., 0] - sample.mask, sample.mask_valid, self.quantile))
+                gap = extra[self.channel][..., 0] - sample.mask
+                whole = trimmed_mean(gap.square(), sample.mask_valid) if self.square else trimmed_l1(gap, sample.mask_valid, self.quantile)
+                losses.append(whole)
         return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())

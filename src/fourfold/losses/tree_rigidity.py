@@ -59,7 +59,8 @@ class TreeRigidity:
         lengths, local: w1 and w2 (as released: 1.0 and 0.5).
         coarser: a level counts this many times the one below it.
         moments: the image's own and random others, paired in their order (the paper: the images of a batch of eight).
-        drawn: neighbours that are drawn in a step; nodes: at most this many nodes are looked at in a step.
+        drawn: neighbours that are drawn in a step, of the `among` nearest (4DGS360's text: all of 5; as released 5 of 10).
+        nodes: at most this many nodes are looked at in a step.
     """
 
     lengths: float = 1.0
@@ -67,6 +68,7 @@ class TreeRigidity:
     coarser: float = 5.0
     moments: int = 4
     drawn: int = 5
+    among: int = 10
     nodes: int = 128
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
@@ -93,7 +95,7 @@ class TreeRigidity:
             return means.new_zeros(())
         some = torch.from_numpy(np.sort(random.permutation(len(means))[: self.nodes])).to(means.device)
         kept = layer.fixed.get(f"node_near_{number}")
-        near = (node_neighbours(layer, number) if kept is None or len(kept) != len(means) else kept)[some]
+        near = (node_neighbours(layer, number) if kept is None or len(kept) != len(means) else kept)[some, : self.among]
         order = torch.from_numpy(random.random(tuple(near.shape))).argsort(dim=1).to(near.device)
         near = near.gather(1, order)[:, : self.drawn]
         first, second = some.repeat_interleave(near.shape[1]), near.flatten()

@@ -35,7 +35,10 @@ def without_residual(recipe: Recipe) -> Recipe:
 
 ABLATIONS = {
     "full": FULL,
-    "without_anchors": with_tracks_of("cat3d"),
+    "without_anchors": with_tracks_of("unanchored"),
+    "anchors_above_03": with_tracks_of("anchored_03"),  # the supplement's figure 12
+    "anchors_above_07": with_tracks_of("anchored_07"),
+    "anchors_by_share": with_tracks_of("anchored_by_share"),
     "without_3d_start": with_tracks_of("lifted_tracks"),
     "without_rays": with_terms({"rays": None}),
     "lengths_only": with_terms({"rays": None, "rigidity": Term("rigidity", TreeRigidity(local=0.0), 0.5)}),

@@ -1,5 +1,6 @@
 """FreeTimeGS: Gaussians that appear anywhere at any time and fly straight while they live."""
 
+from fourfold.density.capped import CappedGrowth
 from fourfold.density.scored_relocation import ScoredRelocation
 from fourfold.initialize.camera_colors import AddCameraColors
 from fourfold.initialize.drop import Drop
@@ -45,7 +46,7 @@ RECIPE = Recipe(
                 "cameras.*": Rate(1e-3),  # calibration B
             },
             sampler=Epochs(batch=1),
-            density={"free": ScoredRelocation()},  # A4
+            density={"free": ScoredRelocation(least=0.02), "static": CappedGrowth(most=30_000, absolute=True)},  # A4; the still part grows by half
         ),
         Stage(name="mean cameras", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(Drop(),)),
     ),

@@ -26,7 +26,7 @@ _TERMS = (
 _RATES = {
     "free.means": Rate(3e-4, final=0.2, per_extent=True),  # two stages make 0.01 of freetimegs
     "static.means": Rate(1e-4, final=0.2, per_extent=True),
-    "free.velocity": Rate(3.2e-3, final=0.2, per_extent=True),  # twice freetimegs's: f is 2
+    "free.velocity": Rate(5.2e-3, final=0.2, per_extent=True),  # 3.25 times freetimegs's: f of three frames
     "free.time_center": Rate(2e-3),
     "free.log_duration": Rate(5e-3),  # B5
     "free.log_radius": Rate(5e-3),  # B5
@@ -60,7 +60,7 @@ RECIPE = Recipe(
             terms=_TERMS,
             rates=_RATES,
             sampler=Epochs(batch=1),
-            density={"free": CappedGrowth(most=55_000, absolute=True, end=1.0)},
+            density={"free": CappedGrowth(most=55_000, absolute=True, end=1.0), "static": CappedGrowth(most=30_000, absolute=True, end=1.0)},
         ),
         Stage(
             name="refine",  # B3: canonical times have no rate any more, so they stay
@@ -68,7 +68,7 @@ RECIPE = Recipe(
             terms=(*_TERMS, Term("watch", WatchError("free"), 0.0)),
             rates={name: _later(rate) for name, rate in _RATES.items() if name != "free.time_center"},
             sampler=Epochs(batch=1),
-            density={"free": LifespanRelocation()},
+            density={"free": LifespanRelocation(least=0.02)},
         ),
         Stage(name="mean cameras", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(Drop(),)),
     ),

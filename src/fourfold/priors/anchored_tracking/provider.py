@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,8 +154,14 @@ def _learned(_: Capture) -> str | None:
     return Tapip3D.name if unavailable() is None else None
 
 
-def _anchored(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    return [anchored_tracks(capture, priors, best_tracker())]
+def _by(numbers: AnchorNumbers = AnchorNumbers(), queries: QueryNumbers = QueryNumbers()) -> Callable[[Capture, Priors], list[Tracks3D]]:
+    """How a provider makes tracks with the best tracker at hand."""
+    return lambda capture, priors: [anchored_tracks(capture, priors, best_tracker(), numbers, queries)]
+
+
+def _variant(name: str, make: Callable[[Capture, Priors], list[Tracks3D]]) -> Provider:
+    """A provider for who insists on it."""
+    return Provider(name, ("tracks3d",), ("masks", "tracks2d", "depth"), -1, _missing, make, inputs=_learned)
 
 
 def _alone(capture: Capture, priors: Priors) -> list[Tracks3D]:
@@ -162,6 +169,11 @@ def _alone(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 8, _missing, _anchored, inputs=_learned),
-    Provider("cat3d", ("tracks3d",), ("masks", "tracks2d", "depth"), 4, _missing, _alone),  # the ablation: 2D tracks only say where to start
+    Provider("anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 8, _missing, _by(), inputs=_learned),
+    Provider("cat3d", ("tracks3d",), ("masks", "tracks2d", "depth"), 4, _missing, _alone),  # 2D tracks only say where to start
+    _variant("unanchored", _by(AnchorNumbers(tau=np.inf))),  # the paper's figure 8: the tracker of `anchored` by itself
+    _variant("anchored_03", _by(AnchorNumbers(tau=0.3))),  # the supplement's figure 12
+    _variant("anchored_07", _by(AnchorNumbers(tau=0.7))),
+    _variant("anchored_by_share", _by(AnchorNumbers(tau=None))),  # the supplement's rule, from the confidences of the clip
+    _variant("anchored_every_query", _by(queries=QueryNumbers(most=50_000))),  # A.1 and A.2: as many tracks as Gaussians
 )

@@ -17,7 +17,7 @@ from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.priors.contracts import Masks, Priors, Tracks2D
 from fourfold.priors.foundation.checkout import research_module
-from fourfold.priors.foundation.video import Array, device_here, resized, track_views
+from fourfold.priors.foundation.video import Array, QueryNumbers, device_here, resized, track_views
 from fourfold.priors.foundation.weights import first_here, load_state, missing, require
 from fourfold.priors.providers import Provider
 
@@ -56,13 +56,21 @@ class Tapir:
         return out["tracks"][0].cpu().numpy() / factor, visibility, confidence
 
 
-def track(capture: Capture, masks: Masks | None, name: str) -> Tracks2D:
+def track(capture: Capture, masks: Masks | None, name: str, queries: QueryNumbers = QueryNumbers()) -> Tracks2D:
     """2D tracks of every view by the network `name` of `NETWORKS`."""
-    return track_views(capture, masks, Tapir(name), name)
+    return track_views(capture, masks, Tapir(name), name, queries)
 
 
 def _make(capture: Capture, priors: Priors) -> list[Tracks2D]:
     return [track(capture, priors.masks, first_here(*NETWORKS))]
 
 
-PROVIDERS = (Provider("tapir", ("tracks2d",), ("masks",), 30, lambda _: missing(*NETWORKS), _make),)
+def _from_every_frame(capture: Capture, priors: Priors) -> list[Tracks2D]:
+    return [track(capture, priors.masks, first_here(*NETWORKS), QueryNumbers(frames=capture.times))]
+
+
+PROVIDERS = (
+    Provider("tapir", ("tracks2d",), ("masks",), 30, lambda _: missing(*NETWORKS), _make),
+    # as the papers, for who insists (below `tapir`, which has the same weights): time and memory grow with the square of the clip
+    Provider("tapir_every_frame", ("tracks2d",), ("masks",), 29, lambda _: missing(*NETWORKS), _from_every_frame),
+)

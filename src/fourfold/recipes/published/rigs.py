@@ -7,6 +7,7 @@ from fourfold.density.adaptive import AdaptiveControl
 from fourfold.density.lifespan_relocation import LifespanRelocation
 from fourfold.density.scored_relocation import ScoredRelocation
 from fourfold.initialize.background import BackgroundNumbers
+from fourfold.initialize.harmonics import AddHarmonics
 from fourfold.initialize.lifespan_clouds import LifespanClouds
 from fourfold.initialize.timed_clouds import MovingPoints, TimedClouds
 from fourfold.losses.error_watch import WatchError
@@ -44,7 +45,7 @@ _STATIC, _MOVING = (
 FREETIMEGS = replace(
     freetimegs.RECIPE,
     source="FreeTimeGS as its successor's program states it (spec sharptimegs_freetimegs.md A)",
-    initialize=TimedClouds(_STATIC, _MOVING, sh_degree=3, split=False),
+    initialize=TimedClouds(_STATIC, _MOVING, sh_degree=3, spread=0.0, split=False),
     background=(0.0, 0.0, 0.0),
     stages=(
         Stage(
@@ -68,12 +69,13 @@ _LIFESPAN_RATES = RATES | {"free.log_radius": Rate(5e-3)}  # B5
 SHARPTIMEGS = replace(
     sharptimegs.RECIPE,
     source="SharpTimeGS (spec sharptimegs_freetimegs.md B), rates of A5",
-    initialize=LifespanClouds(_STATIC, _MOVING, per_frame=True, split=False),
+    initialize=LifespanClouds(_STATIC, _MOVING, split=False),
     background=(0.0, 0.0, 0.0),
     stages=(
         Stage(
             "grow",  # B3: the first third as AbsGS
             steps=STEPS // 3,
+            enter=(AddHarmonics(degree=3),),  # A1, B1
             terms=TERMS,
             rates={name: replace(rate, final=rate.final ** (1 / 3)) for name, rate in _LIFESPAN_RATES.items()},
             sampler=RandomImages(1),

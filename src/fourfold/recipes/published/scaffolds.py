@@ -3,6 +3,7 @@
 from fourfold.density.adaptive import AdaptiveControl
 from fourfold.density.scaffold_nodes import ScaffoldControl
 from fourfold.initialize.background import BackgroundNumbers
+from fourfold.initialize.harmonics import AddHarmonics
 from fourfold.initialize.scaffold import BackgroundAndScaffold
 from fourfold.initialize.scaffold_gaussians import SeedNumbers
 from fourfold.losses.normalised_depth import NormalisedDepth
@@ -36,6 +37,7 @@ RATES = {
     "*.quat_wxyz": Rate(1e-3),
     "*.opacity_logit": Rate(5e-2),
     "*.color_logit": Rate(1e-2),  # 2.5e-3 of a colour at the sigmoid's steepest slope of 1/4
+    "*.sh_rest": Rate(5e-4),  # a twentieth of the colours'
     "object.node_xyz": Rate(3e-4, final=1.6e-6 / 3e-4, per_extent=True),
     "object.node_quat": Rate(3e-4, final=1.6e-6 / 3e-4),
     "object.radius_logit": Rate(3e-3),
@@ -49,7 +51,16 @@ TERMS = (
     Term("rigid", ScaffoldRigidity(), 10.0),
     Term("smooth", ScaffoldSmoothness(), 5.0),
 )
-STAGE = Stage("joint", steps=8000, terms=TERMS, rates=RATES, sampler=RandomImages(1), density={"static": GROWTH, "object": NODES}, track_targets=1)
+STAGE = Stage(
+    "joint",
+    steps=8000,
+    enter=(AddHarmonics(degree=3),),  # M 8
+    terms=TERMS,
+    rates=RATES,
+    sampler=RandomImages(1),
+    density={"static": GROWTH, "object": NODES},
+    track_targets=1,
+)
 _STATIC, _DYNAMIC = BackgroundNumbers(count=30_000, opacity=0.01), SeedNumbers(count=30_000, opacity=0.02, curve_share=0.0)  # M 8
 
 MOSCA = replace(

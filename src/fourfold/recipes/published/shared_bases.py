@@ -17,6 +17,18 @@ from fourfold.recipes.recipe import Rate, Stage, Term, replace
 from fourfold.training.samplers import RandomImages
 
 BATCH, EPOCHS = 8, 500  # SoM 9: an epoch is one step of `BATCH` images for every `BATCH` images of the film
+EVERY_QUERY = "tracks2d:" + "|".join(
+    (
+        "tapir-tracks2d",
+        "tracks-archive-tracks2d",
+        "tapir_every_frame",
+        "tapir-tracks2d-beside",
+        "tracks-archive-tracks2d-beside",
+        "chained_lucas_kanade",
+    )
+)
+"""TAPIR's tracks from queries of every frame: supplied, else by its weights, else the classical tracker, which the report then says."""
+PRIORS = ("masks", "depth", "flow", EVERY_QUERY, "tracks3d")
 WHITE = (1.0, 1.0, 1.0)  # SoM 7
 CONTROL = AdaptiveControl(jitter=False)  # SoM 9: its numbers are the defaults of the part
 
@@ -69,6 +81,7 @@ def whole(epochs: int) -> Stage:
 SHAPE_OF_MOTION = replace(
     shape_of_motion.RECIPE,
     source="Wang et al. 2024 as released (shape_of_motion.md 4 to 9)",
+    priors=PRIORS,
     initialize=start(bases=10, tracked=40_000),
     background=WHITE,
     stages=(replace(whole(EPOCHS), terms=TERMS, rates=STATIC_RATES | OBJECT_RATES | BASES_RATES, density={"*": CONTROL}),),
