@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Cameras, LongTracks
+from fourfold.priors.masks.matched_places import MatchedNumbers, MatchedPlaces, matched_places
 from fourfold.priors.masks.static_points import FitNumbers, Observations, StaticPoints, View, percentile_by_track, static_points
 from fourfold.priors.masks.track_vote import VoteNumbers, vote
 
@@ -31,6 +32,7 @@ class TrackEvidenceNumbers:
         starts, full: error over the clip's noise at which suspicion begins and is complete.
         proven: observations from which a track has its full say; `timid` is the say of a new one.
         lost_suspicion, lost_say: of a track that died young: fast things have no others.
+        matched: of places matched between few images; there a young death is usual, and says so much less as more tracks die so.
         border: a track whose next step would be this near the image's border has left it and was not lost.
     """
 
@@ -45,13 +47,15 @@ class TrackEvidenceNumbers:
     timid: float = 0.2
     lost_suspicion: float = 0.8
     lost_say: float = 0.4
+    matched: MatchedNumbers = field(default_factory=MatchedNumbers)
     border: float = 8.0
 
 
 @dataclass(frozen=True)
 class JudgedTracks:
     """The tracks of one view: rows (M,) of the observations in the prior and the observations themselves, renumbered; points they would be
-    at rest; suspicion (P,) in [0, 1] and say (P,) in [0, 1], 0 for those that cannot be judged; lost (P,) bool died young; noise pixels."""
+    at rest; suspicion (P,) in [0, 1] and say (P,) in [0, 1], 0 for those that cannot be judged; lost (P,) bool died young; noise pixels; and of few
+    images the places that were matched between them."""
 
     seen: Observations
     points: StaticPoints
@@ -59,6 +63,7 @@ class JudgedTracks:
     say: NDArray[np.float64]
     lost: NDArray[np.bool_]
     noise: float
+    matched: MatchedPlaces | None = None
 
 
 def judge_tracks(
@@ -78,7 +83,8 @@ def judge_tracks(
     ratio = np.where(judged, worst, 0) / noise
     suspicion = np.clip((ratio - numbers.starts) / (numbers.full - numbers.starts), 0, 1)
     say = np.where(judged, np.clip(length / numbers.proven, numbers.timid, 1), 0)
-    return JudgedTracks(seen, points, suspicion, say, _lost_young(capture, view, seen, numbers), noise)
+    matched = matched_places(capture, cameras, view, noise, numbers.matched)
+    return JudgedTracks(seen, points, suspicion, say, _lost_young(capture, view, seen, numbers), noise, matched)
 
 
 def view_suspicion(capture: Capture, view: int, tracks: JudgedTracks, numbers: TrackEvidenceNumbers = TrackEvidenceNumbers()) -> NDArray[np.float16]:
@@ -90,13 +96,16 @@ def view_suspicion(capture: Capture, view: int, tracks: JudgedTracks, numbers: T
     scale = np.array([w / width, h / height])
     result = np.zeros((capture.times, h, w), np.float16)
     seen, ends = tracks.seen, _last_rows(tracks.seen)
+    matched = tracks.matched or MatchedPlaces(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    lost_say = numbers.lost_say * (_lasting(tracks) if tracks.matched else 1.0)
     previous = None
     for t in np.flatnonzero(capture.present[view]):
         live = np.flatnonzero((seen.time == t) & (tracks.say[seen.track] > 0))
         dead = ends[tracks.lost & np.isin(seen.time[ends], [t] if previous is None else [previous, t])] if len(ends) else ends
-        places = np.concatenate([seen.xy[live], seen.xy[dead]]) * scale
-        suspicion = np.concatenate([tracks.suspicion[seen.track[live]], np.full(len(dead), numbers.lost_suspicion)])
-        say = np.concatenate([tracks.say[seen.track[live]], np.full(len(dead), numbers.lost_say)])
+        here = matched.time == t
+        places = np.concatenate([seen.xy[live], seen.xy[dead], matched.xy[here]]) * scale
+        suspicion = np.concatenate([tracks.suspicion[seen.track[live]], np.full(len(dead), numbers.lost_suspicion), matched.suspicion[here]])
+        say = np.concatenate([tracks.say[seen.track[live]], np.full(len(dead), lost_say), matched.say[here]])
         image = cv2.resize(np.asarray(capture.image(view, int(t))), (w, h), interpolation=cv2.INTER_AREA)
         result[t] = vote(image, places, suspicion, say, numbers.votes)
         previous = t
@@ -114,6 +123,12 @@ def _of_view(longtracks: LongTracks, view: int) -> Observations:
         number[longtracks.track[rows]].astype(np.int64),
         int(mine.sum()),
     )
+
+
+def _lasting(tracks: JudgedTracks) -> float:
+    """Share of the tracks that lasted until they could be judged, of those and the ones that died young."""
+    lasted, died = int((tracks.say > 0).sum()), int(tracks.lost.sum())
+    return lasted / max(lasted + died, 1)
 
 
 def _last_rows(seen: Observations) -> NDArray[np.int64]:
