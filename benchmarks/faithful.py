@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from fourfold.recipes import find_recipe
+from fourfold.recipes import find_recipe, recipe_names
+from fourfold.recipes.published import AS_PUBLISHED
 
 DOCS = Path(__file__).parents[1] / "docs"
 VERDICTS = ("same", "different", "missing")
@@ -34,6 +35,7 @@ class Row:
         code: "file::symbol" under src/fourfold, several after commas; test: "file::function" under tests.
         numbers: path in a recipe -> what the paper states; with the verdict "same" they are equal.
         laptop: how the recipe for a laptop differs; why: the reason of what is different or missing.
+        of: other recipes that it is about.
     """
 
     component: str
@@ -44,6 +46,7 @@ class Row:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     laptop: str = ""
     why: str = ""
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def number(value: Any) -> str:
 def systems(file: Path = DOCS / "faithful.yaml") -> list[System]:
     """What docs/faithful.yaml holds."""
     data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return [System(s["name"], s["recipe"], tuple(Row(**row) for row in s["rows"])) for s in data]
+    return [System(s["name"], s["recipe"], tuple(Row(**row | {"of": tuple(row.get("of", ()))}) for row in s["rows"])) for s in data]
 
 
 def page(found: list[System]) -> str:
@@ -116,13 +119,35 @@ def page(found: list[System]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(system: System) -> str:
-    """The table of a recipe's page: what the paper has, and how the recipe compares."""
-    lines = ["| what the paper has | as published | here, on a laptop | code |", "|---|---|---|---|"]
-    for row in system.rows:
+def about(recipe: str, found: list[System]) -> list[tuple[System, Row]]:
+    """The rows that are about a recipe."""
+    return [(system, row) for system in found for row in system.rows if (recipe == system.recipe and not row.of) or recipe in row.of]
+
+
+def table(recipe: str, found: list[System]) -> str:
+    """The tables of a recipe's page: what the paper has and how the recipe compares, then the recipe in numbers."""
+    lines = ["| what the paper has | here | on a laptop | code |", "|---|---|---|---|"]
+    for system, row in about(recipe, found):
         code = "<br>".join(f"`{one.partition('::')[0].strip()}`" for one in row.code.split(",") if one) or "-"
         verdict = row.verdict if not row.why else f"{row.verdict}: {system.told(row.why)}"
         lines.append(f"| {row.component} | {verdict} | {system.told(row.laptop) or ('the same' if row.verdict == 'same' else '')} | {code} |")
+    parts = ["\n".join(lines)] if len(lines) > 2 else []
+    return "\n\n".join([*parts, in_numbers(recipe)])
+
+
+def in_numbers(name: str) -> str:
+    """Stages, losses and rates of a recipe, and of the system as published, as they are in the code."""
+    lines = ["| | stage | steps | batch | losses (weight) | rates at the start |", "|---|---|---|---|---|---|"]
+    published = [("as published", AS_PUBLISHED[name])] if name in AS_PUBLISHED else []
+    for title, recipe in [("laptop", find_recipe(name)), *published]:
+        for stage in recipe.stages:
+            if not stage.steps:
+                continue
+            steps = f"{number(stage.per_frame)} an image" if stage.per_frame else number(stage.steps)
+            losses = ", ".join(f"{t.name} {number(float(t.weight))}" for t in stage.terms)
+            rates = ", ".join(f"`{pattern}` {number(rate.start)}" for pattern, rate in stage.rates.items())
+            lines.append(f"| {title} | {stage.name} | {steps} | {getattr(stage.sampler, 'batch', 1)} | {losses} | {rates} |")
+            title = ""
     return "\n".join(lines)
 
 
@@ -144,17 +169,16 @@ def with_table(text: str, new: str) -> str:
     if BEGIN not in text or END not in text:
         raise ValueError(f"a page has no place for its table: {BEGIN} ... {END}")
     head, _, rest = text.partition(BEGIN)
-    return f"{head}{BEGIN}\n{new}\n{END}{rest.partition(END)[2]}"
+    return f"{head}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
 
 
 def pages() -> dict[Path, str]:
     """Every page that is made here, as it should be."""
     found = systems()
     made = {DOCS / "faithful.md": page(found)}
-    for system in found:
-        file = DOCS / "recipes" / f"{system.recipe}.md"
-        if file.exists() and BEGIN in file.read_text(encoding="utf-8"):
-            made[file] = with_table(file.read_text(encoding="utf-8"), table(system))
+    for name in recipe_names():
+        file = DOCS / "recipes" / f"{name}.md"
+        made[file] = with_table(file.read_text(encoding="utf-8"), table(name, found))
     return made
 
 
