@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from every_motion import walking_camera
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.motion.chunks import Chunks, joined
 from fourfold.scene.motion.lived_bases import LivedBases
 from fourfold.scene.scene import Layer, Scene
-from fourfold.viewer.player import PlayerOptions, pack_part
+from fourfold.viewer.packing.write import pack
 from test_lived_bases import lived_layer
 
 BEGINS = (0.0, 0.5, 1.2, 1.4)
@@ -88,6 +89,6 @@ def test_a_scene_of_chunks_whose_first_is_empty_is_read_again(tmp_path: Path) ->
 def test_a_chunk_in_which_nothing_is_visible_is_an_empty_part_of_the_player() -> None:
     layer = _joined()
     layer.splats["opacity_logit"][layer.motion.rows(1)] = -20.0
-    told, blob = pack_part(Scene([layer], (0.0, 2.0)), 1, PlayerOptions(keyframes=3))
-    assert (told["count"], told["sections"], blob) == (0, [], b"") and len(told["times"]) == 3
-    assert pack_part(Scene([layer], (0.0, 2.0)), 0, PlayerOptions(keyframes=3))[0]["count"] > 0
+    parts = pack(Scene([layer], (0.0, 2.0)), walking_camera()).strands[0]
+    assert [part.count > 0 for part in parts] == [layer.motion.counts[n] > 0 and n != 1 for n in range(len(parts))]
+    assert parts[1].block.sections == [] and (parts[1].begin, parts[1].end) == (BEGINS[1], BEGINS[2])

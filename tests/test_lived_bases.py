@@ -16,8 +16,6 @@ from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.motion.lived_bases import LivedBases
 from fourfold.scene.motion.se3_bases import SE3Bases
 from fourfold.scene.scene import Layer, Scene
-from fourfold.viewer.player import PlayerOptions, pack
-from test_initialize_scenes import make_world
 
 KNOTS = (0.0, 0.4, 1.0, 1.5)
 
@@ -118,16 +116,3 @@ def test_a_scene_file_keeps_it(tmp_path: Path, time: float) -> None:
     assert again.layers[0].motion == LivedBases(rests=True)
     before, after = scene.at(time), again.at(time)
     assert torch.equal(before.means, after.means) and torch.equal(before.opacity, after.opacity)
-
-
-def test_the_player_keeps_lives(tmp_path: Path) -> None:
-    capture, _ = make_world(tmp_path)
-    scene = Scene([lived_layer(12, dtype=torch.float32)], (0.0, 1.5))
-    header, block = pack(scene, capture, PlayerOptions())
-    section = next(one for one in header["sections"] if one["name"] == "moving_opacity")
-    count = int(np.prod(section["shape"]))
-    kept = np.frombuffer(block, np.uint8, count, section["offset"]).reshape(section["shape"])
-    shown = torch.stack([scene.at(time).opacity for time in header["times"]])
-    shown = shown[:, shown.amax(0) > 1 / 255].numpy()
-    assert kept.shape == shown.shape and (kept.max(0) > kept.min(0)).any()
-    np.testing.assert_allclose(kept / 255, shown, atol=0.5 / 255 + 1e-6)

@@ -116,8 +116,9 @@ def test_report_and_player_know_of_the_chunks(posed: Preparation, film: tuple[Pa
     assert report["training"]["steps"] == report["training"]["planned"] > 0
     page = (root / "player.html").read_text(encoding="utf-8")
     header = json.loads(re.search(r'id="header" type="application/json">(.*?)</script>', page, re.S)[1])
-    assert len(header["parts"]) == 2 and all(f'id="part{n}"' in page for n in (0, 1)) and 'id="part2"' not in page
-    assert header["parts"][0]["times"][-1] == header["parts"][1]["times"][0]
+    strand = header["strands"][0]
+    assert len(strand) == 2 and all(f'id="part{n}"' in page for n in range(1 + sum(map(len, header["strands"]))))
+    assert strand[0]["end"] == strand[1]["begin"]
 
 
 def test_regions_come_back_as_they_were_and_take_a_bit_per_pixel() -> None:

@@ -22,8 +22,8 @@ def export_4dgs(scene: Scene, capture: Capture, out: Path, options: ExportOption
     return write_4dgs(out, scene, capture, moments(scene, capture, options))
 
 
-def export_player(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> None:
+def export_player(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> PackingError:
     """The player, one page."""
     from fourfold.viewer.player import write_player
 
-    write_player(out, scene, capture)
+    return write_player(out, scene, capture)

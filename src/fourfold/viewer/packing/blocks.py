@@ -33,6 +33,11 @@ class Block:
     sections: list[Section] = field(default_factory=list)
     data: bytearray = field(default_factory=bytearray)
 
+    @property
+    def names(self) -> set[str]:
+        """Of the tables."""
+        return {section["name"] for section in self.sections}
+
     def integers(self, name: str, values: NDArray[Any]) -> None:
         """Add `values` (R,) or (R, C), whole numbers of less than 31 bits."""
         table = _table(values).astype(np.int64)

@@ -28,7 +28,7 @@ class Reference:
     Attributes:
         name: of the group.
         rows: (N,) of the layer; steps: (N,) scene units; allowed: (N,) scene units.
-        looks: the Gaussians at the middle of the recording.
+        looks: the Gaussians at the middle of the recording; entries: of their palette of harmonics.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Reference:
     steps: Tensor
     allowed: Tensor
     looks: Gaussians
+    entries: int
 
 
 def write_reference(part: Part, source: Source, name: str) -> Reference:
@@ -53,7 +54,8 @@ def write_reference(part: Part, source: Source, name: str) -> Reference:
     write_looks(part.block, name, middle)
     mine = [section for section in part.block.sections if section["name"].startswith(f"{name}.")]
     steps, looks = read_looks(read_block(mine, bytes(part.block.data)), name)
-    return Reference(name, rows, steps, allowed, looks)
+    entries = next((section["shape"][0] for section in mine if section["name"] == f"{name}.shs"), 0)
+    return Reference(name, rows, steps, allowed, looks, entries)
 
 
 def write_film(part: Part, source: Source, reference: Reference, interval: float) -> None:
@@ -67,9 +69,13 @@ def write_film(part: Part, source: Source, reference: Reference, interval: float
     if not seen:
         return
     part.block.integers(f"{name}.level", level.numpy())
+    part.borrowed += 0 if f"{name}.mean" in part.block.names else reference.entries
     for rows in seen:
         kept = key_moments(len(moments), int(level[rows[0]]))
-        _write_keys(part.block, f"{name}.l{int(level[rows[0]])}", _at(film.select(rows), kept), reference, rows)
+        keys = f"{name}.l{int(level[rows[0]])}"
+        _write_keys(part.block, keys, _at(film.select(rows), kept), reference, rows)
+        looks = any(f"{keys}.{key}" in part.block.names for key in ("size", "alpha", "color"))
+        part.texels += len(rows) * (1 + len(kept) * (2 if looks else 1))
     part.groups.append(group)
     part.rows.append(torch.cat([reference.rows[rows] for rows in seen]) + source.start)
 

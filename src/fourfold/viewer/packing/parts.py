@@ -27,7 +27,9 @@ FARTHEST = 1e4  # seconds outside the recording at which a Gaussian may have its
 class Part:
     """A part that is being written, for the seconds from `begin` to `end`.
 
-    `groups` say what the page must know of each group, `rows` which rows of `scene.at` its Gaussians are, in their order.
+    `groups` say what the page must know of each group, `rows` which rows of `scene.at` its Gaussians are, in their order. The page makes room for
+    `texels` of what moves, `motions` that are shared and `palette` entries of harmonics, of which `borrowed` are
+    another part's.
     """
 
     begin: float
@@ -35,6 +37,18 @@ class Part:
     block: Block = field(default_factory=Block)
     groups: list[dict[str, Any]] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
+    texels: int = 0
+    borrowed: int = 0
+
+    @property
+    def motions(self) -> int:
+        """Shared motions."""
+        return sum(s["shape"][1] // 6 for s in self.block.sections if s["name"].endswith(".turns"))
+
+    @property
+    def palette(self) -> int:
+        """Entries of all palettes that Gaussians drawn from here need."""
+        return self.borrowed + sum(s["shape"][0] for s in self.block.sections if s["name"].endswith(".shs"))
 
     @property
     def span(self) -> tuple[float, float]:
@@ -47,7 +61,11 @@ class Part:
 
     def told(self) -> dict[str, Any]:
         """What the page's header says."""
-        return {"begin": self.begin, "end": self.end, "count": self.count, "groups": self.groups, "sections": self.block.sections}
+        return {"begin": self.begin, "end": self.end, "count": self.count, "groups": self.groups, "sections": self.block.sections} | {
+            "texels": self.texels,
+            "motions": self.motions,
+            "palette": self.palette,
+        }
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,8 @@ def write_course(part: Part, source: Source, course: Course) -> None:
             write_lives(part.block, name, lives.select(rows), span, config.tick)
         if fit.early is not None:
             part.block.integers(f"{name}.center", ((fit.center[order] - span[0]) / config.tick).round().numpy())
+        if any(f"{name}.{key}" in part.block.names for key in ("on", "center", "index")):
+            part.texels += len(rows) * (3 + -(-fit.index.shape[1] // 4))
         part.groups.append({"name": name, "layer": source.number, "count": len(rows), "table": table if fit.index.shape[1] else None})
         part.rows.append(there[rows] + source.start)
 

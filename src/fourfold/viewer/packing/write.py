@@ -31,6 +31,11 @@ class Pack:
         return {"tick": self.config.tick, "lasting": self.lasting.told(), "strands": told}
 
     @property
+    def terms(self) -> int:
+        """Terms of spherical harmonics, of the Gaussians that have most."""
+        return max((s["shape"][1] // 3 for part in self.parts for s in part.block.sections if s["name"].endswith(".shs")), default=0)
+
+    @property
     def parts(self) -> list[Part]:
         """All parts in the order of the page: the lasting one, then strand after strand."""
         return [self.lasting, *(part for strand in self.strands for part in strand)]

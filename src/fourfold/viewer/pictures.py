@@ -1,0 +1,77 @@
+"""Pictures and trails that a page carries beside the scene: its first moment, a strip of moments, and where points of what moves go."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from fourfold.capture.capture import Capture
+from fourfold.export.paths import camera_between
+from fourfold.render.api import rasterize
+from fourfold.scene.scene import Scene
+from fourfold.splats.drawn import morton_order
+from fourfold.viewer.packing.blocks import Block
+
+POSTER_SIDE, STRIP_HEIGHT, STRIP_PICTURES = 640, 68, 12  # pixels, pixels, pictures
+QUALITY = 70
+TRAILS, TRAIL_MOMENTS = 150, 48
+FIRM = 0.4  # opacity of what a trail may belong to
+TRAIL_STEPS = 16000  # of the longest coordinate
+
+
+def poster(scene: Scene, capture: Capture, view: int) -> str:
+    """The first moment as the page shows it, a data URL."""
+    return _url(_drawn(scene, capture, view, scene.time_range[0], POSTER_SIDE))
+
+
+def strip(scene: Scene, capture: Capture, view: int) -> str:
+    """Moments from the first to the last side by side, a data URL."""
+    width, height = (int(n) for n in capture.sizes[view])
+    side = STRIP_HEIGHT * max(1.0, width / height)
+    begin, end = scene.time_range
+    times = [begin + (end - begin) * (k + 0.5) / STRIP_PICTURES for k in range(STRIP_PICTURES)]
+    return _url(np.concatenate([_drawn(scene, capture, view, time, side) for time in times], axis=1))
+
+
+def _drawn(scene: Scene, capture: Capture, view: int, time: float, side: float) -> NDArray[np.uint8]:
+    camera = camera_between(capture, view, time)
+    camera = replace(camera.scaled(min(1.0, side / max(camera.width, camera.height))), near=scene.near)
+    with torch.no_grad():
+        color = rasterize(scene.at(time), camera, background=torch.tensor(scene.background)).color.clamp(0, 1)
+    return (color.cpu().numpy() * 255).round().astype(np.uint8)
+
+
+def _url(picture: NDArray[np.uint8]) -> str:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def write_trails(block: Block, scene: Scene) -> None:
+    """Tables trails.times, .step, .points (T, 3 M) whole steps and .seen (T, M) of up to `TRAILS` points of what moves; none where nothing does."""
+    moving = scene.dynamic_rows() > 0
+    times = torch.linspace(scene.time_range[0], scene.time_range[1], TRAIL_MOMENTS)
+    with torch.no_grad():
+        frames = [scene.at(float(time)).select(moving) for time in times] if bool(moving.any()) else []
+    if not frames:
+        return
+    seen = torch.stack([(g.opacity > FIRM) & g.means.isfinite().all(1) for g in frames])
+    long = torch.nonzero(seen.sum(0) >= max(2, int(seen.sum(0).max()) // 2))[:, 0]
+    if not len(long):
+        return
+    long = long[morton_order(frames[0].means[long].nan_to_num())]
+    rows = long[torch.linspace(0, len(long) - 1, min(len(long), TRAILS)).long()]
+    seen = seen[:, rows]
+    points = torch.stack([g.means[rows] for g in frames])
+    points = torch.where(seen[..., None], points, torch.zeros_like(points))
+    step = float(points.abs().max().clamp_min(1e-6)) / TRAIL_STEPS
+    block.floats("trails.times", times.numpy())
+    block.floats("trails.step", np.array([step]))
+    block.integers("trails.points", (points / step).round().flatten(1).cpu().numpy())
+    block.integers("trails.seen", seen.cpu().numpy())
