@@ -21,6 +21,7 @@ from fourfold.cli import main
 from fourfold.errors import FourfoldError
 from fourfold.evaluation.protocols.catalogue import find_protocol
 from fourfold.recipes import all_ablations, find_recipe
+from fourfold.recipes.exact import EXACT
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "recompute_metrics.py"
 
@@ -150,11 +151,15 @@ def test_ablations_are_found_and_are_recipes():
     assert find_recipe("sharptimegs/lifespan_off") is all_ablations()["sharptimegs"]["lifespan_off"]
     with pytest.raises(FourfoldError, match="choose one of sharptimegs/"):
         find_recipe("sharptimegs/nothing")
-    with pytest.raises(FourfoldError, match="splat3d has no ablations"):
+    with pytest.raises(FourfoldError, match="choose one of splat3d/exact_depth, splat3d/exact_masks, splat3d/full"):
         find_recipe("splat3d/nothing")
+    with pytest.raises(FourfoldError, match="there are no ablations of 'splat3d'"):
+        ablation.plan_of("splat3d")
     for name, variants in all_ablations().items():
-        plan = ablation.plan_of(name)
-        assert (plan.orderings or set(variants) == {"as_published"}) and all(c in case_names() for c in plan.captures)
+        assert variants["full"].name == name
+        if set(variants) - {"full", "as_published", *EXACT}:
+            plan = ablation.plan_of(name)
+            assert plan.orderings and all(c in case_names() for c in plan.captures)
 
 
 def test_orderings_are_judged_in_pairs(tmp_path, monkeypatch):

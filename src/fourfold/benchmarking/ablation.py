@@ -9,10 +9,12 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
+from fourfold.benchmarking.cases import HIDDEN
 from fourfold.benchmarking.table import Row, Say, TableOptions, bench_table
 from fourfold.errors import FourfoldError
 from fourfold.evaluation.published.reader import load_published
 from fourfold.recipes import all_ablations, find_recipe
+from fourfold.recipes.exact import EXACT
 from fourfold.recipes.recipe import Recipe
 
 FOLDER = Path(__file__).parent / "ablations"
@@ -66,15 +68,13 @@ def plan_of(name: str) -> Plan:
 
     FourfoldError naming the recipes that have ablations if this one has none.
     """
-    known = all_ablations()
+    known = {base: own for base, variants in all_ablations().items() if (own := set(variants) - {"full", "as_published", *EXACT})}
     if name not in known:
         raise FourfoldError(f"there are no ablations of {name!r}: choose one of {', '.join(sorted(known)) or '(no recipe has any)'}")
     file = FOLDER / f"{name}.json"
     if not file.exists():
-        variants = known[name]
-        best = "full" if "full" in variants else next(iter(variants))
-        orderings = tuple(Ordering(best, other, "psnr_dynamic") for other in variants if other != best)
-        return Plan((suiting_capture(variants[best]),), orderings)
+        orderings = tuple(Ordering("full", other, "psnr_dynamic") for other in sorted(known[name]))
+        return Plan((suiting_capture(find_recipe(f"{name}/full")),), orderings)
     value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     orderings = tuple(Ordering(**o) for o in value["orderings"])
     published = tuple(Published(p["table"], p["rows"], tuple(p.get("datasets", ()))) for p in value.get("published", ()))
@@ -82,6 +82,22 @@ def plan_of(name: str) -> Plan:
     for variant in variants_of(plan):
         find_recipe(f"{name}/{variant}")
     return plan
+
+
+def oracle_plan(name: str, prior: str) -> Plan:
+    """The recipe against itself with the exact `prior` ("masks", "depth" or "tracks"), on its plan's generated captures with masks and depth hidden.
+
+    FourfoldError if the recipe does not ask for that prior.
+    """
+    full, variants = find_recipe(f"{name}/full"), all_ablations()[name]
+    exact = f"exact_{prior}"
+    if exact not in variants:
+        asked = ", ".join(variant.removeprefix("exact_") for variant in EXACT if variant in variants)
+        raise FourfoldError(f"{name} does not ask for {prior}: choose one of {asked or '(none)'}")
+    plan = plan_of(name) if (FOLDER / f"{name}.json").exists() else Plan((suiting_capture(full),), ())
+    captures = tuple(f"{capture}{HIDDEN}" for capture in plan.captures if capture.startswith("synth_"))
+    metrics = ("psnr",) if plan.protocol else ("psnr", "psnr_dynamic")
+    return Plan(captures, tuple(Ordering(exact, "full", metric) for metric in (*metrics, "mask_iou")), protocol=plan.protocol)
 
 
 def variants_of(plan: Plan) -> list[str]:
@@ -99,14 +115,22 @@ def suiting_capture(recipe: Recipe) -> str:
     return "synth_dense_rig" if suits.views[0] > 4 else "synth_sparse_fixed"
 
 
-def bench_ablation(name: str, options: TableOptions, captures: Sequence[str] = (), variants: Sequence[str] = (), say: Say = lambda *_: None) -> Row:
+def bench_ablation(
+    name: str,
+    options: TableOptions,
+    captures: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    say: Say = lambda *_: None,
+    oracle: str | None = None,
+) -> Row:
     """Rows of every ablation, capture and seed, the published rows, and how often each expected ordering held.
 
     Args:
         options: `recipes` does not count; `protocol` comes before the plan's.
         captures: benchmark tables to run on, the plan's own if empty; variants: ablations to run, the plan's if empty.
+        oracle: a prior that is exact in one of two rows, see `oracle_plan`; None for the recipe's ablations.
     """
-    plan = plan_of(name)
+    plan = plan_of(name) if oracle is None else oracle_plan(name, oracle)
     known = all_ablations()[name]
     chosen = list(variants) or variants_of(plan) or list(known)
     told = replace(options, recipes=tuple(f"{name}/{variant}" for variant in chosen), protocol=options.protocol or plan.protocol)
@@ -121,8 +145,8 @@ def bench_ablation(name: str, options: TableOptions, captures: Sequence[str] = (
     judged = [judge(rows, name, o) for o in plan.orderings if o.better in chosen and o.worse in chosen]
     tables = [load_published(p.table) for p in plan.published]
     return {
-        "name": f"ablation_{name}",
-        "title": f"Ablations of {name}",
+        "name": f"ablation_{name}" if oracle is None else f"oracle_{oracle}_{name}",
+        "title": f"Ablations of {name}" if oracle is None else f"What exact {oracle} would give {name}",
         "rows": [*rows, *published_rows(plan, chosen)],
         "orderings": judged,
         "missing": missing,

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourfold.benchmarking.basketball import four_cameras
+from fourfold.benchmarking.hidden import hide
 from fourfold.capture.synthetic import KINDS, generate
 from fourfold.errors import FourfoldError
 from fourfold.evaluation.protocols.catalogue import find_protocol
 from fourfold.evaluation.published.reader import load_published, published_names
 from fourfold.recipes.recipe import QualityName
 
+HIDDEN = "_hidden"
+"""Ends the name of a generated capture of which images and cameras alone are seen."""
 Make = Callable[[Path | None, Path], Path | None]
 """(data folder, folder for generated data) -> the capture's folder, or None where the data is not there."""
 
@@ -121,17 +124,17 @@ def find_case(name: str) -> Case:
     for case in _OWN:
         if case.name == name:
             return case
-    if name.removeprefix("synth_") in KINDS and name.startswith("synth_"):
-        return _synthetic(name)
+    if name.startswith("synth_") and name.removeprefix("synth_").removesuffix(HIDDEN) in KINDS:
+        return _synthetic(name.removesuffix(HIDDEN), name.endswith(HIDDEN))
     if name in published_names():
         return _paper(name)
     raise FourfoldError(f"there is no benchmark {name!r}: choose one of {', '.join(case_names())}")
 
 
-def _synthetic(name: str) -> Case:
+def _synthetic(name: str, hidden: bool) -> Case:
     kind = name.removeprefix("synth_")
 
-    def make(data: Path | None, generated: Path) -> Path:
+    def whole(data: Path | None, generated: Path) -> Path:
         given = None if data is None else data / name
         if given is not None and given.is_dir():
             return given
@@ -140,7 +143,12 @@ def _synthetic(name: str) -> Case:
             generate(kind, folder)
         return folder
 
-    return Case(name, f"Generated capture {kind}", (Place(name, "synthetic", make=make),), None, f"it is generated: `fourfold synth {kind}`")
+    def make(data: Path | None, generated: Path) -> Path:
+        folder = whole(data, generated)
+        return hide(folder, generated / (name + HIDDEN)) if hidden else folder
+
+    told, how = (name + HIDDEN, f"Generated capture {kind}, masks and depth hidden") if hidden else (name, f"Generated capture {kind}")
+    return Case(told, how, (Place(told, "synthetic", make=make),), None, f"it is generated: `fourfold synth {kind}`")
 
 
 def _paper(name: str) -> Case:

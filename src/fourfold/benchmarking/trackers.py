@@ -123,7 +123,7 @@ def bench_trackers(source: Path, folder: Path, runs: Sequence[Path] = (), say: S
 
 
 def _serving(prior: str, capture: Capture) -> list[str]:
-    return [p.name for p in all_providers() if prior in p.makes and p.missing(capture) is None]
+    return [p.name for p in all_providers() if prior in p.makes and not p.named and p.missing(capture) is None]
 
 
 def _made(prior: str, provider: str, capture: Capture, folder: Path, say: Say) -> Any:

@@ -146,7 +146,7 @@ class _Job:
 def _jobs(choice: Choice) -> Iterator[_Job]:
     for prior in choice.priors or SCORES:
         for provider in all_providers():
-            if prior not in provider.makes or provider.refines or (choice.providers and provider.name not in choice.providers):
+            if prior not in provider.makes or provider.refines or provider.named or (choice.providers and provider.name not in choice.providers):
                 continue
             for inputs in choice.inputs:
                 if inputs == "images" and prior in SAME_FROM_IMAGES and "exact" in choice.inputs:

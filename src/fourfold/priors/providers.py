@@ -70,6 +70,7 @@ class Provider:
         inputs: (capture) -> what else its results depend on, such as the times of change of supplied files; JSON-able.
         refines: names of priors that it corrects: those that are there by then it returns, corrected, in this order, and nothing else. It
             serves only who insists on its name.
+        named: it serves only who insists on its name.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Provider:
     version: int = 1
     inputs: Callable[[Capture], object] = lambda _: None
     refines: tuple[str, ...] = ()
+    named: bool = False
 
 
 @dataclass
@@ -127,7 +129,7 @@ def choose(prior: str, capture: Capture) -> Provider:
     name, _, wanted = prior.partition(":")
     reasons: dict[str, list[str]] = {}  # those without the same thing share a sentence
     for provider in all_providers():
-        if name not in provider.makes or (provider.name not in wanted.split("|") if wanted else provider.refines):
+        if name not in provider.makes or (provider.name not in wanted.split("|") if wanted else provider.refines or provider.named):
             continue
         reason = provider.missing(capture)
         if reason is None:

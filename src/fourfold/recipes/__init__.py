@@ -1,7 +1,7 @@
 """Recipes: every system is data. Module `X` of this folder holds the recipe of that name as `RECIPE`.
 
 A module may also hold `ABLATIONS`, a mapping of names to recipes that are one change away from one of them, "full"; `X/NAME` finds them.
-`X/as_published` finds the system with its paper's own numbers (`published/`).
+`X/as_published` finds the system with its paper's own numbers (`published/`), `X/exact_depth` the recipe on exact depth (`exact.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 
 from fourfold.errors import FourfoldError
+from fourfold.recipes.exact import exact_variants
 from fourfold.recipes.recipe import Recipe
 
 
@@ -26,7 +27,7 @@ def all_recipes() -> list[Recipe]:
 
 
 def all_ablations() -> dict[str, dict[str, Recipe]]:
-    """Recipe name -> variant -> recipe: what is published, and every module's `ABLATIONS`."""
+    """Recipe name -> variant -> recipe: what is published, every module's `ABLATIONS`, and those with an exact prior."""
     from fourfold.recipes import published  # its recipes import the parts, which import `recipe`
 
     found = {name: {"as_published": recipe} for name, recipe in published.AS_PUBLISHED.items()}
@@ -35,6 +36,9 @@ def all_ablations() -> dict[str, dict[str, Recipe]]:
         if variants:
             base = variants["full"].name if "full" in variants else info.name.removesuffix("_ablations")
             found.setdefault(base, {}).update(variants)
+    for base in all_recipes():
+        variants = found.setdefault(base.name, {})
+        variants.update(exact_variants(variants.setdefault("full", base)))
     return found
 
 

@@ -1,4 +1,5 @@
-"""What is exactly known about a synthetic capture, kept in its folder `truth/`. Only evaluation and benchmarks may read it."""
+"""What is exactly known about a synthetic capture, kept in its folder `truth/`. Only evaluation and benchmarks may read it, and providers on which
+ablations with an exact prior insist."""
 
 from __future__ import annotations
 

@@ -31,6 +31,9 @@ class BenchAblation(Command):
     variants: tuple[str, ...] = ()
     """Which ablations; those of the published orderings if not given."""
 
+    oracle: Literal["masks", "depth", "tracks"] | None = None
+    """Instead: the recipe against itself with this prior exact, on generated captures of which images and cameras alone are seen."""
+
     seeds: int = 3
     """How many seeds, from 0."""
 
@@ -59,7 +62,9 @@ class BenchAblation(Command):
         budget = None if self.budget is None else seconds(self.budget)
         options = TableOptions(self.data, self.out, (), self.seeds, budget, self.quality, self.device)
         with progress() as report:
-            result = bench_ablation(self.name, options, self.captures, self.variants, lambda stage, done, total: report(stage, done, total))
+            result = bench_ablation(
+                self.name, options, self.captures, self.variants, lambda stage, done, total: report(stage, done, total), self.oracle
+            )
         pages = write_pages(result, self.out)
         if self.into is not None:
             write_section(result, self.into)
