@@ -1,4 +1,4 @@
-"""A headless Chromium that is driven over a pipe (Chrome DevTools Protocol), with the network off."""
+"""A headless Chromium that is driven over a pipe (Chrome DevTools Protocol), with the network off unless asked for."""
 
 import base64
 import fcntl
@@ -26,9 +26,9 @@ def find_browser() -> str | None:
 
 
 class Browser:
-    """One tab of one browser; `errors` is everything that its console complained about."""
+    """One tab of one browser; `errors` is everything that its console complained about, `requests` the addresses it asked for."""
 
-    def __init__(self, program: str, profile: Path) -> None:
+    def __init__(self, program: str, profile: Path, offline: bool = True) -> None:
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
         high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
@@ -44,11 +44,12 @@ class Browser:
             os.close(end)
         self._number, self._buffer, self._session = 0, b"", ""
         self.errors: list[str] = []
+        self.requests: list[str] = []
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        self.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+        self.call("Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1)
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +107,11 @@ class Browser:
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(np.float32) / 255
 
+    def press(self, x: float, y: float) -> None:
+        """A click of the left button at a place of the window, pixels."""
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="none" if kind == "mouseMoved" else "left", clickCount=1)
+
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             if not select.select([self._from], [], [], 120)[0]:
@@ -117,7 +123,9 @@ class Browser:
         text, self._buffer = self._buffer.split(b"\0", 1)
         message = json.loads(text)
         method, told = message.get("method"), message.get("params", {})
-        if method == "Runtime.exceptionThrown":
+        if method in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+            self.requests.append(told["request"]["url"] if "request" in told else told["url"])
+        elif method == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(told["exceptionDetails"])[:600])
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
             self.errors.append(f"{told['entry']['level']}: {told['entry']['text'][:300]}")

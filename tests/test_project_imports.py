@@ -35,6 +35,7 @@ RANKS = {
     "evaluation": 9,
     "export": 9,
     "viewer": 9,
+    "live": 10,
     "options": 10,
     "long_film": 11,
     "conclude": 12,
@@ -50,7 +51,7 @@ PRIORS += ("multiview_tracks", "depth_alignment", "anchored_tracking", "supplied
 FULFILS = ("anchored_tracking", "foundation")  # chooses the learned tracker of that interface
 READS_RECIPE = {"initialize", "training"}
 SAME_ROW = {("export", "viewer"), ("viewer", "export"), ("options", "recipe")}
-USERS = {"evaluation", "export", "viewer"}  # of a finished scene: they know nothing of how it was made
+USERS = {"evaluation", "export", "viewer", "live"}  # of a finished scene: they know nothing of how it was made
 UNKNOWN_TO_USERS = {"initialize", "losses", "density", "training", "recipes", "recipe"}
 
 

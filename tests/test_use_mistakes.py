@@ -295,8 +295,9 @@ def test_a_port_that_is_in_use(finished_run, refused):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = refused("view", finished_run, "--port", port)
-    assert said.startswith(f"cannot listen on 127.0.0.1:{port}") and said.endswith("choose another --port")
+        for how in ((), ("--page",)):
+            said = refused("view", finished_run, "--port", port, *how)
+            assert said.startswith(f"cannot listen on 127.0.0.1:{port}") and said.endswith("choose another --port")
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
@@ -311,3 +312,22 @@ def test_a_disk_that_is_really_full(casual_capture, tmp_path, refused):
         assert not list(disk.iterdir())
     finally:
         os.system(f"umount {disk}")
+
+
+def test_view_without_its_library_serves_the_page(finished_run, tmp_path, monkeypatch, capfd, refused):
+    from fourfold.live import serving
+    from fourfold.viewer import server
+
+    monkeypatch.setattr(serving, "available", lambda: False)
+    served = []
+    monkeypatch.setattr(server, "serve", lambda folder, host, *rest: served.append((folder, host)))
+    assert main(["view", str(finished_run)]) == 0
+    assert served == [(finished_run, "127.0.0.1")]
+    assert 'pip install "fourfold[viewer]"; the run\'s player and report are served instead' in capfd.readouterr().err
+    assert refused("view", finished_run / "scene.safetensors") == serving.HOW_TO_INSTALL
+
+
+def test_view_of_a_run_without_a_scene(copied_run, refused):
+    (copied_run / "scene.safetensors").unlink()
+    shutil.rmtree(copied_run / "checkpoints")
+    assert refused("view", copied_run).startswith(f"there is no scene in {copied_run} yet")

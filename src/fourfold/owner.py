@@ -63,6 +63,12 @@ def wait_until_free(root: Path, seconds: float) -> None:
         time.sleep(0.1)
 
 
+def worked_on(root: Path) -> bool:
+    """Whether a process that may be alive works on the run in `root`."""
+    holder = _holder(root / OWNER_FILE)
+    return holder is not None and not _gone(holder)
+
+
 def _taken(lock: Path, me: dict[str, object]) -> bool:
     """Whether the lock could be written: a file with its content appears at once or, where one is there, not at all."""
     draft = lock.with_name(f"{lock.name}.{os.getpid()}")

@@ -61,9 +61,7 @@ def track_points(
     """
     with torch.no_grad():
         pixels = pixels.to(scene.layers[0].splats["means"])
-        start, alpha, moving = _start(scene, query, pixels, rasterize_fn)
-        shift = _displacements(scene, query, pixels, [time for time, _ in targets], rasterize_fn)
-        world = start[:, None] + torch.where(moving[:, None, None], shift, torch.zeros_like(shift))
+        world, alpha = world_paths(scene, query, pixels, [time for time, _ in targets], rasterize_fn)
         xy, visibility = [], []
         for index, (time, camera) in enumerate(targets):
             point, depth = project(world[:, index], camera.K.to(world), camera.world_to_camera.to(world))
@@ -77,6 +75,16 @@ def track_points(
     columns = (world, torch.stack(visibility, dim=1), torch.stack(xy, dim=1))
     xyz, seen, flat = (value.float().cpu().numpy() for value in columns)
     return PointTracks(times.numpy(), xyz, seen, flat)
+
+
+def world_paths(scene: Scene, query: View, pixels: Tensor, times: Sequence[float], rasterize_fn: Rasterize = rasterize) -> tuple[Tensor, Tensor]:
+    """Where the points seen at `pixels` (P, 2) of one (seconds, camera) are in the world at each of T `times`, (P, T, 3), and how opaque the
+    scene is there, (P,)."""
+    with torch.no_grad():
+        pixels = pixels.to(scene.layers[0].splats["means"])
+        start, alpha, moving = _start(scene, query, pixels, rasterize_fn)
+        shift = _displacements(scene, query, pixels, times, rasterize_fn)
+        return start[:, None] + torch.where(moving[:, None, None], shift, torch.zeros_like(shift)), alpha
 
 
 def sample(image: Tensor, xy: Tensor) -> Tensor:

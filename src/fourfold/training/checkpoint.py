@@ -36,14 +36,14 @@ def save_checkpoint(directory: Path, state: TrainingState, key: str, keep: int =
     header["checksum"] = _checksum(stored, header)
     with replacing(path) as temporary:
         save_file(stored, temporary, metadata={"state": json.dumps(header, allow_nan=False)})
-    for old in _found(directory)[:-keep]:
+    for old in checkpoints(directory)[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
 
 def load_newest(directory: Path, key: str, device: torch.device) -> TrainingState | None:
     """The state of the newest readable checkpoint with this `key`, on `device`; None if there is none."""
-    for path in reversed(_found(directory)):
+    for path in reversed(checkpoints(directory)):
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})["state"])
@@ -65,12 +65,28 @@ def _checksum(tensors: dict[str, Tensor], header: dict[str, Any]) -> int:
 
 def clear_checkpoints(directory: Path) -> None:
     """Remove all checkpoints."""
-    for path in _found(directory):
+    for path in checkpoints(directory):
         path.unlink(missing_ok=True)
 
 
-def _found(directory: Path) -> list[Path]:
+def checkpoints(directory: Path) -> list[Path]:
+    """The checkpoints in `directory`, oldest first."""
     return sorted(directory.glob("stage_*_step_*.safetensors"))
+
+
+def scene_of(tensors: dict[str, Tensor], header: dict[str, Any]) -> Scene:
+    """The scene of a checkpoint's `tensors` ("scene/LAYER/GROUP/NAME" among them) and header. KeyError, TypeError or IndexError if it is damaged."""
+    parts = [(name.split("/"), value) for name, value in tensors.items()]
+    layers: list[Layer] = []
+    for entry in header["layers"]:
+        groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
+        for path, value in parts:
+            if path[0] == "scene" and path[1] == entry["name"]:
+                groups[path[2]][path[3]] = value
+        numbers = {name: tuple(value) if isinstance(value, list) else value for name, value in entry["numbers"].items()}
+        layers.append(Layer(entry["name"], entry["role"], motion_kinds()[entry["motion"]](**numbers), **groups))
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["scene"].items() if k != "layers"}
+    return Scene(layers=layers, **plain)
 
 
 def _pack(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -91,19 +107,9 @@ def _pack(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _unpack(tensors: dict[str, Tensor], header: dict[str, Any]) -> TrainingState:
-    parts = [(name.split("/"), value) for name, value in tensors.items()]
-    layers = []
-    for entry in header["layers"]:
-        groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
-        for path, value in parts:
-            if path[0] == "scene" and path[1] == entry["name"]:
-                groups[path[2]][path[3]] = value
-        numbers = {name: tuple(value) if isinstance(value, list) else value for name, value in entry["numbers"].items()}
-        layers.append(Layer(entry["name"], entry["role"], motion_kinds()[entry["motion"]](**numbers), **groups))
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["scene"].items() if k != "layers"}
     moments = {
         name: Moments(tensors[f"moments/{name}/first"], tensors[f"moments/{name}/second"], steps) for name, steps in header["adam_steps"].items()
     }
-    grown = sorted({path[1] for path, _ in parts if path[0] == "growth"})
+    grown = sorted({path[1] for path in (name.split("/") for name in tensors) if path[0] == "growth"})
     growth = {name: GrowthStatistics(**{f.name: tensors[f"growth/{name}/{f.name}"] for f in fields(GrowthStatistics)}) for name in grown}
-    return TrainingState(scene=Scene(layers=layers, **plain), moments=moments, growth=growth, **header["numbers"])
+    return TrainingState(scene=scene_of(tensors, header), moments=moments, growth=growth, **header["numbers"])

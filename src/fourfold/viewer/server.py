@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import sys
 import webbrowser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from fourfold.errors import FourfoldError
+from fourfold.viewer.callers import meant_for
 
 _SHOWN = {".html", ".mp4", ".png", ".json", ".jpg"}
 _SECONDS = 30.0  # a connection that says nothing for so long is closed
@@ -54,21 +54,11 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], folder: Path) -> None:
         super().__init__(address, functools.partial(_Handler, directory=str(folder)))
-        self.name = address[0].lower()
+        self.name = address[0]
 
     def may_be_called(self, host: str) -> bool:
-        """Whether a request for `host` is meant for this server: an address in numbers, localhost, or the name that it listens on.
-
-        A page of somebody else's, whose name was made to lead here, calls us by that name.
-        """
-        name = (urlsplit(f"//{host}").hostname or "").lower()
-        if name in ("localhost", self.name):
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        """Whether a request for `host` is meant for this server."""
+        return meant_for(host, self.name)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Connections that break are no news."""

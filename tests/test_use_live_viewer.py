@@ -1,0 +1,103 @@
+"""`fourfold view` in a browser, while the run it shows is being trained."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from browser import Page, opened, wait_for
+
+pytest.importorskip("viser")
+
+# A training that lasts until it is ended: draft with few Gaussians and many steps, a checkpoint every few of them.
+TRAINING = """
+import sys
+from dataclasses import replace
+from fourfold.cli import main
+from fourfold.recipes.recipe import QUALITIES, Quality
+from fourfold import pipeline
+QUALITIES["draft"] = Quality(pixels=45_000, steps=9.0, gaussians=0.05)
+plain = pipeline.TrainConfig
+pipeline.TrainConfig = lambda *given, **more: replace(plain(*given, **more), checkpoint_every=10)
+sys.exit(main(sys.argv[1:]))
+"""
+NOISE = ("GL Driver Message", "WebGL")  # a browser without a graphics card says so
+
+
+@contextmanager
+def _process(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def _value(page: Page, label: str) -> str:
+    """What stands in the field beside a label."""
+    return page.run(f"({FIELD})({json.dumps(label)}).value")
+
+
+def _press(page: Page, label: str) -> None:
+    box = page.run(f"({FIELD})({json.dumps(label)}).getBoundingClientRect().toJSON()")
+    page.press(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+FIELD = """(label) => {
+  let at = [...document.querySelectorAll('label, span, div, p')].find(e => !e.children.length && e.textContent.trim() === label);
+  while (!at.querySelector('input')) at = at.parentElement;
+  return [...at.querySelectorAll('input:not([type=hidden])')].pop();
+}"""
+
+
+def _scene(page: Page) -> np.ndarray:
+    """The left of the page: the picture, without panel and notices."""
+    return page.picture()[160:, :480].astype(int)
+
+
+def test_a_browser_follows_a_training(finished_run, tmp_path):
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    shutil.rmtree(run / "checkpoints")
+    (run / "scene.safetensors").unlink()
+    (run / "player.html").unlink()
+    words = ("train", str(run), "--quality", "draft", "--recipe", "freetimegs")
+    log = tmp_path / "view.txt"
+    with _process(sys.executable, "-c", TRAINING, *words, log=tmp_path / "train.txt") as training, opened("about:blank", tmp_path) as page:
+        wait_for(lambda: list((run / "checkpoints").glob("*.safetensors")) or training.poll() is not None, 60)
+        assert training.poll() is None, (tmp_path / "train.txt").read_text()
+        with _process(sys.executable, "-m", "fourfold", "view", str(run), "--port", "0", log=log) as viewing:
+            page.go(wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+/", log.read_text()), 60)[0])
+            _look_around(page)
+            assert training.poll() is None and viewing.poll() is None
+    assert "Traceback" not in log.read_text()
+
+
+def _look_around(page: Page) -> None:
+    wait_for(lambda: page.run("document.body?.innerText.includes('Layers')"), 30)
+    wait_for(lambda: _scene(page).std() > 20, 20)
+    first = _value(page, "Scene")
+    assert re.match(r"stage_\d\d_step_\d+: [\d,]+ Gaussians", first)
+    wait_for(lambda: _value(page, "Scene") != first, 20)
+
+    _press(page, "Play")
+    wait_for(lambda: float(_value(page, "Seconds")) > 0, 10)
+    _press(page, "Play")
+    moment = wait_for(lambda: (a := _value(page, "Seconds")) == _value(page, "Seconds") and a, 5)
+    assert float(moment) > 0
+
+    whole = _scene(page)
+    _press(page, "static")
+    wait_for(lambda: np.abs(_scene(page) - whole).mean() > 10, 10)
+    assert all(address.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")) for address in page.requests)
+    assert not [said for said in page.complaints if not any(noise in said for noise in NOISE)]
