@@ -16,7 +16,7 @@ from torch import Tensor
 from fourfold.capture.capture import Capture
 from fourfold.export.dot4dgs.columns import columns
 from fourfold.export.dot4dgs.keyframes import check_states
-from fourfold.export.dot4dgs.straight import StraightConfig, about, finer, intervals
+from fourfold.export.dot4dgs.straight import Cuts, StraightConfig, about, finer
 from fourfold.export.dot4dgs.surroundings import front_records
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.scene.flights import Flights, scene_flights
@@ -82,13 +82,10 @@ def flying_parts(scene: Scene) -> Parts | None:
 
 def straightened_parts(scene: Scene, capture: Capture, times: NDArray[np.float64], straight: StraightConfig = StraightConfig()) -> Parts:
     """The pieces of any scene: layers that fly straight as they are, of the rest one piece per Gaussian and moment, looking as then."""
-    begin, end = scene.time_range
     looks, flights, identity, start = [], [], [], 0
     for layer, place in zip(scene.layers, scene.slices().values(), strict=True):
         alone = replace(scene, layers=[layer])
-        straight_parts = flying_parts(alone) or _cut(
-            alone, finer(alone, capture, times, straight, MOST_PIECES // max(len(layer), 1)), max(end, begin + 1e-3)
-        )
+        straight_parts = flying_parts(alone) or _cut(alone, finer(alone, capture, times, straight, MOST_PIECES // max(len(layer), 1)))
         looks.append(straight_parts.looks)
         flights.append(replace(straight_parts.flown, rows=straight_parts.flown.rows + start))
         identity.append(straight_parts.identity + place.start)
@@ -96,17 +93,16 @@ def straightened_parts(scene: Scene, capture: Capture, times: NDArray[np.float64
     return Parts(Gaussians.concatenate(looks), Flights.concatenate(flights), torch.cat(identity))
 
 
-def _cut(scene: Scene, centers: NDArray[np.float64], end: float) -> Parts:
-    check_states(sum(len(layer) for layer in scene.layers), len(centers), MOST_PIECES)
+def _cut(scene: Scene, cuts: Cuts) -> Parts:
+    check_states(sum(len(layer) for layer in scene.layers), len(cuts), MOST_PIECES)
     looks, flights, identity, start = [], [], [], 0
-    pieces = intervals(centers, scene.time_range[0], end)
-    for index, (center, piece) in enumerate(zip(centers, pieces, strict=True)):
-        rows, shown, velocity = about(scene, float(center), piece)
+    for index, (center, piece) in enumerate(cuts.pieces()):
+        rows, shown, velocity = about(scene, center, piece)
         one = torch.ones(len(rows))
-        first, last = (-torch.inf if index == 0 else piece[0]), (torch.inf if index == len(pieces) - 1 else piece[1])
+        first, last = (-torch.inf if index == 0 else piece[0]), (torch.inf if index == len(cuts) - 1 else piece[1])
         looks.append(shown)
         own = torch.arange(start, start + len(rows))
-        flights.append(Flights(own, shown.means, velocity, float(center) * one, torch.inf * one, first * one, last * one))
+        flights.append(Flights(own, shown.means, velocity, center * one, torch.inf * one, first * one, last * one))
         identity.append(rows)
         start += len(rows)
     return Parts(Gaussians.concatenate(looks), Flights.concatenate(flights), torch.cat(identity))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.export.dot4dgs.columns import columns
-from fourfold.export.dot4dgs.straight import StraightConfig, about, finer, intervals
+from fourfold.export.dot4dgs.straight import StraightConfig, about, finer
 from fourfold.export.dot4dgs.surroundings import front_records
 from fourfold.scene.flights import Flights
 from fourfold.scene.scene import Scene
@@ -38,17 +38,17 @@ class KeyframeConfig:
 
 
 def encode_keyframes(scene: Scene, capture: Capture, times: NDArray[np.float64], config: KeyframeConfig = KeyframeConfig()) -> bytes:
-    """The file of any scene, with states about each of `times` (seconds)."""
+    """The file of any scene, with states for each of `times` (seconds)."""
     from fourdgs.keyframe_delta_file import write_sequence
     from fourdgs.keyframe_delta_writer import KeyframeDeltaOptions
 
     begin, end = scene.time_range
     length = max(end - begin, 1e-3)
     count = sum(len(layer) for layer in scene.layers)
-    centers = finer(scene, capture, times, config.straight, config.most_states // max(count, 1))
-    check_states(count, len(centers), config.most_states)
+    cuts = finer(scene, capture, times, config.straight, config.most_states // max(count, 1))
+    check_states(count, len(cuts), config.most_states)
     with torch.no_grad():
-        samples = [_sample(scene, center, piece, length) for center, piece in zip(centers, intervals(centers, begin, begin + length), strict=True)]
+        samples = [_sample(scene, center, (first, last if last < end else begin + length), length) for center, (first, last) in cuts.pieces()]
     per_group = max(1, round(config.every * len(samples) / length))
     data = write_sequence(
         samples, length, kd=KeyframeDeltaOptions(keyframe_every=per_group), profile=config.profile, cutoff=1 / 255, library="fourfold"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -35,51 +35,97 @@ class StraightConfig:
     finest: int = 16
 
 
-def finer(scene: Scene, capture: Capture, times: NDArray[np.float64], config: StraightConfig, most: int) -> NDArray[np.float64]:
-    """`times`, with moments between them as long as straight pieces miss the paths by more than `config.bend` pixels and `most` allows."""
+@dataclass(frozen=True)
+class Cuts:
+    """A recording cut into pieces: (n,) moments whose looks the pieces have, and (n + 1,) seconds at which they begin and end."""
+
+    centers: NDArray[np.float64]
+    edges: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.centers)
+
+    def pieces(self) -> list[tuple[float, tuple[float, float]]]:
+        """(moment, (beginning, end)) of each piece."""
+        ends = [float(edge) for edge in self.edges]
+        return list(zip((float(center) for center in self.centers), pairwise(ends), strict=True))
+
+
+def finer(scene: Scene, capture: Capture, times: NDArray[np.float64], config: StraightConfig, most: int) -> Cuts:
+    """Pieces for the moments `times`: the fewest that leave the paths by no more than `config.bend` pixels, else those that leave them least.
+
+    Pieces about moments serve paths that are smooth there. Paths that have a corner at a moment or half-way between two, where motion models
+    have their knots and Gaussians their beginnings, are left by any piece that goes over it, and by half as much only by pieces half as long:
+    for those, pieces end there.
+    """
     centers = np.unique(np.clip(times, *scene.time_range))
-    for _ in range(round(math.log2(config.finest))):
-        if len(centers) < 2 or 2 * len(centers) > most or _worst_bend(scene, capture, centers) <= config.bend:
-            break
-        centers = np.unique(np.concatenate([centers, (centers[1:] + centers[:-1]) / 2]))
-    return centers
+    best, least = _about(centers, *scene.time_range), math.inf
+    for level in range(round(math.log2(config.finest)) + 1):
+        for cuts in (_about(_halved(centers, level), *scene.time_range), _between(_halved(centers, level), *scene.time_range)):
+            if level and len(cuts) > most:
+                continue
+            bend = _worst_bend(scene, capture, cuts)
+            if bend < least:
+                best, least = cuts, bend
+            if bend <= config.bend or len(centers) < 2:
+                return cuts
+    return best
 
 
-def _worst_bend(scene: Scene, capture: Capture, centers: NDArray[np.float64]) -> float:
-    """Pixels between paths and the straight pieces about `centers`, at the ends of a few pieces, where they are farthest apart."""
-    edges = intervals(centers, *scene.time_range)
-    worst = 0.0
+def _halved(moments: NDArray[np.float64], times: int) -> NDArray[np.float64]:
+    """`moments` with those half-way between them, so many times."""
+    for _ in range(times):
+        moments = np.unique(np.concatenate([moments, (moments[1:] + moments[:-1]) / 2]))
+    return moments
+
+
+def _about(centers: NDArray[np.float64], begin: float, end: float) -> Cuts:
+    """A piece about each of `centers`, up to half way to its neighbours."""
+    return Cuts(centers, np.concatenate([[begin], (centers[1:] + centers[:-1]) / 2, [end]]))
+
+
+def _between(centers: NDArray[np.float64], begin: float, end: float) -> Cuts:
+    """Pieces from each of `centers` to half way to the next, and from there to it: about twice as many."""
+    edges = np.unique(np.concatenate([[begin, end], _halved(centers, 1)]))
+    return Cuts((edges[1:] + edges[:-1]) / 2, edges) if len(edges) > 1 else _about(centers, begin, end)
+
+
+def _worst_bend(scene: Scene, capture: Capture, cuts: Cuts) -> float:
+    """Pixels between paths and the straight pieces `cuts`, at the ends of a few pieces, where they are farthest apart."""
+    worst, pieces = 0.0, cuts.pieces()
     for time in moments_between(scene, LOOKED_AT):
-        index = int(np.argmin(np.abs(centers - time)))
-        center, (first, last) = float(centers[index]), edges[index]
+        center, (first, last) = pieces[int(np.clip(np.searchsorted(cuts.edges, time) - 1, 0, len(pieces) - 1))]
         with torch.no_grad():
             one, two, three = scene.at_times([first, center, last])
-            guess = two.means + _velocity(one, two, three, (center - first, last - center)) * (last - center)
+            middle, velocity = _line(one, two, three, (center - first, last - center))
             camera = camera_between(capture, 0, last)
-            (right, depth), (wrong, _) = (project(p, camera.K.to(p), camera.world_to_camera.to(p)) for p in (three.means, guess))
-            inside = (depth > scene.near) & (right >= 0).all(-1) & (right < right.new_tensor([camera.width, camera.height])).all(-1)
-            shown = inside & (two.opacity >= INVISIBLE) & (three.opacity >= INVISIBLE)
-            worst = max(worst, float((right - wrong).norm(dim=-1)[shown].max()) if bool(shown.any()) else 0.0)
+            for truth, guess in ((two, middle), (three, middle + velocity * (last - center))):
+                (right, depth), (wrong, _) = (project(p, camera.K.to(p), camera.world_to_camera.to(p)) for p in (truth.means, guess))
+                inside = (depth > scene.near) & (right >= 0).all(-1) & (right < right.new_tensor([camera.width, camera.height])).all(-1)
+                shown = inside & (two.opacity >= INVISIBLE) & (truth.opacity >= INVISIBLE)
+                worst = max(worst, float((right - wrong).norm(dim=-1)[shown].max()) if bool(shown.any()) else 0.0)
     return worst
 
 
-def intervals(centers: NDArray[np.float64], begin: float, end: float) -> list[tuple[float, float]]:
-    """The time each of `centers` stands for: up to half way to its neighbours."""
-    inner = (centers[1:] + centers[:-1]) / 2
-    return list(pairwise([begin, *(float(edge) for edge in inner), end]))
-
-
 def about(scene: Scene, center: float, piece: tuple[float, float]) -> tuple[Tensor, Gaussians, Tensor]:
-    """What is visible at `center`: rows of `scene.at`, their looks then (visibility within the opacity), and velocities (M, 3) through `piece`."""
+    """What is visible at `center`: rows of `scene.at`, their looks then (visibility within the opacity), at positions and with velocities (M, 3)
+    of a straight line through `piece`."""
     before, now, after = scene.at_times([piece[0], center, piece[1]])
+    middle, velocity = (value.detach().float().cpu() for value in _line(before, now, after, (center - piece[0], piece[1] - center)))
     rows, shown = drawn(now)
-    velocity = _velocity(before, now, after, (center - piece[0], piece[1] - center))[rows]
-    steady = velocity.isfinite().all(dim=1)
-    return rows[steady], shown.select(steady), velocity[steady]
+    steady = velocity[rows].isfinite().all(dim=1) & middle[rows].isfinite().all(dim=1)
+    rows = rows[steady]
+    return rows, replace(shown.select(steady), means=middle[rows]), velocity[rows]
 
 
-def _velocity(before: Gaussians, now: Gaussians, after: Gaussians, spans: tuple[float, float]) -> Tensor:
-    """(N, 3) units per second from the moments at which a Gaussian is there: one that comes or goes says nothing of where it is beyond."""
+def _line(before: Gaussians, now: Gaussians, after: Gaussians, spans: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """(N, 3) positions at the middle and (N, 3) units per second of the straight lines that leave paths least: the slope of the chord, half-way
+    between chord and path, which for a parabola is nowhere farther from it than at the middle and the ends.
+
+    One that comes or goes says nothing of where it is beyond: then the line goes through the moments at which it is there.
+    """
     early, late = (((g.opacity > 0) & bool(span > 0))[:, None] for g, span in zip((before, after), spans, strict=True))
     start, end = torch.where(early, before.means, now.means), torch.where(late, after.means, now.means)
-    return ((end - start) / (early * spans[0] + late * spans[1]).clamp_min(1e-9)).detach().float().cpu()
+    velocity = (end - start) / (early * spans[0] + late * spans[1]).clamp_min(1e-9)
+    above = torch.where(early & late, start + velocity * spans[0] - now.means, torch.zeros_like(start))
+    return now.means + above / 2, velocity
