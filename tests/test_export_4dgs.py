@@ -1,6 +1,7 @@
 """`.4dgs`: its own library's validator and readers on every motion model, the way there and back in pixels, and damage."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import fourdgs
@@ -160,7 +161,6 @@ def test_damage_is_one_sentence(tmp_path: Path) -> None:
         read_4dgs(tmp_path / "none.4dgs")
 
 
-@pytest.mark.parametrize("kind", ["linear", "se3_bases"])
 def _jerking(terms: int = 0) -> Scene:
     """Gaussians that turn sharply at their own moment, a frame or half-way between two, and live for about a frame: films make such movers."""
     scene, rng = scene_of("lived_bases", terms), np.random.default_rng(5)
@@ -184,6 +184,19 @@ def test_corners_at_frames_and_half_way_are_kept(terms: int, tmp_path: Path) -> 
     assert _worst_bend(scene, capture, finest) > 0.2, "pieces about the frames go over the corners, however many there are"
 
 
+@pytest.mark.parametrize("kind", ["linear", "se3_bases"])
+def test_what_is_fast_is_where_it_belongs(kind: str, tmp_path: Path) -> None:
+    """The library's own milliseconds would move what crosses the picture in a fifth of a second by .4 pixels."""
+    scene, capture = scene_of(kind), walking_camera(17)  # of a sixteenth of a second: no milliseconds
+    flown = scene_of("linear").layers[1]
+    flown.splats["velocity"] = torch.tensor([[30.0, 0.0, 0.0]]).expand(len(flown), 3).contiguous()
+    flown.splats["time_center"] = torch.rand(len(flown), generator=torch.Generator().manual_seed(3))
+    scene.layers = [*scene.layers[: 1 + (kind != "linear")], replace(flown, name="fast")]
+    write_4dgs(tmp_path / "a.4dgs", scene, capture, capture.timestamps)
+    error = packing_error(scene, capture, held_by(tmp_path / "a.4dgs"), [float(t) for t in np.random.default_rng(2).uniform(0, 1, 12)])
+    assert error.worst_pixels <= 0.1
+
+
 def test_a_parabola_is_left_by_a_quarter_of_its_height() -> None:
     scene = scene_of("polynomial")
     times = torch.tensor([0.30, 0.32, 0.34])
@@ -197,6 +210,7 @@ def test_a_parabola_is_left_by_a_quarter_of_its_height() -> None:
     assert bulge.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["linear", "se3_bases"])
 def test_a_far_background_does_not_make_what_is_near_coarse(kind: str, tmp_path: Path) -> None:
     """The library's own steps, 2 % of the median size of all Gaussians, would move the near ones by more than a pixel."""
     scene, capture = scene_of(kind), walking_camera()

@@ -1,4 +1,4 @@
-"""How finely positions are rounded: so that nothing in the picture moves by a visible part of a pixel."""
+"""How finely positions and times are rounded: so that nothing in the picture moves by a visible part of a pixel."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from fourfold.splats.drawn import INVISIBLE
 
 ROUNDING = 0.03  # pixels per axis that rounding may move a Gaussian in the picture
 NEAREST = 0.01  # share of the Gaussians in the picture, the nearest to the camera, that are left to chance
+FASTEST_OF = 12  # moments at which speeds are measured
+SHORT = 1e-3  # seconds over which speeds are measured
 MOST_STEPS = 2**29  # over the scene, what the format's integers hold with a bit to spare
 
 
@@ -41,12 +43,33 @@ def position_bound(scene: Scene, capture: Capture) -> float:
     return max(ROUNDING * nearest, extent / MOST_STEPS)
 
 
-@contextmanager
-def rounding_within(bound: float) -> Iterator[None]:
-    """Let the library round positions by no more than `bound` scene units while this lasts.
+def time_bound(scene: Scene, capture: Capture) -> float:
+    """Seconds by which rounding may move a moment: what the fastest Gaussian in the first camera's picture takes for `ROUNDING` pixels.
 
-    It takes its steps from the median size of all Gaussians, which a far background makes much too large for what is near, and has no
-    argument for another choice; the steps and bounds that a file declares are its writer's to choose.
+    A Gaussian is where it belongs at its moment and flies from there: a moment that is off by half a millisecond moves one that crosses the
+    picture in a second by a quarter of a pixel.
+    """
+    begin, end = scene.time_range
+    fastest = 0.0
+    with torch.no_grad():
+        for time in moments_between(scene, FASTEST_OF) if end > begin else []:
+            now, soon = scene.at_times([time, min(time + SHORT, end)])
+            camera = camera_between(capture, 0, time)
+            K, pose = camera.K.to(now.means), camera.world_to_camera.to(now.means)
+            (here, depth), (there, later) = project(now.means, K, pose), project(soon.means, K, pose)
+            inside = (here >= 0).all(-1) & (here < here.new_tensor([camera.width, camera.height])).all(-1)
+            shown = inside & (depth > scene.near) & (later > scene.near) & (now.opacity >= INVISIBLE) & (soon.opacity >= INVISIBLE)
+            moved = (there - here).norm(dim=-1)[shown]
+            fastest = max(fastest, float(moved[moved.isfinite()].max()) / SHORT if bool(moved.isfinite().any()) else 0.0)
+    return max(ROUNDING / max(fastest, 1e-9), (end - begin) / MOST_STEPS)
+
+
+@contextmanager
+def rounding_within(bound: float, seconds: float) -> Iterator[None]:
+    """Let the library round positions by no more than `bound` scene units, and moments by no more than `seconds`, while this lasts.
+
+    It takes its steps from the median size of all Gaussians, which a far background makes much too large for what is near, rounds moments to
+    milliseconds, and has no argument for another choice; the steps and bounds that a file declares are its writer's to choose.
     """
     from fourdgs.quantization import LIFE_REF, Bounds
 
@@ -55,7 +78,7 @@ def rounding_within(bound: float) -> Iterator[None]:
     def closer(profile: str = "default", *, median_scale: float = 1e-3) -> Any:
         bounds = usual(profile, median_scale=median_scale)
         pos = min(bounds.pos, bound)
-        return replace(bounds, pos=pos, motion=pos / LIFE_REF)
+        return replace(bounds, pos=pos, motion=pos / LIFE_REF, time=min(bounds.time, seconds))
 
     Bounds.for_profile = staticmethod(closer)
     try:

@@ -12,7 +12,7 @@ from fourfold.capture.capture import Capture
 from fourfold.export.dot4dgs.birth import encode_birth, flying_parts, straightened_parts
 from fourfold.export.dot4dgs.keyframes import encode_keyframes
 from fourfold.export.dot4dgs.read import pieces_and_scene
-from fourfold.export.dot4dgs.steps import position_bound, rounding_within
+from fourfold.export.dot4dgs.steps import position_bound, rounding_within, time_bound
 from fourfold.export.packing import Held, PackingError, packing_error
 from fourfold.files import replacing
 from fourfold.geometry.gaussians import Gaussians
@@ -29,7 +29,7 @@ def write_4dgs(path: Path, scene: Scene, capture: Capture, times: NDArray[np.flo
             parts = flying_parts(scene)
             if parts is None and any("sh_rest" in layer.splats for layer in scene.layers):
                 parts = straightened_parts(scene, capture, times)
-            with rounding_within(position_bound(scene, capture)):
+            with rounding_within(position_bound(scene, capture), time_bound(scene, capture)):
                 data = encode_keyframes(scene, capture, times) if parts is None else encode_birth(scene, capture, parts)
         temporary.write_bytes(data)
         return packing_error(scene, capture, held_by(temporary))
