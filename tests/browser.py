@@ -114,7 +114,7 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            if not select.select([self._from], [], [], 120)[0]:
+            if not select.select([self._from], [], [], 240)[0]:
                 raise TimeoutError("the browser does not answer")
             chunk = os.read(self._from, 1 << 16)
             if not chunk:

@@ -72,7 +72,7 @@ function frame(now) {
     worker.postMessage({time, view, shown, hidden: state.hidden, stamp: key, buffer: spare}, spare ? [spare] : []);
     spare = null; waiting = true; asked = key;
   }
-  if (order) drawing(() => { setOrder(screen, new Uint32Array(order.buffer, 0, order.count)); });
+  if (order) drawing(() => { setOrder(screen, new Uint32Array(order.buffer), order.count); });
   const dim = state.dim ? clamp((unseen(view.m, header.focus, header.seen) - 0.35) / 0.6, 0, 1) * 0.8 : 0, picture = key + dim + state.trails;
   const sortedFor = order ? order.stamp : screen.sorted;
   if (sortedFor && (order || drawn !== picture)) {
@@ -94,11 +94,11 @@ function frame(now) {
   requestAnimationFrame(frame);
 }
 
-// milliseconds of this thread besides drawing: the mean of the last 60 frames, and the number of frames
+// milliseconds of this thread besides drawing: the median of the last 60 frames, and the number of frames
 function measure(ms) {
   busy.push(ms); if (busy.length > 60) busy.shift();
   frames++;
-  if (frames % 20 === 0) { document.body.dataset.busy = (busy.reduce((a, b) => a + b, 0) / busy.length).toFixed(3); document.body.dataset.frames = frames; }
+  if (frames % 20 === 0) { document.body.dataset.busy = [...busy].sort((a, b) => a - b)[busy.length >> 1].toFixed(3); document.body.dataset.frames = frames; }
 }
 let frames = 0, previous = performance.now();
 

@@ -1,10 +1,12 @@
 // The shaders: a Gaussian's motion as scene.at has it, its footprint as the rasterizer draws it (render/projection.py), alpha and light.
 
+const QUADS = 1024;  // Gaussians that one instance draws: graphics processors do not like instances of four corners
+
 const VERTEX = `#version 300 es
 precision highp float; precision highp int; precision highp sampler2D; precision highp usampler2D;
-uniform usampler2D base, motion, which; uniform sampler2D motions, palette;
-uniform mat4 worldToCamera; uniform vec3 eye; uniform vec4 lens; uniform vec2 viewport; uniform float near, time; uniform int terms;
-in vec2 corner; in uint index;
+uniform usampler2D base, motion, which, order; uniform sampler2D motions, palette;
+uniform mat4 worldToCamera; uniform vec3 eye; uniform vec4 lens; uniform vec2 viewport; uniform float near, time; uniform int terms, count;
+in vec3 corner;  // and which of the instance's Gaussians
 out vec4 shade; out vec2 offset;
 
 ivec2 place(int i) { return ivec2(i & ${ROW - 1}, i / ${ROW}); }
@@ -75,7 +77,9 @@ vec3 harmonics(vec3 d, int entry) {
 
 void main() {
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0); offset = vec2(0.0); shade = vec4(0.0);
-  int row = int(index);
+  int at = gl_InstanceID * ${QUADS} + int(corner.z);
+  if (at >= count) return;
+  int row = int(texelFetch(order, place(at), 0).x);
   uvec4 one = texelFetch(base, place(2 * row), 0), two = texelFetch(base, place(2 * row + 1), 0);
   vec3 centre = uintBitsToFloat(one.xyz), size = vec3(unpackHalf2x16(two.y), unpackHalf2x16(two.z).x);
   vec4 tint = color(one.w);
@@ -98,7 +102,7 @@ void main() {
   float l1 = 0.5 * (sxx + syy) + length(vec2(0.5 * (sxx - syy), sxy)), l2 = det / l1;
   vec2 axis = sxx >= syy ? vec2(l1 - syy, sxy) : vec2(sxy, l1 - sxx);
   axis = dot(axis, axis) < 1e-20 ? vec2(1.0, 0.0) : normalize(axis);
-  offset = corner * sqrt(2.0 * log(tint.a * 255.0));
+  offset = corner.xy * sqrt(2.0 * log(tint.a * 255.0));
   vec2 pixel = f * p.xy / p.z + c + offset.x * sqrt(l1) * axis + offset.y * sqrt(l2) * vec2(-axis.y, axis.x);
   shade = tint;
   gl_Position = vec4(2.0 * pixel.x / viewport.x - 1.0, 1.0 - 2.0 * pixel.y / viewport.y, 0.0, 1.0);
@@ -110,7 +114,7 @@ void main() { float a = min(shade.a * exp(-0.5 * dot(offset, offset)), 0.999); i
 
 // what was gathered, over the background; what nobody filmed is dimmed
 const WHOLE_SCREEN = `#version 300 es
-in vec2 corner; void main() { gl_Position = vec4(corner, 0.0, 1.0); }`;
+in vec3 corner; void main() { gl_Position = vec4(corner.xy, 0.0, 1.0); }`;
 const FINISH = `#version 300 es
 precision highp float; uniform highp sampler2D gathered; uniform vec3 background; uniform float dim; out vec4 color;
 void main() {

@@ -56,7 +56,7 @@ function order({time, view, shown, hidden, stamp, buffer}) {
       row += group.n;
     }
   }
-  const rows = sorted(count), out = buffer && buffer.byteLength >= 4 * count ? new Uint32Array(buffer) : new Uint32Array(Math.max(count, 1));
+  const rows = sorted(count), out = buffer && buffer.byteLength >= 4 * count ? new Uint32Array(buffer) : new Uint32Array(Math.max(1, Math.ceil(count / ROW)) * ROW);
   out.set(rows);
   postMessage({kind: "order", buffer: out.buffer, count, stamp}, [out.buffer]);
 }
