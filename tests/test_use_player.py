@@ -18,6 +18,7 @@ from fourfold.render.api import rasterize
 from fourfold.scene.motion.static import Static
 from fourfold.scene.scene import STATIC, Layer, Scene
 from fourfold.viewer.cameras import focus_of
+from fourfold.viewer.packing.config import PackConfig
 from fourfold.viewer.player import write_player
 
 NEAR, WIDTH, HEIGHT = 0.5, 320, 240
@@ -86,6 +87,19 @@ def test_it_draws_what_the_rasterizer_draws(browser: Browser, kinds: list[str], 
             assert seen.shape == truth.shape and seen.std() > 0.03
             assert psnr(seen, truth) > 45, (time, yaw)
     assert psnr(seen, reference(scene, capture, TIMES[0], YAWS[-1])) < 40, "another moment looks different"
+    assert browser.errors == []
+
+
+def test_blocks_of_time_come_and_go(browser: Browser, tmp_path: Path) -> None:
+    """Keyframes in many blocks and two chunks: forwards, and in jumps to where other parts lie in the same place."""
+    scene, capture = everything(["polynomial", "chunks"], 0)
+    write_player(tmp_path / "player.html", scene, capture, PackConfig(seconds=0.15))
+    browser.errors.clear()
+    browser.open(f"{(tmp_path / 'player.html').as_uri()}?time=0&plain", WIDTH, HEIGHT)
+    browser.until("document.body && document.body.dataset.drawn === 'yes'")
+    assert browser.ask("parts.strands.map(s => s.length).sort().join()") == "2,7"
+    for time in (0.04, 0.2, 0.88, 0.24, 0.6, 0.96, 0.0):
+        assert psnr(shown(browser, time, 0), reference(scene, capture, time, 0)) > 45, time
     assert browser.errors == []
 
 

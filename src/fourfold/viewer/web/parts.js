@@ -32,12 +32,15 @@ function want(parts, worker, time) {
   for (const strand of parts.strands) {
     let now = 0; while (now + 1 < strand.length && strand[now + 1].told.begin <= time) now++;
     ready = strand[now].state === "ready" && ready;
+    const id = strand[now].strand, before = parts.shown.get(id);
+    // what was drawn lies where the part that plays has to go: after a jump nothing is drawn until that is there
+    if (before && before !== strand[now] && strand[now].state === "page" && (strand.indexOf(before) - now) % 2 === 0) parts.shown.delete(id);
     for (const [i, part] of strand.entries()) {
       const wanted = i === now || i === now + 1;
-      if (!wanted && part.state === "ready" && parts.shown.get(part.strand) !== part) { part.state = "page"; worker.postMessage({kind: "drop", number: part.number}); }
+      if (!wanted && part.state === "ready" && parts.shown.get(id) !== part) { part.state = "page"; worker.postMessage({kind: "drop", number: part.number}); }
     }
     for (const part of strand.slice(now, now + 2)) if (!blocked(strand, part, parts)) ask(parts, worker, part);
-    if (strand[now].state === "ready") parts.shown.set(strand[now].strand, strand[now]);
+    if (strand[now].state === "ready") parts.shown.set(id, strand[now]);
   }
   if (parts.list[0].state === "ready") parts.shown.set(-1, parts.list[0]);
   return ready;

@@ -67,7 +67,7 @@ function frame(now) {
   const {view, time} = look(w, h, now), ready = want(parts, worker, time);
   drawing(() => fillSome(parts, screen));
   const key = [time, state.hidden, ...[...parts.shown.values()].map(p => p.number), ...view.m, view.fx, view.fy, view.cx, view.cy, w, h].join();
-  if (!waiting && parts.shown.size === 1 + parts.strands.length && asked !== key) {
+  if (!waiting && parts.shown.has(-1) && asked !== key) {
     const shown = [...parts.shown.values()].map(p => ({number: p.number, first: p.starts.first}));
     worker.postMessage({time, view, shown, hidden: state.hidden, stamp: key, buffer: spare}, spare ? [spare] : []);
     spare = null; waiting = true; asked = key;
