@@ -42,7 +42,7 @@ def test_expected_orderings_are_the_published_ones(name):
                     sign = -1 if ordering.metric.startswith(ablation.LOWER_IS_BETTER) else 1
                     assert sign * better.value > sign * worse.value, (part.table, ordering)
                     checked += 1
-    assert checked
+    assert checked or not plan.published
 
 
 def _made_up(values):

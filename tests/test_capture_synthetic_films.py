@@ -9,6 +9,7 @@ import pytest
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, Truth, generate
+from fourfold.capture.synthetic.tree import BOUGHS, LINK, LINKS, tree_parts
 
 SMALL = SyntheticOptions(frames=12, width=96, height=54, fps=6.0, tracks=80, supersample=1, heldout_every=4)
 
@@ -29,6 +30,26 @@ def test_a_cut_jumps_to_another_camera_once_and_the_second_shot_is_longer(tmp_pa
     assert np.flatnonzero(np.diff(truth.shot)).tolist() == [4] == [int(step.argmax())]
     assert step[4] > 1.5 and np.delete(step, 4).max() < 0.5
     assert (capture.root / "video.mp4").exists()
+
+
+def test_a_tree_bends_link_by_link(tmp_path: Path) -> None:
+    """Neighbouring links nearly share a motion and no two have the same; along a bough what they add grows: that is what a hierarchy tells."""
+    seconds = np.arange(24) / 12
+    parts = tree_parts(seconds)
+    assert len(parts) == 1 + BOUGHS * LINKS and len({part.name for part in parts}) == len(parts)
+    trunk = parts[0].local_to_world[:, :3, 3]
+    for number in range(BOUGHS):
+        bough = np.stack([part.local_to_world[:, :3, 3] for part in parts[1 + number * LINKS : 1 + (number + 1) * LINKS]])
+        gap = np.linalg.norm(np.diff(bough, axis=0), axis=-1)
+        assert np.allclose(gap, LINK)  # a chain: links stay as far from their neighbours as they are
+        swing = (bough - trunk).std(axis=1).max(axis=1)
+        assert swing[-1] > 2 * swing[0]
+        turned = [part.local_to_world[:, :3, :3] / np.linalg.norm(part.local_to_world[:, :3, :3], axis=1, keepdims=True) for part in parts[1:]]
+    against = [turned[k].transpose(0, 2, 1) @ turned[k + 1] for k in range(LINKS - 1)]
+    angle = [np.degrees(np.arccos(np.clip((np.trace(a, axis1=1, axis2=2) - 1) / 2, -1, 1))) for a in against]
+    assert 1 < np.ptp(angle) < 25  # each adds little to the one before it, and not the same at all times
+    capture, truth = make("branches", tmp_path)
+    assert 0.01 < np.mean(moving_share(capture)) < 0.3 and truth.objects.tolist() == [1]
 
 
 def test_a_close_mover_fills_half_the_picture(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fourfold.priors.contracts import Depth, Priors, Provenance
 from fourfold.priors.foundation import depth_anything3, dust3r, gim_dkm, mast3r, moge, unidepth
 from fourfold.priors.foundation.depth_scale import ViewDepth, in_scene_units, point_map
 from fourfold.priors.foundation.image_pairs import camera_pairs, cut, partners
+from fourfold.priors.providers import choose
 from research_fakes import install, save_state
 from research_fakes_geometry import DEPTHS, DKM, FAMILY
 from test_foundation_research_tracks import AWAY, FOCAL, HEIGHT, WIDTH, make_capture
@@ -127,6 +128,26 @@ def test_mast3r_matches_are_pixels_of_the_images(monkeypatch: pytest.MonkeyPatch
     assert matches.images.tolist() == [[0, t, 1, t] for t in (0, 1, 2, 4, 5, 6)]
     assert np.allclose(matches.confidence, 0.75, atol=1e-3)
     assert matches.xy_a[:, 0].max() < WIDTH and matches.xy_a.min() > 0
+
+
+def test_the_union_of_both_matchers_is_of_what_moves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    weights = install(monkeypatch, tmp_path, FAMILY | DKM)
+    (weights / "mast3r").mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (weights / "mast3r" / file).write_text("{}")
+    capture, masks, _ = make_capture(tmp_path / "clip", views=2)
+    assert choose("matches", capture).name != "gim-dkm+mast3r"  # one of the two alone is no union
+    save_state(weights / "gim_dkm_100h.ckpt", **{"model.weight": torch.zeros(1)})
+    union = choose("matches", capture)
+    assert union.name == "gim-dkm+mast3r"
+    everywhere, moving = (union.make(capture, Priors(masks=given))[0] for given in (None, masks))
+    parts = moving.provenance.figures
+    assert parts["gim-dkm"] + parts["mast3r"] == len(moving.pair) < len(everywhere.pair) and parts["mast3r"] > 0
+    for xy, column in ((moving.xy_a, 0), (moving.xy_b, 2)):
+        images = moving.images[moving.pair]
+        rows, columns = xy[:, 1].astype(int), xy[:, 0].astype(int)
+        inside = [masks.mask[v][t][r, c] > 0 for (v, t), r, c in zip(images[:, column : column + 2], rows, columns, strict=True)]
+        assert all(inside)
 
 
 def test_dkm_matches_lose_their_frame(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from fourfold.errors import FourfoldError
 from fourfold.priors.anchored_tracking.anchors import AnchorNumbers, Anchors
 from fourfold.priors.anchored_tracking.driver import track_anchored
 from fourfold.priors.anchored_tracking.interface import Clip
-from fourfold.priors.contracts import Depth, Masks, Provenance
+from fourfold.priors.contracts import Depth, Masks, Matches, Priors, Provenance
 from fourfold.priors.foundation import cotracker, mvtracker, spatialtracker, tapir
 from fourfold.priors.foundation.checkout import research_module
 from fourfold.priors.foundation.tapip3d import TOP_LEVEL, Tapip3D
 from fourfold.priors.foundation.tracks3d import lifted_queries, usable_times
 from fourfold.priors.foundation.video import both_ways, frames_of, from_network, network_intrinsics, to_network
+from fourfold.priors.providers import choose
 from research_fakes import COTRACKER, MVTRACKER, SPATIALTRACKER, TAPIP3D, TAPNET, install, save_state
 
 WIDTH, HEIGHT, TIMES, FOCAL, AWAY = 96, 64, 7, 80.0, 4.0
@@ -88,6 +89,26 @@ def test_cotracker_follows_the_dot_forward_and_backward(monkeypatch: pytest.Monk
     assert np.allclose(tracks.confidence[:, seen], 0.8, atol=1e-3)
     assert (tracks.visibility[:, ~seen] == 0).all()
     assert tracks.provenance.needs_weights
+
+
+def test_cotracker_follows_matches_of_several_cameras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two cameras see the dot: where they matched it once, it is followed in both at .1 px and triangulated at every moment that is trained on."""
+    weights = install(monkeypatch, tmp_path, COTRACKER)
+    capture, masks, depth = make_capture(tmp_path / "clip", views=2)
+    assert choose("tracks3d:multiview_tracks_cotracker|multiview_tracks", capture).name == "multiview_tracks"
+    save_state(weights / "scaled_online.pth", weight=torch.ones(1))
+    chosen = choose("tracks3d:multiview_tracks_cotracker|multiview_tracks", capture)
+    assert chosen.name == "multiview_tracks_cotracker" and choose("tracks3d", capture).name != chosen.name
+    offset = np.stack(np.meshgrid(np.arange(-3, 4), np.arange(-3, 4)), -1).reshape(-1, 2)
+    ends = [np.array(dot_at(2, view)) + offset for view in range(2)]
+    images, sure = np.array([[0, 2, 1, 2]], np.int32), np.ones(len(offset), np.float16)
+    matches = Matches(Provenance("test"), images, np.zeros(len(offset), np.int32), *(xy.astype(np.float32) for xy in ends), sure)
+    solid, flat = chosen.make(capture, Priors(masks=masks, depth=depth, matches=matches))
+    seen = solid.visibility > 0
+    assert len(solid.xyz) > 20 and seen[:, capture.train[0]].mean() > 0.9 and not seen[:, ~capture.train[0]].any()
+    assert np.abs(solid.xyz[..., 2][seen] - AWAY).max() < 0.05 * AWAY
+    moved = flat.xy[flat.view == 0][:, 6] - flat.xy[flat.view == 0][:, 0]
+    assert np.abs(moved - (np.array(dot_at(6, 0)) - np.array(dot_at(0, 0)))).max() < 0.1
 
 
 def test_tapir_gives_visibility_and_certainty_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

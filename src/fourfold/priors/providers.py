@@ -128,16 +128,20 @@ def choose(prior: str, capture: Capture) -> Provider:
     """
     name, _, wanted = prior.partition(":")
     reasons: dict[str, list[str]] = {}  # those without the same thing share a sentence
+    said: dict[str, list[str]] = {}
     for provider in all_providers():
         if name not in provider.makes or (provider.name not in wanted.split("|") if wanted else provider.refines or provider.named):
             continue
         reason = provider.missing(capture)
         if reason is None:
-            for sentence in _sentences(name, reasons):
+            for sentence in _sentences(name, said):
                 fallback(f"{sentence}, the next provider serves")
             return provider
         if reason or wanted:
-            reasons.setdefault(reason or "it does not apply to this capture, or its weights are not here", []).append(provider.name)
+            sentence = reason or "it does not apply to this capture, or its weights are not here"
+            reasons.setdefault(sentence, []).append(provider.name)
+            if reason or not provider.named:  # who keeps no weights is not told of every variant that needs some
+                said.setdefault(sentence, []).append(provider.name)
     raise FourfoldError(f"nothing can provide the prior {prior!r} for this capture: {'; '.join(_sentences(name, reasons)) or 'no provider knows it'}")
 
 

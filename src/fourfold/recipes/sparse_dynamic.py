@@ -24,7 +24,7 @@ RECIPE = Recipe(
     name="sparse_dynamic",
     summary="two to eight moving cameras: movers on a scaffold of tracks that all cameras agree on",
     source="4D Reconstruction from Sparse Dynamic Cameras, 2026 (sparse_dynamic_cameras.md) on MoSca (mosca.md)",
-    priors=("masks", "depth", "flow", "matches", "tracks3d:multiview_tracks"),  # S 2: the method itself
+    priors=("masks", "depth", "flow", "matches", "tracks3d:multiview_tracks_cotracker|multiview_tracks"),  # S 2
     initialize=BackgroundAndScaffold(BackgroundNumbers(count=55_000)),
     suits=Suits(views=(2, 8), moving=True, video=True, rank=40, because="several moving cameras see the movers at the same moments"),
     background=mosca.RECIPE.background,

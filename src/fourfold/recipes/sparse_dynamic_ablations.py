@@ -30,9 +30,9 @@ def _batches(sampler: Sampler) -> Recipe:
 
 ABLATIONS: dict[str, Recipe] = {
     "full": sparse_dynamic.RECIPE,
-    "no_epipolar_no_triangulation": _tracks("multiview_neither"),
-    "no_triangulation": _tracks("multiview_no_triangulation"),
-    "no_epipolar": _tracks("multiview_no_epipolar"),
+    "no_epipolar_no_triangulation": _tracks("multiview_neither_cotracker|multiview_neither"),
+    "no_triangulation": _tracks("multiview_no_triangulation_cotracker|multiview_no_triangulation"),
+    "no_epipolar": _tracks("multiview_no_epipolar_cotracker|multiview_no_epipolar"),
     "no_depth_loss": _depth(None),
     "normalised_depth": _depth(Term("depth", NormalisedDepth(), 0.03)),
     "same_view": _batches(DiverseImages(batch=sparse_dynamic.BATCH, views="same")),

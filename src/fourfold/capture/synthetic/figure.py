@@ -55,15 +55,16 @@ def walk(seconds: Array) -> tuple[Array, Array]:
 
 def figure(rng: np.random.Generator, seconds: Array, resolution: int, arms_at: Array | None = None) -> list[Solid]:
     """All solids of the figure at `seconds` (T,), its arms at `arms_at` (T,) if they go by a clock of their own, with `resolution` texels a face."""
-    return _painted(figure_parts(seconds, arms_at), FIGURE, rng, resolution)
+    return painted(figure_parts(seconds, arms_at), FIGURE, rng, resolution)
 
 
 def hopping_ball(rng: np.random.Generator, seconds: Array, resolution: int) -> list[Solid]:
     """The ball at `seconds` (T,), painted with `resolution` texels across a face."""
-    return _painted([ball_part(seconds)], BALL, rng, resolution)
+    return painted([ball_part(seconds)], BALL, rng, resolution)
 
 
-def _painted(parts: list[Part], object_id: int, rng: np.random.Generator, resolution: int) -> list[Solid]:
+def painted(parts: list[Part], object_id: int, rng: np.random.Generator, resolution: int) -> list[Solid]:
+    """The solids of `parts`, all of one object, with `resolution` texels across a face."""
     noise, solids = SolidNoise(rng), list[Solid]()
     for part in parts:
         texture = cover(rng, noise, part.shape, part.size, part.style, resolution, part.half_length)

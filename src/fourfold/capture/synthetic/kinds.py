@@ -53,7 +53,8 @@ KINDS: dict[str, Kind] = {
     "adrift": Kind(rigs.casual, frames=48, stage=stages.adrift, video=True),
     "still": Kind(rigs.casual, frames=48, stage=stages.still, video=True),
     "arms": Kind(rigs.casual, frames=48, stage=stages.arms, video=True),
+    "branches": Kind(rigs.casual, frames=48, stage=stages.branching, video=True),
     "exposure": Kind(rigs.casual, frames=48, video=True, exposure=0.12),
 }
 """Five captures as people make them, then one film each of what goes wrong in films: a cut, a mover that fills half the picture, everything
-moves, nothing moves, a person who stands and moves the arms only, and an exposure that wanders."""
+moves, nothing moves, a person who stands and moves the arms only, a tree that bends link by link, and an exposure that wanders."""

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.synthetic.figure import figure, hopping_ball, turn
+from fourfold.capture.synthetic.figure import FIGURE, figure, hopping_ball, painted, turn
 from fourfold.capture.synthetic.room import room
 from fourfold.capture.synthetic.solids import BACKGROUND, Solid
+from fourfold.capture.synthetic.tree import tree_parts
 
 Array = NDArray[np.floating[Any]]
 
@@ -41,6 +42,11 @@ def arms(room_rng: np.random.Generator, mover_rng: np.random.Generator, seconds:
     parts = figure(figure_rng, np.full_like(seconds, POSE_SECONDS), resolution, arms_at=seconds)
     moving = ("upper_arm", "forearm", "hand")
     return room(room_rng, seconds.size, texel) + [p if p.name.startswith(moving) else replace(p, object_id=BACKGROUND) for p in parts]
+
+
+def branching(room_rng: np.random.Generator, mover_rng: np.random.Generator, seconds: Array, texel: float, resolution: int) -> list[Solid]:
+    """A tree that glides, sways and bends along its boughs, link by link, in a room that stands still: motion that is hierarchical."""
+    return room(room_rng, seconds.size, texel) + painted(tree_parts(seconds), FIGURE, mover_rng, resolution)
 
 
 def adrift(room_rng: np.random.Generator, mover_rng: np.random.Generator, seconds: Array, texel: float, resolution: int) -> list[Solid]:

@@ -69,8 +69,8 @@ def _pixels(relative: Tensor, padded: Tensor, corner: tuple[int, int]) -> NDArra
     return ((relative + 1) / 2 * size - relative.new_tensor(corner)).float().cpu().numpy()
 
 
-def _make(capture: Capture, _: Priors) -> list[Matches]:
-    return [match_capture(capture, GimDkmMatcher(), "gim-dkm")]
+def _make(capture: Capture, priors: Priors) -> list[Matches]:
+    return [match_capture(capture, GimDkmMatcher(), "gim-dkm", priors.masks)]
 
 
-PROVIDERS = (Provider("gim-dkm", ("matches",), (), 31, lambda _: missing("gim-dkm"), _make),)
+PROVIDERS = (Provider("gim-dkm", ("matches",), ("masks",), 31, lambda _: missing("gim-dkm"), _make),)

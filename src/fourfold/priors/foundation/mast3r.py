@@ -50,11 +50,11 @@ def _inside(xy: NDArray[np.integer], size: tuple[int, int]) -> NDArray[np.bool_]
     return (xy >= BORDER).all(1) & (xy[:, 0] < size[1] - BORDER) & (xy[:, 1] < size[0] - BORDER)
 
 
-def _make(capture: Capture, _: Priors) -> list[Matches]:
-    return [match_capture(capture, Mast3rMatcher(), "mast3r")]
+def _make(capture: Capture, priors: Priors) -> list[Matches]:
+    return [match_capture(capture, Mast3rMatcher(), "mast3r", priors.masks)]
 
 
 PROVIDERS = (
     pointmap_provider("mast3r", 29),
-    Provider("mast3r-matches", ("matches",), (), 30, lambda _: missing("mast3r"), _make),
+    Provider("mast3r-matches", ("matches",), ("masks",), 30, lambda _: missing("mast3r"), _make),
 )

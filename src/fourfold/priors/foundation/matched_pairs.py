@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Matches, Provenance
+from fourfold.priors.contracts import Masks, Matches, Provenance
 from fourfold.priors.foundation.image_pairs import camera_pairs
+from fourfold.priors.tracking.matches import moving_pixels
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,31 @@ class PairMatches:
     confidence: NDArray[np.float32]
 
 
+def _on_movers(found: PairMatches, moving_a: NDArray[np.bool_] | None, moving_b: NDArray[np.bool_] | None) -> PairMatches:
+    keep = np.ones(len(found.xy_a), bool)
+    for xy, moving in ((found.xy_a, moving_a), (found.xy_b, moving_b)):
+        if moving is not None:
+            height, width = moving.shape
+            column, row = np.clip(np.floor(xy).astype(int), 0, [width - 1, height - 1]).T
+            keep &= moving[row, column]
+    return PairMatches(found.xy_a[keep], found.xy_b[keep], found.confidence[keep])
+
+
 PairMatcher = Callable[[NDArray[np.uint8], NDArray[np.uint8]], PairMatches]
 
 
-def match_capture(capture: Capture, matcher: PairMatcher, name: str) -> Matches:
-    """`matcher` on all pairs of cameras at each moment, or on neighbouring moments of a single camera; training images only."""
+def match_capture(capture: Capture, matcher: PairMatcher, name: str, masks: Masks | None = None) -> Matches:
+    """`matcher` on all pairs of cameras at each moment, or on neighbouring moments of a single camera; training images only.
+
+    Of cameras' pairs what moves in both images is kept, where masks are known: points that are followed should be on movers.
+    """
     pairs = camera_pairs(capture)
     found = [matcher(capture.image(*a), capture.image(*b)) for a, b in pairs]
+    if capture.views > 1:
+        found = [
+            _on_movers(matches, moving_pixels(capture, masks, a, 0), moving_pixels(capture, masks, b, 0))
+            for matches, (a, b) in zip(found, pairs, strict=True)
+        ]
     row = np.concatenate([np.full(len(f.xy_a), i, np.int32) for i, f in enumerate(found)]) if found else np.zeros(0, np.int32)
     xy_a, xy_b = (np.concatenate([getattr(f, k) for f in found] or [np.zeros((0, 2), np.float32)]) for k in ("xy_a", "xy_b"))
     confidence = np.concatenate([f.confidence for f in found] or [np.zeros(0, np.float32)]).astype(np.float16)
