@@ -1,5 +1,6 @@
 """The numbered examples run as they stand and do what they say."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from fourfold.scene.file import load_scene
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -47,6 +50,18 @@ def test_own_motion(example, tmp_path):
     assert torch.allclose(one, later, atol=1e-5) and not torch.allclose(one, half, atol=0.1)
     assert torch.allclose(one[:, 1], -half[:, 1], atol=1e-5)
     assert (tmp_path / "swing.mp4").stat().st_size > 2000
+
+
+def test_anybodys_views(example, tmp_path, hurry):
+    scene = example("5_anybodys_views.py")
+    assert (tmp_path / "run" / "player.html").stat().st_size > 10_000
+    truth = load_scene(tmp_path / "run" / "scene.safetensors")
+    assert [layer.name for layer in scene.layers] == [layer.name for layer in truth.layers] == ["static", "free"]
+    assert scene.time_range == truth.time_range and len(scene.at(0.0)) > 100
+    here, there = (s.at(0.05).means[s.at(0.05).opacity > 0.5].median(0).values for s in (scene, truth))
+    torch.testing.assert_close(here, there, atol=0.02, rtol=0)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["outputs"]["4dgs"] == "exports/scene.4dgs" and report["recipe"] == "freetimegs"
 
 
 def test_every_example_is_tested():

@@ -20,6 +20,7 @@ from fourfold.evaluation.advice import advice
 from fourfold.evaluation.prior_sheets import masks_sheet, tracks_sheet
 from fourfold.evaluation.report import capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
 from fourfold.evaluation.side_view import SideScore, side_score, side_sheet
+from fourfold.export.formats import export, find_format
 from fourfold.export.paths import PathOptions, camera_path
 from fourfold.export.pictures import draw, frame_rate
 from fourfold.export.video import write_mp4
@@ -77,6 +78,7 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     since = time.perf_counter()
     report("rendering videos and the player", 0, None)
     outputs = render_outputs(job.root, scene, capture)
+    outputs |= write_exports(job, scene, report)
     job.clock.lap("renders", since)
     return write_reports(job, scene, scores, baselines, outputs)
 
@@ -139,6 +141,16 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
         files["side"] = "renders/side.png"
         Image.fromarray(sheet).save(root / files["side"])
     write_player(root / files["player"], scene, capture)
+    return files
+
+
+def write_exports(job: Job, scene: Scene, report: Report) -> dict[str, str]:
+    """Write the formats that were asked for; returns name -> path relative to the run."""
+    files = {}
+    for name in job.options.exports:
+        files[name] = f"exports/{find_format(name).default_name}"
+        report(f"writing {name}", 0, None)
+        export(name, scene, job.capture, job.root / files[name])
     return files
 
 

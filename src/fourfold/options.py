@@ -55,6 +55,7 @@ class Options:
         fps: frames per second: the rate of a folder of images, and how many of a film's are taken; None for the own rate.
         max_frames: at most so many frames of each camera are taken, evenly.
         shot: number, from 1, of the shot of a film that cuts, or None for the longest.
+        export: formats, separated by commas, in which the scene is also written, into `exports/` of the run; None for no other than its own.
     """
 
     recipe: str = "auto"
@@ -73,6 +74,7 @@ class Options:
     fps: float | None = None
     max_frames: int | None = None
     shot: int | None = None
+    export: str | None = None
 
     def __post_init__(self) -> None:
         if self.priors is not None:
@@ -84,6 +86,11 @@ class Options:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise FourfoldError(f"{name} got {value!r}: expected a number of {'frames per second' if name == 'fps' else 'seconds'}")
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The names of the formats asked for."""
+        return tuple(word.strip() for word in (self.export or "").split(",") if word.strip())
 
     def capture_options(self, sources: Sequence[Path]) -> CaptureOptions:
         """Which part of the sources to take, and what to do about several clocks. FourfoldError if a number is none or out of range."""

@@ -15,6 +15,7 @@ from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.capture.shots import long_enough
 from fourfold.conclude import Job, conclude
 from fourfold.errors import FourfoldError
+from fourfold.export.formats import find_format
 from fourfold.files import read_object, read_stamp, write_sealed
 from fourfold.interruption import sweep
 from fourfold.long_film import LongFilm, in_chunks, make_long_film
@@ -165,6 +166,8 @@ def check_options(options: Options) -> None:
     if options.priors is not None and not Path(options.priors).is_dir():
         raise FourfoldError(f"{options.priors} is no folder: --priors takes a folder with depth, masks, tracks or cameras in a public layout")
     choose_device(options.device)
+    for name in options.exports:
+        find_format(name)
 
 
 def prepare(sources: Sequence[Path], root: Path, options: Options, report: Report, clock: Clock) -> Capture:

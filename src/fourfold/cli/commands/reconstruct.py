@@ -59,6 +59,9 @@ class Reconstruct(ReadingCommand):
     offsets: str | None = None
     """Seconds by which each of several videos began after the first one, for example 0,0.35."""
 
+    export: str | None = None
+    """Formats in which the scene is also written into OUT/exports, for example 4dgs or 4dgs,ply (`fourfold export --help` lists them)."""
+
     all_shots: bool = False
     """Reconstruct each shot of a film that cuts, in OUT/shot_1, OUT/shot_2, ..."""
 
@@ -70,7 +73,7 @@ class Reconstruct(ReadingCommand):
         budget = None if self.time_budget is None else seconds(self.time_budget)
         supplied = None if self.priors is None else str(self.priors)
         common = (self.recipe, self.quality, budget, self.holdout, self.seed, self.device, self.baselines)
-        options = Options(*common, priors=supplied, synchronise=self.synchronise, offsets=self.offsets, **self.part())
+        options = Options(*common, priors=supplied, synchronise=self.synchronise, offsets=self.offsets, export=self.export, **self.part())
         with progress() as report:
             if self.all_shots:
                 return Result({"shots": [run_value(run) for run in reconstruct_shots(self.paths, self.out, options=options, report=report)]})
