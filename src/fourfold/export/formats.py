@@ -69,6 +69,7 @@ FORMATS: dict[str, Format] = {
     "ply": Format("moment_files:export_ply", "scene.ply", "one moment, for every splat viewer"),
     "compressed-ply": Format("moment_files:export_compressed_ply", "scene.compressed.ply", "one moment, a quarter as large, for SuperSplat"),
     "spz": Format("moment_files:export_spz", "scene.spz", "one moment, a tenth as large, for Niantic's and many other viewers"),
+    "spz4": Format("spz4:export_spz4", "scene.v4.spz", "the same, version 4 of the format, smaller still"),
     "sog": Format("moment_files:export_sog", "scene.sog", "one moment, a tenth as large, for PlayCanvas"),
     "ply-sequence": Format("ply_sequence:export_sequence", "sequence", "a folder of PLY files that SuperSplat plays"),
     "tracks": Format("tracks:export_tracks", "tracks.npz", "3D trajectories of what moves, for NumPy"),

@@ -30,17 +30,17 @@ def export_ply(scene: Scene, capture: Capture, out: Path, options: ExportOptions
 
 def export_compressed_ply(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> PackingError:
     """One moment as PlayCanvas' compressed PLY."""
-    return _packed(scene, capture, out, moment(scene, options), (encode_compressed_ply, decode_compressed_ply))
+    return packed(scene, capture, out, moment(scene, options), (encode_compressed_ply, decode_compressed_ply))
 
 
 def export_spz(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> PackingError:
     """One moment as Niantic's SPZ."""
-    return _packed(scene, capture, out, moment(scene, options), (encode_spz, decode_spz))
+    return packed(scene, capture, out, moment(scene, options), (encode_spz, decode_spz))
 
 
 def export_sog(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> PackingError:
     """One moment as PlayCanvas' SOG."""
-    return _packed(scene, capture, out, moment(scene, options), (encode_sog, decode_sog))
+    return packed(scene, capture, out, moment(scene, options), (encode_sog, decode_sog))
 
 
 def write_ply(path: Path, gaussians: Gaussians) -> int:
@@ -51,7 +51,7 @@ def write_ply(path: Path, gaussians: Gaussians) -> int:
     return len(shown)
 
 
-def _packed(scene: Scene, capture: Capture, out: Path, time: float, codec: tuple[Encode, Decode]) -> PackingError:
+def packed(scene: Scene, capture: Capture, out: Path, time: float, codec: tuple[Encode, Decode]) -> PackingError:
     """Write what is visible at `time`, neighbours together, and read it back."""
     encode, decode = codec
     with torch.no_grad():
