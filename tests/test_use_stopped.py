@@ -70,6 +70,14 @@ def test_a_signal_waits_for_what_is_unbroken():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "handlers are as before"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_all_is_done_changes_nothing(number):
+    late = f"import atexit, os; from fourfold.cli import entry; atexit.register(os.kill, os.getpid(), {int(number)}); entry()"
+    done = subprocess.run([sys.executable, "-c", late, "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout.startswith("fourfold ")
+
+
 def test_a_native_call_that_hears_nothing_is_ended_by_force_and_leaves_nothing(tmp_path):
     program = f"""
 import hashlib

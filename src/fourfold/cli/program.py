@@ -38,6 +38,8 @@ def entry() -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+        for number in (signal.SIGINT, signal.SIGTERM):  # all is done and said: while the interpreter ends, nothing is left to stop
+            signal.signal(number, signal.SIG_IGN)
         sys.exit(code)
     except BrokenPipeError:  # the reader of our output has gone, e.g. `fourfold inspect x | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
