@@ -4,6 +4,8 @@ import json
 import math
 import socket
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +24,9 @@ from fourfold.live.drawing import FARTHEST, STANDING, Drawer, Look, group_colors
 from fourfold.live.edited import BACKGROUND, Edited, crop, freeze, one_mover
 from fourfold.live.film import free_name
 from fourfold.live.filmed import compared
+from fourfold.live.numbers import corner, within
 from fourfold.live.trails import trail_colors
+from fourfold.live.viewer import LiveViewer, Rates
 from fourfold.render.api import rasterize
 from fourfold.scene.edits.parts import background_alone
 from fourfold.scene.motion.linear import Linear
@@ -241,3 +245,78 @@ def test_small_things(tmp_path):
     assert free_name(tmp_path / "new", "film", ".mp4").name == "film_2.mp4"
     colors = trail_colors(9).astype(int)
     assert colors[0, 2] > colors[0, 0] and colors[-1, 0] > colors[-1, 2]
+
+
+class _Browser:
+    """What the viewer asks of a client, and the pictures it was sent."""
+
+    client_id = 1
+
+    def __init__(self) -> None:
+        self.camera = SimpleNamespace(position=np.zeros(3), wxyz=np.array([1.0, 0, 0, 0]), fov=0.8, image_width=320, image_height=240)
+        self.pictures, self.said = [], []
+        self.scene = SimpleNamespace(set_background_image=lambda image, **rest: self.pictures.append((image, rest)))
+
+    def add_notification(self, title, sentence, **rest):
+        self.said.append(sentence)
+
+
+def _viewer(scene, browser, **more):
+    server = SimpleNamespace(
+        scene=SimpleNamespace(set_up_direction=lambda up: None), initial_camera=SimpleNamespace(), get_clients=lambda: {1: browser}
+    )
+    rates = Rates(rest=0.0, idle=0.001, follow=0.0)
+    return LiveViewer(server, Edited(scene), None, Path("none"), rates=rates, **more)
+
+
+def test_who_looks_gets_a_picture_when_something_has_changed(scene):
+    browser = _Browser()
+    viewer = _viewer(scene, browser)
+    viewer.turn()
+    viewer.turn()
+    assert len(browser.pictures) == 1 and browser.pictures[0][0].shape == (240, 320, 3) and browser.pictures[0][1]["depth"] is None
+    viewer.ask(lambda: viewer.go_to(0.7))
+    viewer.overlay("trails", True)
+    viewer.turn()
+    assert len(browser.pictures) == 2 and browser.pictures[1][1]["depth"].shape == (240, 320)
+    viewer.rates = replace(viewer.rates, rest=1e6)
+    browser.camera.position = np.array([0.1, 0.0, 0.0])
+    viewer.turn()
+    viewer.turn()
+    assert len(browser.pictures) == 3 and max(browser.pictures[2][0].shape) <= 320, "coarse while it moves"
+    viewer.rates = replace(viewer.rates, rest=0.0)
+    viewer.turn()
+    assert len(browser.pictures) == 4 and browser.pictures[3][0].shape == (240, 320, 3), "and fine at rest"
+
+
+def test_a_newer_scene_is_edited_as_the_one_before(scene):
+    browser, newer = _Browser(), iter([("second", background_alone(scene)), None, None])
+    viewer = _viewer(scene, browser, newest=lambda known: next(newer))
+    viewer.edited.add(one_mover(0, keep=True))
+    viewer.turn()
+    assert viewer.stamp == "second" and [layer.name for layer in viewer.scene.layers] == ["static"]
+    assert browser.said == ["the new scene does not allow: keep mover 0"]
+
+
+@pytest.mark.parametrize(("what", "value"), [("fov", math.nan), ("fov", 0.0), ("position", np.array([np.inf, 0, 0])), ("wxyz", np.zeros(4))])
+def test_cameras_that_are_none_get_no_picture(what, value, scene):
+    browser = _Browser()
+    setattr(browser.camera, what, value)
+    viewer = _viewer(scene, browser)
+    viewer.turn()
+    assert browser.pictures == []
+
+
+def test_numbers_of_any_kind_are_refused_in_a_sentence(scene):
+    browser = _Browser()
+    viewer = _viewer(scene, browser)
+    viewer.ask(lambda: viewer.go_to(math.nan))
+    viewer.ask(lambda: viewer.show_as("no such thing"))
+    viewer.turn()
+    assert viewer.look == Look(0.0) and browser.said == ["got 'nan': expected a number from 0 to 1"]
+    assert within(7, 0, 3) == 3.0 and corner((1, 2, 3)) == (1.0, 2.0, 3.0)
+    for wrong in ("1", None, math.inf):
+        with pytest.raises(FourfoldError, match="expected a number"):
+            within(wrong, 0, 1)
+    with pytest.raises(FourfoldError, match="expected x, y and z"):
+        corner((1, 2))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
 from fourfold.export.paths import object_center
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.rigid import make_rigid
@@ -48,9 +49,13 @@ class Pose:
 
     @staticmethod
     def of(camera: BrowserCamera) -> Pose:
-        """The pose of a client's camera."""
-        aspect = camera.image_width / max(camera.image_height, 1)
-        return Pose(tuple(map(float, camera.position)), tuple(map(float, camera.wxyz)), float(camera.fov), aspect or 1.0)
+        """The pose of a client's camera. FourfoldError if it is none: programs may send anything."""
+        aspect = max(camera.image_width, 1) / max(camera.image_height, 1)
+        pose = Pose(tuple(map(float, camera.position)), tuple(map(float, camera.wxyz)), float(camera.fov), aspect)
+        numbers = (*pose.position, *pose.wxyz, pose.field)
+        if len(numbers) != 8 or not all(map(math.isfinite, numbers)) or not 0 < pose.field < math.pi or not any(pose.wxyz):
+            raise FourfoldError("a browser sent a camera that is none")
+        return pose
 
     @staticmethod
     def of_filmed(camera: Camera) -> Pose:

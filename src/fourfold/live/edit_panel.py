@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from fourfold.live.edited import BACKGROUND, CLEAN, MOVERS, EditLine, crop, freeze, one_mover
 from fourfold.live.film import free_name
+from fourfold.live.numbers import corner, within
 from fourfold.live.viewer import LiveViewer
 from fourfold.scene.edits.parts import movers
 from fourfold.scene.file import save_scene
+
+MOST_MOVERS = 10_000
 
 
 class EditPanel:
@@ -20,14 +23,19 @@ class EditPanel:
                 gui.add_button(name).on_click(lambda _, line=line: viewer.ask(lambda: self._make(line)))
             gui.add_button("Freeze this time").on_click(lambda _: viewer.ask(lambda: self._make(freeze(viewer.clock.time))))
             self.mover = gui.add_number("Mover", 0, min=0, step=1, hint="Counted from 0, the largest first")
-            gui.add_button("Keep this mover").on_click(lambda _: viewer.ask(lambda: self._make(one_mover(int(self.mover.value), keep=True))))
-            gui.add_button("Drop this mover").on_click(lambda _: viewer.ask(lambda: self._make(one_mover(int(self.mover.value), keep=False))))
+            gui.add_button("Keep this mover").on_click(lambda _: viewer.ask(lambda: self._make(one_mover(self._number(), keep=True))))
+            gui.add_button("Drop this mover").on_click(lambda _: viewer.ask(lambda: self._make(one_mover(self._number(), keep=False))))
             low, high = _box(viewer)
             self.low, self.high = gui.add_vector3("Low corner", low, step=0.01), gui.add_vector3("High corner", high, step=0.01)
-            gui.add_button("Crop to the box").on_click(lambda _: viewer.ask(lambda: self._make(crop(self.low.value, self.high.value))))
+            gui.add_button("Crop to the box").on_click(
+                lambda _: viewer.ask(lambda: self._make(crop(corner(self.low.value), corner(self.high.value))))
+            )
             gui.add_button("Undo").on_click(lambda _: viewer.ask(self._undo))
             gui.add_button("Write scene").on_click(lambda _: viewer.ask(self._write))
         viewer.renewed.append(self._told)
+
+    def _number(self) -> int:
+        return int(within(self.mover.value, 0, MOST_MOVERS))
 
     def _make(self, line: EditLine) -> None:
         self.viewer.edited.add(line)

@@ -16,6 +16,7 @@ from fourfold.export.video import write_mp4
 from fourfold.files import write_json
 from fourfold.live.cameras import Pose
 from fourfold.live.drawing import Look
+from fourfold.live.numbers import within
 from fourfold.live.viewer import LiveViewer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FPS = 30
 MOST_SECONDS = 600.0
+WIDEST = 3840  # pixels
 
 
 class FilmPanel:
@@ -35,7 +37,7 @@ class FilmPanel:
             add = gui.add_button("Add keyframe", hint="This camera at this time")
             clear = gui.add_button("Forget keyframes")
             self.seconds = gui.add_number("Length, seconds", 4.0, min=0.1, max=MOST_SECONDS, step=0.1)
-            self.width = gui.add_number("Longest side", 960, min=16, max=3840, step=2)
+            self.width = gui.add_number("Longest side", 960, min=16, max=WIDEST, step=2)
             write = gui.add_button("Write MP4")
         self._writing = False
         clear.on_click(lambda _: viewer.ask(self._clear))
@@ -43,8 +45,7 @@ class FilmPanel:
 
         @add.on_click
         def _(event: GuiEvent[Any]) -> None:
-            pose = viewer.pose_of(event.client)
-            viewer.ask(lambda: self._add(pose))
+            viewer.ask(lambda: self._add(viewer.pose_of(event.client)))
 
     def _add(self, pose: Pose) -> None:
         self.keys.append((self.viewer.clock.time, pose))
@@ -57,7 +58,7 @@ class FilmPanel:
     def _write(self) -> None:
         if self._writing:
             raise FourfoldError("a film is being written: wait for its end")
-        seconds, side = float(self.seconds.value), int(self.width.value)
+        seconds, side = within(self.seconds.value, 0.1, MOST_SECONDS), int(within(self.width.value, 16, WIDEST))
         keys = [(time, pose.camera(side)) for time, pose in self.keys]
         path = through_keyframes(keys, max(round(seconds * FPS), 1))
         out = free_name(self.viewer.out, "film", ".mp4")

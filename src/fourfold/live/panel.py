@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fourfold.live.drawing import COLOURINGS
+from fourfold.live.numbers import within
 from fourfold.live.viewer import LiveViewer
 
 if TYPE_CHECKING:
     from viser import GuiCheckboxHandle, GuiEvent
 
+SPEEDS = (0.1, 4.0)  # scene seconds a second, slowest and fastest
 TICK = 0.15  # seconds between two updates of the slider while a scene plays
 MOST_LAYERS = 24  # that get a line of their own
 
@@ -23,7 +25,7 @@ class TimePanel:
         with gui.add_folder("Time"):
             self.slider = gui.add_slider("Seconds", begin, max(end, begin + 1e-3), _step(begin, end), begin, disabled=end <= begin)
             play = gui.add_checkbox("Play", False, disabled=end <= begin)
-            speed = gui.add_slider("Speed", 0.1, 4.0, 0.1, 1.0)
+            speed = gui.add_slider("Speed", *SPEEDS, 0.1, 1.0)
             loop = gui.add_checkbox("Loop", True)
         self.play = play
         self._shown = -1.0
@@ -31,7 +33,7 @@ class TimePanel:
         @self.slider.on_update
         def _(event: GuiEvent[Any]) -> None:
             if event.client is not None:
-                value = float(self.slider.value)
+                value = self.slider.value
                 viewer.ask(lambda: viewer.go_to(value))
 
         @play.on_update
@@ -40,7 +42,7 @@ class TimePanel:
                 plays = play.value  # now: until its turn comes, the clock may have been shown again
                 viewer.ask(lambda: setattr(viewer.clock, "playing", plays))
 
-        speed.on_update(lambda _: viewer.ask(lambda: setattr(viewer.clock, "speed", float(speed.value))))
+        speed.on_update(lambda _: viewer.ask(lambda: setattr(viewer.clock, "speed", within(speed.value, *SPEEDS))))
         loop.on_update(lambda _: viewer.ask(lambda: setattr(viewer.clock, "loop", loop.value)))
         viewer.moved_on.append(self._follow)
         viewer.renewed.append(self._renew)
@@ -70,7 +72,7 @@ class ShownPanel:
             self.layers = gui.add_folder("Layers")
         self._boxes: dict[str, GuiCheckboxHandle] = {}
         self._list_layers()
-        colouring.on_update(lambda _: viewer.ask(lambda: setattr(viewer, "colouring", colouring.value)))
+        colouring.on_update(lambda _: viewer.ask(lambda: viewer.show_as(colouring.value)))
         viewer.renewed.append(self._renew)
 
     def _sentence(self) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fourfold.errors import FourfoldError
 from fourfold.export.tracking import TrackingConfig, world_paths
 from fourfold.live.cameras import Pose
+from fourfold.live.numbers import within
 from fourfold.live.viewer import LiveViewer
 
 if TYPE_CHECKING:
@@ -45,14 +46,13 @@ class TrailPanel:
         @viewer.server.scene.on_click()
         def _(event: SceneClickEvent) -> None:
             if self.following.value:
-                pose = Pose.of(event.client.camera)
-                viewer.ask(lambda: self._follow(pose, event.screen_pos))
+                viewer.ask(lambda: self._follow(Pose.of(event.client.camera), event.screen_pos))
 
     def _follow(self, pose: Pose, place: tuple[float, float]) -> None:
         viewer, camera = self.viewer, pose.camera(SIDE)
         begin, end = viewer.scene.time_range
         times = np.linspace(begin, end, MOMENTS if end > begin else 1)
-        pixel = torch.tensor([[place[0] * camera.width, place[1] * camera.height]])
+        pixel = torch.tensor([[within(place[0], 0, 1) * camera.width, within(place[1], 0, 1) * camera.height]])
         paths, alpha = world_paths(viewer.scene, (viewer.clock.time, camera), pixel, times.tolist())
         if float(alpha[0]) < TrackingConfig().smallest_alpha:
             raise FourfoldError("nothing is there to be followed: click where the scene is opaque")

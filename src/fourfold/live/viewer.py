@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,9 @@ from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.live.cameras import Pose, first_pose
 from fourfold.live.clock import Clock
-from fourfold.live.drawing import Drawer, Look
+from fourfold.live.drawing import COLOURINGS, Drawer, Look
 from fourfold.live.edited import Edited
+from fourfold.live.numbers import within
 from fourfold.scene.scene import Scene
 
 if TYPE_CHECKING:
@@ -145,14 +147,20 @@ class LiveViewer:
         clients = self.server.get_clients()
         self._seats = {number: seat for number, seat in self._seats.items() if number in clients}
         for client in clients.values():
-            self._draw_for(client)
+            with suppress(FourfoldError):  # a camera that is none
+                self._draw_for(client)
         if clients:
             self._tell(self.looked)
 
     def go_to(self, seconds: float) -> None:
         """Show another moment."""
-        self.clock.time = min(max(seconds, self.clock.begin), self.clock.end)
+        self.clock.time = within(seconds, self.clock.begin, self.clock.end)
         self._tell(self.moved_on)
+
+    def show_as(self, colouring: str) -> None:
+        """Show colours, depth, ...; a name that is none changes nothing."""
+        if colouring in COLOURINGS:
+            self.colouring = colouring
 
     def overlay(self, name: str, shown: bool) -> None:
         """Lines that lie in the scene are shown or not: with some, pictures are sent with their depth."""
