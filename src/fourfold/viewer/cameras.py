@@ -30,7 +30,8 @@ def paths_of(scene: Scene, capture: Capture) -> list[dict[str, Any]]:
         for view, moments in zip(views, known, strict=True)
         if len(moments)
     ]
-    return filmed + [{"name": name, "cameras": _flown(scene, capture, path)} for name, path in OTHERS.items() if _flown(scene, capture, path)]
+    flown = [{"name": name, "cameras": _flown(scene, capture, path)} for name, path in OTHERS.items()]
+    return filmed + [path for path in flown if path["cameras"]]
 
 
 def focus_of(scene: Scene) -> list[float]:
