@@ -19,9 +19,9 @@ def classical_masks(capture: Capture, longtracks: LongTracks, cameras: Cameras) 
 
 
 def _travelling(capture: Capture) -> str | None:
-    """Masks that the capture brought are kept as they are; cameras that do not travel need no scene with depth."""
+    """Masks that the capture brought for what is trained on are kept as they are; cameras that do not travel need no scene with depth."""
     trained = np.flatnonzero(capture.train.any(axis=1))
-    given = any(capture.has("masks", view) for view in range(capture.views))
+    given = any(capture.has("masks", int(view)) for view in trained)
     return None if not given and any(travels(capture, int(view)) for view in trained) else ""
 
 

@@ -28,7 +28,12 @@ EVERY_QUERY = "tracks2d:" + "|".join(
     )
 )
 """TAPIR's tracks from queries of every frame: supplied, else by its weights, else the classical tracker, which the report then says."""
-PRIORS = ("masks", "depth", "flow", EVERY_QUERY, "tracks3d")
+SUPPLIED = ("aligned-disparity-depth", "depth-files-depth", "mosca-depth", "megasam-depth", "tapip3d-depth")
+SCALED_DEPTH = "depth:" + "|".join(
+    (*SUPPLIED, "given-depth", *(f"{name}-beside" for name in SUPPLIED), "scaled_disparity", "movers", "space_time", "enclosed_sweep", "plane_sweep")
+)
+"""Depth Anything's relative depth scaled by what the cameras tell (SoM 3): given, else by its weights, else without a network."""
+PRIORS = ("masks", SCALED_DEPTH, "flow", EVERY_QUERY, "tracks3d")
 WHITE = (1.0, 1.0, 1.0)  # SoM 7
 CONTROL = AdaptiveControl(jitter=False)  # SoM 9: its numbers are the defaults of the part
 
