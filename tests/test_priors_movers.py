@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from analytic_scene import AnalyticScene, make_scene, surface_points
 from fourfold.priors.cameras.pose_path import fill_path, fill_poses
-from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D, Tracks3D
+from fourfold.priors.contracts import Depth, LongTracks, Masks, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth.plane_sweep import static_depth
 from fourfold.priors.movers.body_bundle import BundleConfig, Observations, _jacobians, bundle_adjust, residuals
 from fourfold.priors.movers.factorisation import looking_rotation
@@ -23,6 +23,7 @@ from fourfold.priors.movers.object_align import align_object
 from fourfold.priors.movers.object_evidence import ground_ratio, occlusion_bound
 from fourfold.priors.movers.object_scale import ScaleConfig, ScaleEvidence, choose_scale, ground_contact, minimal_acceleration, minimal_motion
 from fourfold.priors.movers.object_sfm import solve_object
+from fourfold.priors.tracking.long_tracks import long_tracks
 from fourfold.priors.tracking.tracks import track_points
 
 
@@ -58,6 +59,17 @@ def test_a_rigid_cloud_is_recovered_up_to_its_scale(noise: float, turn: float, d
     assert np.ptp(ratio) / ratio.mean() < 4 * depth
     assert rigid.error < 0.02 + 1.5 * noise
     assert rigid.inliers > 0.95
+
+
+def test_a_start_that_is_mirrored_in_depth_loses_against_one_that_bulges() -> None:
+    xy, visible, K, poses = _cloud(noise=0.3)
+    mirror = np.diag([1.0, 1.0, -1.0])
+    wrong = poses.copy()
+    wrong[:, :3, :3] = mirror @ poses[:, :3, :3] @ mirror
+    rigid = solve_object(xy, visible, K, known=wrong)
+    assert rigid is not None
+    relative = [m[:, :3, :3] @ m[0, :3, :3].T for m in (rigid.object_to_camera, poses)]
+    assert np.degrees(Rotation.from_matrix(relative[0] @ relative[1].transpose(0, 2, 1)).magnitude()).max() < 2.5
 
 
 def test_two_bodies_are_not_one() -> None:
@@ -249,7 +261,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
 @pytest.fixture(scope="module")
 def solved(scene: AnalyticScene) -> tuple[Depth, Tracks3D]:
     tracks = track_points(scene.capture, scene.masks)
-    return moving_objects(scene.capture, scene.masks, tracks, static_depth(scene.capture, scene.masks))
+    return moving_objects(scene.capture, scene.masks, tracks, long_tracks(scene.capture), static_depth(scene.capture, scene.masks))
 
 
 def test_a_rolling_body_is_solved_as_a_rigid_one(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
@@ -286,13 +298,18 @@ def test_tracks_follow_the_body_at_all_times_up_to_the_scale(scene: AnalyticScen
     assert np.median(error[:, ~train]) < 0.06
 
 
+def _no_long_tracks() -> LongTracks:
+    none = np.zeros(0, np.int32)
+    return LongTracks(Provenance("none"), np.zeros((0, 2), np.float32), none, none, none)
+
+
 def test_nothing_moves_gives_no_tracks_and_the_static_depth(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
     still = Masks(Provenance("none"), (np.full(scene.moving.shape, -1, np.int8),))
     static = solved[0]
     tracks = Tracks2D(
         Provenance("none"), np.zeros((0, 16, 2), np.float32), np.zeros((0, 16)), np.zeros((0, 16)), np.zeros(0, np.int32), np.zeros(0, np.int32)
     )
-    depth, found = moving_objects(scene.capture, still, tracks, static)
+    depth, found = moving_objects(scene.capture, still, tracks, _no_long_tracks(), static)
     assert found.xyz.shape == (0, 16, 3)
     np.testing.assert_array_equal(depth.depth[0], static.depth[0])
 
@@ -302,7 +319,7 @@ def test_where_depth_is_not_known_movers_lie_before_what_they_hide(scene: Analyt
     pose = np.repeat(scene.capture.world_to_camera[:, :1], scene.capture.times, axis=1)
     capture = replace(scene.capture, world_to_camera=pose, cameras="fixed")
     static = static_depth(capture, scene.masks)
-    depth, tracks = moving_objects(capture, scene.masks, track_points(scene.capture, scene.masks), static)
+    depth, tracks = moving_objects(capture, scene.masks, track_points(scene.capture, scene.masks), long_tracks(scene.capture), static)
     moving = scene.moving & capture.train[0][:, None, None]
     assert set(np.unique(depth.depth[0][~scene.moving & capture.train[0][:, None, None]])) == {1.0}
     assert (depth.depth[0][moving] > 0.1).all() and np.quantile(depth.depth[0][moving], 0.9) < 0.85
@@ -317,7 +334,7 @@ def test_an_object_without_lasting_texture_is_not_called_rigid_and_it_is_said(sc
     root.mkdir()
     np.save(root / "frames_000.npy", flicker)
     capture = replace(scene.capture, root=root)
-    depth, tracks = moving_objects(capture, scene.masks, track_points(capture, scene.masks), solved[0])
+    depth, tracks = moving_objects(capture, scene.masks, track_points(capture, scene.masks), long_tracks(capture), solved[0])
     assert tracks.provenance.figures["mover_0"]["kind"] != "rigid"
     assert any("not rigid" in note or "flat layer" in note for note in tracks.provenance.notes)
     moving = scene.moving & scene.capture.train[0][:, None, None]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Tracks2D
+from fourfold.priors.contracts import LongTracks, Tracks2D
 from fourfold.priors.movers.object_align import AlignConfig, AlignedTracks, align_object
 from fourfold.priors.movers.object_sfm import ObjectSfmConfig, RigidObject, solve_object
 from fourfold.priors.movers.object_sweep import ObjectShape, ObjectSweepConfig, object_depth, sweep_object
@@ -29,6 +29,7 @@ class ModelConfig:
         least_inwardness: how far inside the mask the points of a rigid body must lie, see `_inwardness`.
         least_turn: rotation below which relief cannot be told, radians.
         least_alignment: median correlation of the aligned images below which the alignment is not believed.
+        firmer: long tracks, fewer but never sliding, take the place of chained ones if they leave unexplained this many times less.
         rough_inliers, rough_points: share of observations and number of points from which a bad rigid fit still gives an articulated object
             its depth.
     """
@@ -43,6 +44,7 @@ class ModelConfig:
     least_inwardness: float = 0.18
     least_turn: float = 0.05
     least_alignment: float = 0.5
+    firmer: float = 4.0
     rough_inliers: float = 0.5
     rough_points: int = 60
 
@@ -93,8 +95,26 @@ class MoverModel:
 def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> ImageTracks:
     """The tracks of the mover's view that stay in its mask."""
     own = np.flatnonzero(tracks.view == mover.view)
-    xy = tracks.xy[own][:, mover.times]
     visible = (tracks.visibility[own][:, mover.times].astype(np.float32) * tracks.confidence[own][:, mover.times].astype(np.float32)) > 0.3
+    return _staying(mover, tracks.xy[own][:, mover.times], visible, inside)
+
+
+def long_tracks_of(mover: Mover, tracks: LongTracks, inside: float) -> ImageTracks:
+    """The same of long tracks, which hold to the patch they began on and end where it turns away; chained ones slide on over the surface."""
+    column = np.full(int(max(mover.times)) + 1, -1)
+    column[mover.times] = np.arange(len(mover.times))
+    known = (tracks.view[tracks.track] == mover.view) & (tracks.time < len(column))
+    known[known] = column[tracks.time[known]] >= 0
+    row = np.unique(tracks.track[known], return_inverse=True)
+    xy = np.zeros((len(row[0]), len(mover.times), 2), np.float32)
+    visible = np.zeros(xy.shape[:2], bool)
+    place = row[1], column[tracks.time[known]]
+    xy[place], visible[place] = tracks.xy[known], True
+    return _staying(mover, xy, visible, inside)
+
+
+def _staying(mover: Mover, xy: NDArray[np.float32], visible: NDArray[np.bool_], inside: float) -> ImageTracks:
+    """Tracks xy (P, F, 2), visible (P, F) that are in the mover's mask in the share `inside` of their frames, at least two."""
     height, width = mover.masks.shape[1:]
     column, row = np.clip(xy[..., 0].astype(int), 0, width - 1), np.clip(xy[..., 1].astype(int), 0, height - 1)
     within = mover.masks[np.arange(len(mover.times))[None], row, column] & visible
@@ -103,13 +123,17 @@ def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> ImageTracks:
     return ImageTracks(xy[keep], within[keep], within[keep])
 
 
-def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, config: ModelConfig) -> list[MoverModel]:
+def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: LongTracks, config: ModelConfig) -> list[MoverModel]:
     """The models that the tracks allow, best first: rigid from its tracks or an affine alignment alone; else articulated, then flat."""
-    own = tracks_of(mover, tracks, config.inside)
-    rigid = solve_object(own.xy, own.visible, mover.K, config.sfm) if len(own.xy) >= config.sfm.least_points else None
-    figures: dict[str, object] = {"tracks": len(own.xy)}
+    held, own = long_tracks_of(mover, longtracks, config.inside), tracks_of(mover, tracks, config.inside)
+    rigid = solve_object(own.xy, own.visible, mover.K, config.sfm)
+    figures: dict[str, object] = {"tracks": len(own.xy), "long_tracks": len(held.xy)}
     if rigid is not None and _is_rigid(rigid, mover, (own.xy, own.visible), config):
-        return [_rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "long tracks"})]
+        firm = solve_object(held.xy, held.visible, mover.K, config.sfm, rigid.object_to_camera)
+        better = firm is not None and (1 - firm.inliers) * config.firmer <= 1 - rigid.inliers
+        if firm is not None and better and _is_rigid(firm, mover, (held.xy, held.visible), config):
+            return [_rigid_model(capture, mover, firm, held, config, figures | {"tracks_from": "long tracks"})]
+        return [_rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "chained tracks"})]
     images = [np.asarray(capture.image(mover.view, t)) for t in mover.times]
     aligned = align_object(images, mover.masks, config.align)
     if aligned is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
 from fourfold.priors.cameras.pose_path import fill_path, fill_poses
-from fourfold.priors.contracts import Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
+from fourfold.priors.contracts import Depth, LongTracks, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth.plane_sweep import static_depth
 from fourfold.priors.depth.sweep_views import usable_frames
 from fourfold.priors.movers.loose_parts import loose_points, loose_tracks
@@ -68,7 +68,7 @@ class MoverTracks:
 
 
 def moving_objects(
-    capture: Capture, masks: Masks | None, tracks2d: Tracks2D, static: Depth, config: MoverConfig | None = None
+    capture: Capture, masks: Masks | None, tracks2d: Tracks2D, longtracks: LongTracks, static: Depth, config: MoverConfig | None = None
 ) -> tuple[Depth, Tracks3D]:
     """Depth with the moving objects in it, and their 3D tracks.
 
@@ -79,6 +79,7 @@ def moving_objects(
 
     Args:
         capture: with cameras.
+        tracks2d, longtracks: many that cover what moves, and those that hold to what they began on, from which bodies are solved.
         static: depth of the static world (`static_depth`), filled inside the masks.
 
     Returns:
@@ -99,7 +100,7 @@ def moving_objects(
     figures: dict[str, object] = {}
     for index, region in enumerate(regions):
         mover = Mover(view, times, region, capture.K[view, times], capture.world_to_camera[view, times])
-        model, choice = _model_with_scale(capture, mover, tracks2d, static, config)
+        model, choice = _model_with_scale(capture, mover, (tracks2d, longtracks), static, config)
         notes += _sentences(index, model, choice, config)
         part, more = _tracks_of_model(capture, mover, model, choice.scale, config)
         parts.append(part)
@@ -119,13 +120,15 @@ def moving_objects(
     return joined, _join(capture, parts, provenance)
 
 
-def _model_with_scale(capture: Capture, mover: Mover, tracks2d: Tracks2D, static: Depth, config: MoverConfig) -> tuple[MoverModel, ScaleChoice]:
+def _model_with_scale(
+    capture: Capture, mover: Mover, tracks: tuple[Tracks2D, LongTracks], static: Depth, config: MoverConfig
+) -> tuple[MoverModel, ScaleChoice]:
     """The first model of the mover whose scale is more than a guess; if there is none, the one with the surest scale.
 
     A wrong shape shows in its scale: no rule of motion fits the path of its middle.
     """
     choices = [
-        (model, choose_scale(_evidence(mover, model, static, config), config.scale)) for model in model_mover(capture, mover, tracks2d, config.model)
+        (model, choose_scale(_evidence(mover, model, static, config), config.scale)) for model in model_mover(capture, mover, *tracks, config.model)
     ]
     sure = [pair for pair in choices if pair[1].confidence >= config.scale.least_quality]
     model, choice = sure[0] if sure else max(choices, key=lambda pair: pair[1].confidence)
@@ -348,7 +351,8 @@ def _filming(capture: Capture) -> int:
 
 
 def _solve(capture: Capture, priors: Priors) -> tuple[Depth, Tracks3D]:
-    return moving_objects(capture, priors.masks, priors.require(Tracks2D), static_depth(capture, priors.masks, priors.cameras))
+    static = static_depth(capture, priors.masks, priors.cameras)
+    return moving_objects(capture, priors.masks, priors.require(Tracks2D), priors.require(LongTracks), static)
 
 
 def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
@@ -356,6 +360,6 @@ def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "cameras"), 20, _not_alone, _solve, version=3),
+    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=4),
     Provider("lifted_tracks", ("tracks3d",), ("masks", "tracks2d", "depth"), 15, _alone, _lift),
 )

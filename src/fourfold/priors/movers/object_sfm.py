@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fourfold.priors.movers.body_bundle import Array, BundleConfig, Observations, bundle_adjust, residuals
 from fourfold.priors.movers.factorisation import factorise
+from fourfold.priors.movers.object_starts import bulging, longest
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class ObjectSfmConfig:
         explained: observations with a smaller error count as explained by a rigid body, pixels.
         core_rounds, core_factor, core_least: how often the tracks are narrowed to the rigid core: those whose median error is below this factor
             times the best third's, or below this many pixels.
+        bulging: frames in which a shape that bulges towards the camera is a start.
+        rival_points: tracks from which starts are compared; the best goes on with all.
         least_angle: largest angle between a point's rays that is too small to trust it, radians in the object's frame.
     """
 
@@ -39,6 +42,8 @@ class ObjectSfmConfig:
     outlier: float = 3.0
     explained: float = 1.5
     least_angle: float = 0.02
+    bulging: int = 3
+    rival_points: int = 200
     core_rounds: int = 2
     core_factor: float = 2.0
     core_least: float = 0.3
@@ -65,29 +70,62 @@ class RigidObject:
     turned: float
 
 
-def solve_object(xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig | None = None) -> RigidObject | None:
-    """Rigid shape and motion from the tracks of one object.
+def solve_object(
+    xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig | None = None, known: Array | None = None
+) -> RigidObject | None:
+    """Rigid shape and motion from the tracks of one object: of several starts the one that explains most.
 
     Args:
         xy: (P, F, 2) pixels, pixel centres at +0.5.
         visible: (P, F) bool.
         K: (F, 3, 3) intrinsics.
+        known: (F, 4, 4) object-to-camera poses from which to start as well, NaN where unknown, the object's origin near its centre.
 
     Returns:
         None where too few tracks live long enough to say anything.
     """
     config = config or ObjectSfmConfig()
-    chosen = np.argsort(-visible.sum(axis=1), kind="stable")[: config.max_points]
-    chosen = chosen[visible[chosen].sum(axis=1) >= 3]
+    chosen = longest(visible, config.max_points)
     frames = np.unique(np.linspace(0, xy.shape[1] - 1, min(config.max_frames, xy.shape[1])).round().astype(int))
     if len(chosen) < config.least_points or len(frames) < 3:
         return None
-    seen = visible[chosen][:, frames]
-    seed = _seed(xy[chosen][:, frames].astype(np.float64), seen, K[frames], config)
-    if seed is None:
+    part, seen = xy[chosen][:, frames].astype(np.float64), visible[chosen][:, frames]
+    start = _best_start(part[: config.rival_points], seen[: config.rival_points], K[frames], None if known is None else known[frames], config)
+    if start is None:
         return None
-    grown = _grow(xy[chosen][:, frames].astype(np.float64), seen, K[frames], *seed, config)
-    return _finish(xy[chosen].astype(np.float64), visible[chosen], K, frames, chosen, grown, config)
+    best = _grow(part, seen, K[frames], *start, config)
+    return _finish(xy[chosen].astype(np.float64), visible[chosen], K, frames, chosen, best, config)
+
+
+_Start = tuple[list[int], Array, NDArray[np.int64], Array]
+"""Frames, their poses, tracks and their points."""
+
+
+def _best_start(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array | None, config: ObjectSfmConfig) -> _Start | None:
+    """Poses of the rival that explains most of these tracks in most frames."""
+    grown = [_grow(xy, seen, K, *start, config) for start in _starts(xy, seen, K, known, config)]
+    if not grown:
+        return None
+    poses = max(grown, key=lambda one: one[2] * np.isfinite(one[0][:, 0, 0]).mean())[0]
+    return _from_poses(poses)
+
+
+def _from_poses(poses: Array) -> _Start | None:
+    """A start at known poses (F, 4, 4), NaN where unknown, with no point known yet; None with fewer than three."""
+    placed = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
+    return ([int(frame) for frame in placed], poses[placed], np.zeros(0, np.int64), np.zeros((0, 3))) if len(placed) >= 3 else None
+
+
+def _starts(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array | None, config: ObjectSfmConfig) -> list[_Start]:
+    seed = _seed(xy, seen, K, config)
+    starts = [] if seed is None else [seed]
+    for number in range(config.bulging):
+        frame = int((number + 0.5) / config.bulging * len(K))
+        own = np.flatnonzero(seen[:, frame])
+        if len(own) >= config.least_points:
+            starts.append(([frame], np.eye(4)[None], own, bulging(xy[own, frame], K[frame])))
+    before = None if known is None else _from_poses(known)
+    return starts if before is None else [*starts, before]
 
 
 def _window(seen: NDArray[np.bool_], least: int) -> tuple[list[int], NDArray[np.int64]] | None:
@@ -121,7 +159,7 @@ def _observations(xy: Array, seen: NDArray[np.bool_], K: Array) -> Observations:
     return Observations(frame, point, xy[point, frame], np.ones(len(point)), K)
 
 
-def _seed(xy: Array, seen: NDArray[np.bool_], K: Array, config: ObjectSfmConfig) -> tuple[list[int], Array, NDArray[np.int64], Array] | None:
+def _seed(xy: Array, seen: NDArray[np.bool_], K: Array, config: ObjectSfmConfig) -> _Start | None:
     """Frames, their poses, tracks and their points of the first window: the best bundle-adjusted candidate."""
     window = _window(seen, config.least_points)
     if window is None:
@@ -238,7 +276,7 @@ def place(points: Array, xy: Array, seen: NDArray[np.bool_], K: Array, guess: Ar
 def _triangulate(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> None:
     """Give a place to unknown tracks seen in at least three known frames from directions far enough apart, in place."""
     known = np.isfinite(poses[:, 0, 0])
-    middle = np.nanmedian(points, axis=0)
+    middle = np.nanmedian(points, axis=0) if np.isfinite(points).any() else np.zeros(3)
     for track in np.flatnonzero(~np.isfinite(points[:, 0]) & ((seen & known).sum(axis=1) >= 3)):
         frames = np.flatnonzero(seen[track] & known)
         rays = np.concatenate([xy[track, frames], np.ones((len(frames), 1))], axis=1)
@@ -264,6 +302,8 @@ def _bundle_known(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, po
     observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
     error = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
     near = observed.of(error < 4 * config.outlier)
+    if not len(near.frame):
+        return
     poses[frames], points[tracks], _ = bundle_adjust(poses[frames], points[tracks], near, replace(config.bundle, iterations=iterations))
     left = np.bincount(near.point, minlength=len(tracks))
     points[tracks[left < 3]] = np.nan

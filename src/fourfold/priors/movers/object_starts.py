@@ -1,0 +1,34 @@
+"""Where structure from motion of one object starts: which tracks, and a first shape that bulges towards the camera.
+
+Turning little, a body and its mirror image in depth, or one twice as deep that turns half as far, are explained nearly as well: a solution that
+starts on the wrong side stays there. Most bodies are convex, so one start says so, and what they explain decides between all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def longest(visible: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+    """Rows of the `most` tracks that are seen longest (P, F), of three frames at least; chance chooses between equals, as they are numbered from the
+    top of the image to the bottom."""
+    life = visible.sum(axis=1)
+    mixed = np.random.default_rng(0).permutation(len(life))
+    chosen = mixed[np.argsort(-life[mixed], kind="stable")][:most]
+    return chosen[life[chosen] >= 3]
+
+
+def bulging(xy: Array, K: Array) -> Array:
+    """Points (P, 3), camera axes, that project to `xy` (P, 2) and lie on a body as deep as it is large, its middle at depth 1.
+
+    Spread evenly over an ellipse, points lie within two standard deviations; K (3, 3).
+    """
+    away = xy - xy.mean(axis=0)
+    spread = away.T @ away / len(xy)
+    inside = np.maximum(1 - np.einsum("pi,ij,pj->p", away, np.linalg.pinv(spread), away) / 4, 0)
+    radius = 2 * max(float(np.linalg.det(spread)), 0.0) ** 0.25
+    depth = np.maximum(1 - radius / K[0, 0] * np.sqrt(inside), 0.2)
+    return np.concatenate([xy, np.ones((len(xy), 1))], axis=1) @ np.linalg.inv(K).T * depth[:, None]
