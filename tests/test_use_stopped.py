@@ -107,7 +107,6 @@ def test_children_end_with_their_parent_and_folders_go(number):
     folder = Path(process.stdout.readline().strip())
     _wait(process, lambda: _children(process.pid))
     (child,) = _children(process.pid)
-    time.sleep(0.5)  # until the child watches
     process.send_signal(number)
     process.wait(timeout=20)
     if number == signal.SIGKILL:

@@ -158,8 +158,13 @@ def sweep() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-CHILD = "from fourfold.interruption import end_with_parent; end_with_parent(); from fourfold.cli import entry; entry()"
+WATCHING = "from fourfold.interruption import end_with_parent; end_with_parent(); "
+"""How the program of a child begins: it watches before it loads anything that takes time."""
+
+CHILD = WATCHING + "from fourfold.cli import entry; entry()"
 """The program of a child that is a fourfold command itself."""
+
+_PARENT = "FOURFOLD_PARENT"  # in a child's environment: the process that it ends with
 
 
 def alive(process: int) -> bool:
@@ -176,7 +181,7 @@ def alive(process: int) -> bool:
 def run_child(command: Sequence[str], environment: Mapping[str, str], seconds: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run `command` to its end and return its output; it ends with this process, however that ends.
 
-    The child calls `end_with_parent` first. Raises subprocess.TimeoutExpired after `seconds`.
+    The child calls `end_with_parent` first (`WATCHING`). Raises subprocess.TimeoutExpired after `seconds`.
     """
     with child(command, environment) as process:
         out, err = process.communicate(timeout=seconds)
@@ -189,8 +194,8 @@ def child(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[su
 
     It has a process group of its own: what a terminal sends to all comes to it from this process alone, if at all.
     """
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=dict(environment), stdout=pipe, stderr=pipe, text=True, process_group=0) as process:
+    pipe, told = subprocess.PIPE, {**environment, _PARENT: str(os.getpid())}
+    with subprocess.Popen(command, env=told, stdout=pipe, stderr=pipe, text=True, process_group=0) as process:
         _process.children.add(process)
         try:
             yield process
@@ -202,8 +207,8 @@ def child(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[su
 
 
 def end_with_parent() -> None:
-    """Called by a child: it ends once its parent is gone, also if that was killed."""
-    parent = os.getppid()
+    """Called by a child: it ends once its parent is gone, also if that was killed, be it before this call."""
+    parent = int(os.environ.get(_PARENT) or os.getppid())
 
     def watch() -> None:
         pause = threading.Event()

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.files import disk_is_full
-from fourfold.interruption import run_child, temporary_folder
+from fourfold.interruption import WATCHING, run_child, temporary_folder
 from fourfold.notices import fallback
 from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.contracts import Cameras, Masks, Provenance
@@ -175,7 +175,7 @@ def _mapped(job: Path) -> Structure | None:
     environment = dict(os.environ)
     environment["TMPDIR"] = str(job)  # what its libraries log goes with the job
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[3]), environment.get("PYTHONPATH", "")])
-    done = run_child([sys.executable, "-m", "fourfold.priors.cameras.photo_worker", str(job)], environment)
+    done = run_child([sys.executable, "-c", f"{WATCHING}from fourfold.priors.cameras.photo_worker import main; main()", str(job)], environment)
     failure = done.stderr.strip().splitlines()[-1:] if done.returncode else []
     if done.returncode == -signal.SIGKILL:
         raise FourfoldError(f"structure from motion was ended by SIGKILL, as the system does when memory runs out: {SMALLER}")

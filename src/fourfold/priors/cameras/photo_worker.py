@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.interruption import end_with_parent
-
 
 def extract_and_match(job: Path, settings: dict[str, Any]) -> None:
     """SIFT in every image, outside its mask, matched over the pairs and verified; writes `features.db`."""
@@ -101,15 +99,11 @@ def _parallax(point: Any, centres: dict[int, NDArray[np.float64]]) -> float:
     return float(np.degrees(np.arccos(np.clip(first @ last / (np.linalg.norm(first) * np.linalg.norm(last)), -1, 1))))
 
 
-def main(job: Path) -> None:
-    """`python -m fourfold.priors.cameras.photo_worker JOB`; no `model.npz` where nothing could be built."""
-    end_with_parent()
+def main() -> None:
+    """The program, with the job's folder as its argument; no `model.npz` where nothing could be built."""
+    job = Path(sys.argv[1])
     settings = json.loads((job / "settings.json").read_text())
     extract_and_match(job, settings)
     model = map_images(job, settings)
     if model is not None:
         write_model(model, json.loads((job / "names.json").read_text()), job / "model.npz")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
