@@ -15,6 +15,7 @@ from fourfold.capture import prepare_capture
 from fourfold.capture.discover import open_source
 from fourfold.capture.mask_names import paired
 from fourfold.capture.source import CaptureOptions
+from fourfold.errors import FourfoldError
 
 WIDTH, HEIGHT, COUNT = 160, 90, 6
 Mask = NDArray[np.bool_]
@@ -124,6 +125,18 @@ def _with_masks(tmp_path: Path, truth: Callable[[int], Mask], of: Callable[[Mask
     for number, mask in enumerate(masks):
         Image.fromarray(of(mask)).save(tmp_path / "clip" / folder / f"frame_{number + 1:05d}.png")
     return _read(tmp_path / "clip", tmp_path), masks
+
+
+@pytest.mark.parametrize("size", [(WIDTH // 2, HEIGHT // 2), (WIDTH * 2, HEIGHT * 2), (53, 30)])
+def test_masks_of_another_size_and_the_same_shape_serve(tmp_path: Path, size: tuple[int, int]) -> None:
+    capture, truth = _with_masks(tmp_path, _disk, lambda mask: cv2.resize(_levels(mask), size, interpolation=cv2.INTER_AREA))
+    assert _iou(capture, truth) > 0.85
+
+
+def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
+    wide = iter([WIDTH] * (COUNT - 1) + [WIDTH + 30])
+    with pytest.raises(FourfoldError, match=r"190x90 for images of 160x90: give masks of the shape of their images"):
+        _with_masks(tmp_path, _disk, lambda mask: cv2.resize(_levels(mask), (next(wide), HEIGHT)))
 
 
 def test_masks_of_the_background_are_turned_round_and_said(tmp_path: Path) -> None:

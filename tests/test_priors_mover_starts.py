@@ -26,10 +26,11 @@ def test_the_bulging_start_projects_to_its_tracks_and_is_nearest_in_the_middle()
 def test_of_tracks_that_live_equally_long_all_parts_of_a_body_are_chosen() -> None:
     visible = np.ones((2000, 6), bool)
     visible[1500:, 4:] = False
-    chosen = longest(visible, 600)
+    chosen = longest(visible, 600, evenly=True)
     assert len(np.unique(chosen)) == 600 and chosen.max() < 1500
     assert (np.histogram(chosen, bins=[0, 500, 1000, 1500])[0] > 150).all()
-    assert len(longest(np.eye(4, dtype=bool), 10)) == 0
+    assert (longest(visible, 600, evenly=False) == np.arange(600)).all()
+    assert len(longest(np.eye(4, dtype=bool), 10, evenly=False)) == 0
 
 
 def test_long_tracks_of_a_mover_are_those_of_its_view_in_its_mask_at_its_times() -> None:

@@ -192,6 +192,13 @@ def test_an_output_that_is_not_a_run(kind, casual_capture, tmp_path, refused):
     assert (out / "chapter.txt" if kind == "folder" else out).read_text() == "precious"
 
 
+def test_an_output_below_a_file(casual_capture, tmp_path, refused):
+    (tmp_path / "thesis").write_text("precious")
+    out = tmp_path / "thesis" / "run"
+    said = refused("reconstruct", casual_capture, "-o", out)
+    assert said == f"{out} cannot be made, since {tmp_path / 'thesis'} is a file: choose another output folder"
+
+
 @pytest.mark.parametrize(
     "arguments", [("render", "--frames", "2"), ("export", "--format", "ply-sequence", "--frames", "2"), ("export", "--format", "png")]
 )

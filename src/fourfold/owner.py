@@ -27,7 +27,9 @@ def owned(root: Path) -> Iterator[None]:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise FourfoldError(f"{root} exists and is not a run of fourfold: choose another output folder") from error
+        above = next(p for p in (root, *root.parents) if p.exists())
+        what = f"{root} exists and is not a run of fourfold" if above == root else f"{root} cannot be made, since {above} is a file"
+        raise FourfoldError(f"{what}: choose another output folder") from error
     lock = root / OWNER_FILE
     me: dict[str, object] = {"process": os.getpid(), "host": platform.node(), "began": _began(os.getpid())}
     while not _taken(lock, me):

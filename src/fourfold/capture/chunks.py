@@ -23,8 +23,8 @@ class ChunkNumbers:
     """
 
     longest: int = 300
-    length: int = 184
-    overlap: int = 16
+    length: int = 152
+    overlap: int = 48
     keyframes: int = 200
 
 

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.frames import FrameFiles, FrameList, image_orientation, load_mask, load_valid
+from fourfold.capture.frames import FrameFiles, FrameList, image_orientation, image_size, load_mask, load_valid
 from fourfold.capture.mask_levels import LOOKED_AT, MaskReading, decide, mask_values, read_object_mask, read_valid_mask, sample
 from fourfold.capture.source import Source, ViewSource, noted
+from fourfold.errors import FourfoldError
 
 MOST = 0.5  # share of the image, and of its border, above which what is on is the background
 ALMOST_ALL, ALL_ROUND = 0.9, 0.97  # shares of the image and of its border above which motion is not asked
@@ -25,17 +26,20 @@ UNSURE = 0.1  # that much more of the image may be the object where motion canno
 MORE_MOTION = 2.0  # change where a mask is on over change where it is off, from which it is the object all the same
 BORDER = 0.02  # of the shorter side
 SHAPE = 0.02  # relative difference of side ratios up to which two sizes are of one picture
+UNSIZED = frozenset({".npy", ".npz"})  # files whose header no image library reads
 SMALL = (160, 96)  # images of which motion is looked at
 VIEWS_LOOKED_AT, PAIRS_LOOKED_AT = 8, 4
 
 
 def settle_masks(source: Source) -> Source:
-    """`source` with its mask files read as they are meant, and notes of how."""
+    """`source` with its mask files read as they are meant, and notes of how. FourfoldError for a mask of another shape than its image."""
     views = tuple(_settled_valid(view) for view in source.views)
     having = [v for v in views if isinstance(v.masks, FrameFiles) and v.masks.load is load_mask]
     looked_at = [having[i] for i in np.unique(np.linspace(0, len(having) - 1, VIEWS_LOOKED_AT).round().astype(int))] if having else []
     if not looked_at:
         return replace(source, views=views)
+    for view in having:
+        _check_shapes(view)
     each = max(2, LOOKED_AT // len(looked_at))
     files = [p for v in looked_at for p in sample(_used(v.masks), each)]
     if not files:
@@ -92,6 +96,20 @@ def _with_reading(view: ViewSource, reading: MaskReading) -> ViewSource:
     if not isinstance(masks, FrameFiles):
         return view
     return replace(view, masks=replace(masks, load=partial(read_object_mask, reading=_as_shown(reading, masks, view))))
+
+
+def _check_shapes(view: ViewSource) -> None:
+    """FourfoldError for a mask that no scaling brings over its image, upright or as it was stored."""
+    width, height = view.frames.size
+    for path in _used(view.masks):
+        if path.suffix.lower() in UNSIZED:
+            continue
+        w, h = image_size(path)
+        allowed = SHAPE + 1 / min(w, h)
+        if min(abs(a * height / (b * width) - 1) for a, b in ((w, h), (h, w))) > allowed:
+            raise FourfoldError(
+                f"{path} is {w}x{h} for images of {width}x{height}: give masks of the shape of their images, or take that folder away"
+            )
 
 
 def _as_shown(reading: MaskReading, masks: FrameFiles, view: ViewSource) -> MaskReading:

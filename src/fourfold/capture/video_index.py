@@ -84,6 +84,8 @@ def open_container(path: Path) -> Any:
 
     try:
         container = av.open(str(path))
+    except av.error.PermissionError as error:
+        raise FourfoldError(f"{path} may not be read by this user: change its permissions or copy it") from error
     except (av.error.FFmpegError, ValueError) as error:
         raise FourfoldError(f"{path} is not a video that can be opened: it is damaged, incomplete or another kind of file") from error
     if not container.streams.video:

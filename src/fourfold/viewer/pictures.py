@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.export.paths import camera_between
@@ -57,21 +58,27 @@ def write_trails(block: Block, scene: Scene) -> None:
     """Tables trails.times, .step, .points (T, 3 M) whole steps and .seen (T, M) of up to `TRAILS` points of what moves; none where nothing does."""
     moving = scene.dynamic_rows() > 0
     times = torch.linspace(scene.time_range[0], scene.time_range[1], TRAIL_MOMENTS)
-    with torch.no_grad():
-        frames = [scene.at(float(time)).select(moving) for time in times] if bool(moving.any()) else []
-    if not frames:
+    if not bool(moving.any()):
         return
-    seen = torch.stack([(g.opacity > FIRM) & g.means.isfinite().all(1) for g in frames])
+    # twice through the moments, which a long film could not hold all at once
+    seen = torch.stack([_firm(scene, time, moving)[1] for time in times])
     long = torch.nonzero(seen.sum(0) >= max(2, int(seen.sum(0).max()) // 2))[:, 0]
     if not len(long):
         return
-    long = long[morton_order(frames[0].means[long].nan_to_num())]
+    long = long[morton_order(_firm(scene, times[0], moving)[0][long].nan_to_num())]
     rows = long[torch.linspace(0, len(long) - 1, min(len(long), TRAILS)).long()]
     seen = seen[:, rows]
-    points = torch.stack([g.means[rows] for g in frames])
+    points = torch.stack([_firm(scene, time, moving)[0][rows] for time in times])
     points = torch.where(seen[..., None], points, torch.zeros_like(points))
     step = float(points.abs().max().clamp_min(1e-6)) / TRAIL_STEPS
     block.floats("trails.times", times.numpy())
     block.floats("trails.step", np.array([step]))
     block.integers("trails.points", (points / step).round().flatten(1).cpu().numpy())
     block.integers("trails.seen", seen.cpu().numpy())
+
+
+def _firm(scene: Scene, time: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, 3) positions at `time` of the rows `moving`, and (N,) bool: which of them are there and hardly transparent."""
+    with torch.no_grad():
+        there = scene.at(float(time)).select(moving)
+    return there.means, (there.opacity > FIRM) & there.means.isfinite().all(1)

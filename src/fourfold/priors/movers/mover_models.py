@@ -129,9 +129,8 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
     rigid = solve_object(own.xy, own.visible, mover.K, config.sfm)
     figures: dict[str, object] = {"tracks": len(own.xy), "long_tracks": len(held.xy)}
     if rigid is not None and _is_rigid(rigid, mover, (own.xy, own.visible), config):
-        firm = solve_object(held.xy, held.visible, mover.K, config.sfm, rigid.object_to_camera)
-        better = firm is not None and (1 - firm.inliers) * config.firmer <= 1 - rigid.inliers
-        if firm is not None and better and _is_rigid(firm, mover, (held.xy, held.visible), config):
+        firm = _firmer(own, held, mover, rigid, config)
+        if firm is not None:
             return [_rigid_model(capture, mover, firm, held, config, figures | {"tracks_from": "long tracks"})]
         return [_rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "chained tracks"})]
     images = [np.asarray(capture.image(mover.view, t)) for t in mover.times]
@@ -151,6 +150,16 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
             articulated = replace(_rigid_model(capture, mover, rigid, own, config, figures), kind="articulated")
             return [articulated, _flat_model(mover, aligned, own, config, figures)]
     return [_flat_model(mover, aligned, own, config, figures)]
+
+
+def _firmer(own: ImageTracks, held: ImageTracks, mover: Mover, rigid: RigidObject, config: ModelConfig) -> RigidObject | None:
+    """The body by its long tracks `held`, if one body explains them far better than chained ones from all over it: those slide then."""
+    everywhere = replace(config.sfm, evenly=True)
+    slid = solve_object(own.xy, own.visible, mover.K, everywhere)
+    firm = solve_object(held.xy, held.visible, mover.K, everywhere, rigid.object_to_camera)
+    if slid is None or firm is None or (1 - firm.inliers) * config.firmer > 1 - slid.inliers:
+        return None
+    return firm if _is_rigid(firm, mover, (held.xy, held.visible), config) else None
 
 
 def _is_rigid(rigid: RigidObject, mover: Mover, tracks: tuple[NDArray[np.float32], NDArray[np.bool_]], config: ModelConfig) -> bool:

@@ -29,6 +29,7 @@ class ObjectSfmConfig:
         explained: observations with a smaller error count as explained by a rigid body, pixels.
         core_rounds, core_factor, core_least: how often the tracks are narrowed to the rigid core: those whose median error is below this factor
             times the best third's, or below this many pixels.
+        evenly: whether of tracks seen equally long any are taken, from all over the body, or the first, which lie side by side.
         bulging: frames in which a shape that bulges towards the camera is a start.
         rival_points: tracks from which starts are compared; the best goes on with all.
         least_angle: largest angle between a point's rays that is too small to trust it, radians in the object's frame.
@@ -42,6 +43,7 @@ class ObjectSfmConfig:
     outlier: float = 3.0
     explained: float = 1.5
     least_angle: float = 0.02
+    evenly: bool = False
     bulging: int = 3
     rival_points: int = 200
     core_rounds: int = 2
@@ -73,7 +75,7 @@ class RigidObject:
 def solve_object(
     xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig | None = None, known: Array | None = None
 ) -> RigidObject | None:
-    """Rigid shape and motion from the tracks of one object: of several starts the one that explains most.
+    """Rigid shape and motion from the tracks of one object; with poses that are known, of several starts the one that explains most.
 
     Args:
         xy: (P, F, 2) pixels, pixel centres at +0.5.
@@ -85,12 +87,15 @@ def solve_object(
         None where too few tracks live long enough to say anything.
     """
     config = config or ObjectSfmConfig()
-    chosen = longest(visible, config.max_points)
+    chosen = longest(visible, config.max_points, evenly=config.evenly)
     frames = np.unique(np.linspace(0, xy.shape[1] - 1, min(config.max_frames, xy.shape[1])).round().astype(int))
     if len(chosen) < config.least_points or len(frames) < 3:
         return None
     part, seen = xy[chosen][:, frames].astype(np.float64), visible[chosen][:, frames]
-    start = _best_start(part[: config.rival_points], seen[: config.rival_points], K[frames], None if known is None else known[frames], config)
+    if known is None:
+        start = _seed(part, seen, K[frames], config)
+    else:
+        start = _best_start(part[: config.rival_points], seen[: config.rival_points], K[frames], known[frames], config)
     if start is None:
         return None
     best = _grow(part, seen, K[frames], *start, config)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def longest(visible: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
-    """Rows of the `most` tracks that are seen longest (P, F), of three frames at least; chance chooses between equals, as they are numbered from the
-    top of the image to the bottom."""
+def longest(visible: NDArray[np.bool_], most: int, *, evenly: bool) -> NDArray[np.int64]:
+    """Rows of the `most` tracks that are seen longest (P, F), of three frames at least. Of equals the first are taken, which lie side by side as they
+    are numbered from the top of the image to the bottom, or `evenly` any."""
     life = visible.sum(axis=1)
-    mixed = np.random.default_rng(0).permutation(len(life))
-    chosen = mixed[np.argsort(-life[mixed], kind="stable")][:most]
+    order = np.random.default_rng(0).permutation(len(life)) if evenly else np.arange(len(life))
+    chosen = order[np.argsort(-life[order], kind="stable")][:most]
     return chosen[life[chosen] >= 3]
 
 
