@@ -4,7 +4,8 @@
 
 A walk in a room is filmed (`fourfold synth casual --bare`, 192x108, the longest of the lengths); each length takes the film's first frames from bare
 video to the player, in a process of its own. Printed: peak resident memory and CPU seconds of every stage, the overall peak over the shortest's,
-and, of films that were made in chunks, PSNR of held-out frames near a joint against the others.
+and, of films that were made in chunks, PSNR of held-out frames near a joint against the others. `--against RUN` compares the longest with a
+run of the same film that was cut otherwise, frame by frame.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 SIZE = (192, 108)
 RATE = 24.0  # frames per second
@@ -63,8 +67,8 @@ def one(film: Path, frames: int, out: Path, quality: str) -> None:
     (out / "growth.json").write_text(json.dumps(stages.rows))
 
 
-def seam(out: Path) -> tuple[float, float, int] | None:
-    """Mean PSNR of held-out frames near a joint and of the others, and how many are near; None where nothing was joined."""
+def joints(out: Path) -> tuple[Array, Array, Array] | None:
+    """PSNR and seconds of the held-out frames, and the seconds of the joints; None where nothing was joined."""
     from fourfold.pipeline import Run
     from fourfold.scene.motion.chunks import Chunks
 
@@ -74,8 +78,28 @@ def seam(out: Path) -> tuple[float, float, int] | None:
         return None
     frames = run.report["metrics"]["heldout_frames"]["this scene"]
     score, when = (np.array([frame[name] for frame in frames]) for name in ("psnr", "time"))
-    near = np.abs(when[:, None] - np.array(motion.begins[1:])).min(axis=1) < NEAR / RATE
-    return float(score[near].mean()), float(score[~near].mean()), int(near.sum())
+    return score, when, np.array(motion.begins[1:])
+
+
+def near(when: Array, begins: Array) -> NDArray[np.bool_]:
+    """Which frames lie within `NEAR` frames of a joint."""
+    return np.abs(when[:, None] - begins).min(axis=1) < NEAR / RATE
+
+
+def paired(one: Path, other: Path) -> None:
+    """Print what a joint costs in each of two runs of one film that is cut otherwise, by what it changes at the same held-out frames.
+
+    Of the difference of the runs' PSNR at a frame, what goes with a joint of one or of the other is found by least squares: frames at joints may
+    be harder or easier than others, and are the same in both.
+    """
+    found, against = joints(one), joints(other)
+    assert found is not None and against is not None and np.allclose(found[1], against[1])
+    columns = np.stack([np.ones(len(found[0])), near(found[1], found[2]), -near(found[1], against[2]).astype(float)], axis=1)
+    change = found[0] - against[0]
+    cost, *_ = np.linalg.lstsq(columns, change, rcond=None)
+    spread = ((change - columns @ cost) ** 2).sum() / (len(change) - 3) * np.diag(np.linalg.inv(columns.T @ columns))
+    for words, number in (("a joint", 1), ("a joint of the other run", 2)):
+        print(f"        {words} costs {-cost[number]:.2f} +- {np.sqrt(spread[number]):.2f} dB at the same frames")
 
 
 def compare(out: Path, lengths: list[int]) -> None:
@@ -84,9 +108,11 @@ def compare(out: Path, lengths: list[int]) -> None:
     peaks = {n: max(row[1] for row in found) for n, found in rows.items()}
     for n in lengths:
         print(f"{n:6d} frames: {peaks[n]:6.0f} MiB, {peaks[n] / peaks[lengths[0]]:.2f} of the shortest, {sum(row[2] for row in rows[n]):.0f} CPU s")
-        found = seam(out / f"run_{n}")
+        found = joints(out / f"run_{n}")
         if found is not None:
-            print(f"        {found[2]} held-out frames near a joint {found[0]:.2f} dB, the others {found[1]:.2f} dB: {found[0] - found[1]:+.2f}")
+            score, at = found[0], near(found[1], found[2])
+            here, elsewhere = score[at].mean(), score[~at].mean()
+            print(f"        {at.sum()} held-out frames near a joint {here:.2f} dB, the others {elsewhere:.2f} dB: {here - elsewhere:+.2f}")
 
 
 def main() -> None:
@@ -95,6 +121,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--frames", type=int, nargs="+", default=[200, 400, 2000])
     parser.add_argument("--quality", default="draft")
+    parser.add_argument("--against", type=Path, help="a finished run of the same film with chunks of another length")
     parser.add_argument("--one", type=int, help="of one child: its number of frames")
     chosen = parser.parse_args()
     film, lengths = chosen.out / "film" / "video.mp4", sorted(chosen.frames)
@@ -109,6 +136,8 @@ def main() -> None:
         print(f"{n} frames", flush=True)
         subprocess.run([sys.executable, __file__, "--out", str(chosen.out), "--quality", chosen.quality, "--one", str(n)], check=True)
     compare(chosen.out, lengths)
+    if chosen.against:
+        paired(chosen.out / f"run_{lengths[-1]}", chosen.against)
 
 
 if __name__ == "__main__":
