@@ -20,7 +20,7 @@ from fourfold.scene.scene import DYNAMIC, Layer, Scene
 from fourfold.viewer.packing.blocks import Block, from_text, read_block
 from fourfold.viewer.packing.config import PackConfig
 from fourfold.viewer.packing.keys import ANGLE_STEP, turned_by, turned_from
-from fourfold.viewer.packing.looks import TURN_STEP, from_three, smallest_three
+from fourfold.viewer.packing.looks import TURN_STEP, from_turn_steps, turn_steps
 from fourfold.viewer.packing.measure import held, measured
 from fourfold.viewer.packing.read import Packed
 from fourfold.viewer.packing.write import Pack, pack
@@ -133,7 +133,7 @@ def test_tables_come_back(data: st.DataObject) -> None:
 
 def test_quaternions_lose_half_a_step() -> None:
     quats = quat_normalize(torch.randn(500, 4, generator=torch.Generator().manual_seed(0)))
-    same = (quats * from_three(torch.from_numpy(smallest_three(quats)))).sum(1).abs().clamp(max=1)
+    same = (quats * from_turn_steps(torch.from_numpy(turn_steps(quats)))).sum(1).abs().clamp(max=1)
     assert float(2 * torch.acos(same).max()) < 2 * 2 * TURN_STEP
     # a turn of a step and a half in each component would be seen: the bound is no accident
     assert float(2 * torch.acos(same).max()) > 0.5 * TURN_STEP

@@ -5,12 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
 import json
 import re
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 _SCRIPT = re.compile(r"<script(?![^>]*\btype=)[^>]*>(.*?)</script>", re.DOTALL)
 _HEAD = re.compile(r"<meta charset=[^>]*>")
+
+
+def jpeg_address(image: NDArray[np.uint8], quality: int) -> str:
+    """A JPEG of `image` (H, W, 3) as a data address."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def as_json(value: Any) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fourfold.files import replacing, write_json
-from fourfold.pages import with_policy
+from fourfold.pages import jpeg_address, with_policy
 
 Result = dict[str, Any]
 DECIMALS = {"ssim": 4, "ms_ssim": 4, "lpips": 4, "flip": 4, "flicker": 5, "mask_iou": 3, "epe_3d": 4, "clip_i": 4, "clip_t": 4}
@@ -142,9 +140,7 @@ def _picture(folder: Path) -> str | None:
     name = names[len(names) // 2]
     render, truth = (np.asarray(Image.open(p).convert("RGB")) for p in (folder / name, folder / "truth" / name))
     difference = np.abs(render.astype(np.int16) - truth).clip(0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(np.concatenate([truth, render, difference], 1)).save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return jpeg_address(np.concatenate([truth, render, difference], 1), 88)
 
 
 def _line(texts: Sequence[str]) -> str:

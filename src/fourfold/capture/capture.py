@@ -84,6 +84,11 @@ class Capture:
         """T, the number of moments."""
         return self.present.shape[1]
 
+    @property
+    def posed(self) -> NDArray[np.bool_]:
+        """(V, T) where both intrinsics and pose are known."""
+        return np.isfinite(self.K).all(axis=(2, 3)) & np.isfinite(self.world_to_camera).all(axis=(2, 3))
+
     def image(self, view: int, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of `view` at time index `index`, a view into the file on disk."""
         array = self._array("frames", view)

@@ -161,12 +161,28 @@ def depth_files(paths: Sequence[Path | None], size: tuple[int, int], load: Calla
     return FrameFiles(tuple(paths), size, load, dtype="float32", fixed_size=False)
 
 
+def stored_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file as its pixels are stored, from its header."""
+    deep = _deep_size(path)
+    if deep is not None:
+        return deep
+    with opened_image(path) as image:
+        return image.size
+
+
 def image_size(path: Path) -> tuple[int, int]:
-    """Upright width and height of an image file, from its header."""
-    if path.suffix.lower() in DEEP_SUFFIXES and (deep := deep_image(path, None)) is not None:  # Pillow opens not all of them
-        return image_orientation(path).size((deep.shape[1], deep.shape[0]))
+    """Upright width and height of an image file; what turns it may stand behind a PNG's pixels, which are decoded then."""
+    deep = _deep_size(path)
+    if deep is not None:
+        return image_orientation(path).size(deep)
     with opened_image(path) as image:
         return _orientation(image, path).size(image.size)
+
+
+def _deep_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of an image of more than 8 bits, not all of which Pillow opens; None for any other."""
+    deep = deep_image(path, None) if path.suffix.lower() in DEEP_SUFFIXES else None
+    return None if deep is None else (deep.shape[1], deep.shape[0])
 
 
 def image_orientation(path: Path) -> Orientation:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.capture.frames import FrameFiles, FrameList, image_orientation, image_size, load_mask, load_valid
+from fourfold.capture.frames import FrameFiles, FrameList, image_orientation, load_mask, load_valid, stored_size
 from fourfold.capture.mask_levels import LOOKED_AT, MaskReading, decide, mask_values, read_object_mask, read_valid_mask, sample
 from fourfold.capture.source import Source, ViewSource, noted
 from fourfold.errors import FourfoldError
@@ -104,7 +104,7 @@ def _check_shapes(view: ViewSource) -> None:
     for path in _used(view.masks):
         if path.suffix.lower() in UNSIZED:
             continue
-        w, h = image_size(path)
+        w, h = stored_size(path)
         allowed = SHAPE + 1 / min(w, h)
         if min(abs(a * height / (b * width) - 1) for a, b in ((w, h), (h, w))) > allowed:
             raise FourfoldError(

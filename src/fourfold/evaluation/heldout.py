@@ -102,7 +102,7 @@ def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int],
 
 def scorable_frames(capture: Capture) -> list[tuple[int, int]]:
     """Held-out images with a known camera; the others cannot be rendered and are left out of every score."""
-    known = np.isfinite(capture.world_to_camera).all(axis=(2, 3)) & np.isfinite(capture.K).all(axis=(2, 3))
+    known = capture.posed
     return [(view, index) for view, index in capture.heldout_frames() if known[view, index]]
 
 

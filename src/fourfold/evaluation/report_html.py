@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,10 +17,11 @@ from fourfold.capture.capture import Capture
 from fourfold.evaluation.advice import side_words
 from fourfold.evaluation.plots import camera_path_svg, line_plot_svg
 from fourfold.files import replacing
-from fourfold.pages import with_policy
+from fourfold.pages import jpeg_address, with_policy
 
 HELDOUT = "heldout"
 SIDE = "What moves, from -20, 0 and +20 degrees"
+QUALITY = 90  # of JPEG
 MOST_VIDEO_BYTES = 12_000_000  # a larger video is linked, not put into the page
 FIGURES = {"psnr": "PSNR, dB", "psnr_dynamic": "moving parts, dB", "psnr_static": "still parts, dB", "ssim": "SSIM", "lpips": "LPIPS"}
 ROWS = {"this scene": "This scene", "static3d": "Static scene, same images", "nearest_frame": "Copy of the nearest filmed frame"}
@@ -58,13 +58,6 @@ def write_html(path: Path, report: Mapping[str, Any], capture: Capture, pictures
     page = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(part for part in body if part)}</body></html>\n'
     with replacing(path) as temporary:
         temporary.write_text(with_policy(page), encoding="utf-8")
-
-
-def data_uri(image: NDArray[np.uint8]) -> str:
-    """A JPEG of `image` (H, W, 3) as a data address."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def verdict(report: Mapping[str, Any]) -> str:
@@ -171,12 +164,14 @@ def _pairs(directory: Path | None, most: int = 5) -> str:
 def _compared(truth: Path, render: Path) -> str:
     one, two = (np.asarray(Image.open(file).convert("RGB")) for file in (truth, render))
     difference = np.clip(np.abs(one.astype(np.int16) - two.astype(np.int16)).max(axis=-1) * 4, 0, 255).astype(np.uint8)
-    cells = "".join(f'<img alt="" src="{data_uri(_narrowed(image))}">' for image in (one, two, np.repeat(difference[..., None], 3, axis=-1)))
+    cells = "".join(
+        f'<img alt="" src="{jpeg_address(_narrowed(image), QUALITY)}">' for image in (one, two, np.repeat(difference[..., None], 3, axis=-1))
+    )
     return f'<div class="three" title="{html.escape(render.stem)}">{cells}</div>'
 
 
 def _picture(file: Path) -> str:
-    return f'<img alt="{html.escape(file.stem)}" src="{data_uri(_narrowed(np.asarray(Image.open(file).convert("RGB")), 1400))}">'
+    return f'<img alt="{html.escape(file.stem)}" src="{jpeg_address(_narrowed(np.asarray(Image.open(file).convert("RGB")), 1400), QUALITY)}">'
 
 
 def _narrowed(image: NDArray[np.uint8], widest: int = 640) -> NDArray[np.uint8]:

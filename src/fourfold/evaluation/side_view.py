@@ -133,7 +133,7 @@ def views_beside(scene: Scene, capture: Capture, frame: tuple[int, int], options
 
 def looked_from(capture: Capture, number: int) -> list[tuple[int, int]]:
     """(view, time index) of up to `number` training images with a known camera, evenly over the clip, the first and last not among them."""
-    known = np.isfinite(capture.world_to_camera).all(axis=(2, 3)) & np.isfinite(capture.K).all(axis=(2, 3))
+    known = capture.posed
     frames = [frame for frame in capture.train_frames() if known[frame]]
     chosen = np.unique(((np.arange(number) + 0.5) / number * len(frames)).astype(int)) if frames else []
     return [frames[i] for i in chosen]

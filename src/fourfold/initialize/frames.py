@@ -81,7 +81,7 @@ def read_frame(capture: Capture, priors: Priors, view: int, index: int, margin: 
 
 def reference_frames(capture: Capture, most: int) -> list[tuple[int, int]]:
     """Up to `most` training images with known cameras, evenly over time and over views."""
-    known = np.isfinite(capture.world_to_camera).all(axis=(2, 3)) & np.isfinite(capture.K).all(axis=(2, 3))
+    known = capture.posed
     frames = [(view, index) for view, index in capture.train_frames() if known[view, index]]
     if len(frames) <= most:
         return frames

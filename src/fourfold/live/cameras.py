@@ -96,7 +96,7 @@ def first_pose(scene: Scene, capture: Capture | None) -> tuple[Pose, NDArray[np.
 
 def filmed_cameras(capture: Capture) -> list[tuple[int, int]]:
     """(view, time index) of every image whose camera is known."""
-    known = np.isfinite(capture.world_to_camera).all(axis=(2, 3)) & np.isfinite(capture.K).all(axis=(2, 3)) & capture.present
+    known = capture.posed & capture.present
     return [(int(v), int(t)) for v, t in np.argwhere(known)]
 
 

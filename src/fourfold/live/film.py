@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from fourfold.export.paths import View
 from fourfold.export.video import write_mp4
 from fourfold.files import write_json
 from fourfold.live.cameras import Pose
-from fourfold.live.drawing import Look
 from fourfold.live.numbers import within
 from fourfold.live.viewer import LiveViewer
 
@@ -75,7 +75,7 @@ class FilmPanel:
         """The pictures; between them, whoever looks is served."""
         viewer = self.viewer
         for time, camera in path:
-            yield viewer.drawer.draw(Look(time, viewer.colouring, frozenset(viewer.hidden)), camera).image
+            yield viewer.drawer.draw(replace(viewer.look, time=time), camera).image
             viewer.draw_for_all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.geometry.camera import Camera
 from fourfold.live.cameras import Pose, filmed_cameras, nearest_filmed
-from fourfold.live.drawing import Look
 from fourfold.live.viewer import LiveViewer
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class FilmedPanel:
         view, index = found
         camera = self.capture.camera_at(view, index)
         seconds = float(self.capture.timestamps[index])
-        pair, error = compared(viewer.drawer.draw(_at(viewer.look, seconds), _small(camera)).image, self.capture.image(view, index))
+        pair, error = compared(viewer.drawer.draw(replace(viewer.look, time=seconds), _small(camera)).image, self.capture.image(view, index))
         self.image.image = pair
         alike = "alike" if error < SAME else f"{-20 * np.log10(error):.1f} dB"
         self.sentence.value = f"{self.capture.view_names[view]}, {seconds:.2f} s" + (f", {alike}" if viewer.look.colouring == "colour" else "")
@@ -99,10 +99,6 @@ def compared(drawn: NDArray[np.uint8], filmed: NDArray[np.uint8]) -> tuple[NDArr
     frame = frame if frame.shape == drawn.shape else np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     error = float(np.sqrt(np.mean((drawn.astype(np.float64) - frame) ** 2))) / 255
     return np.concatenate([drawn, frame], axis=1), error
-
-
-def _at(look: Look, seconds: float) -> Look:
-    return Look(seconds, look.colouring, look.hidden)
 
 
 def _small(camera: Camera) -> Camera:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
 
 from fourfold.capture.capture import Capture
@@ -224,7 +223,7 @@ def made_by(priors: Priors) -> dict[str, Provenance]:
 
 def with_known_cameras(capture: Capture) -> Capture:
     """`capture` with the training images whose camera is known. FourfoldError if there is none."""
-    known = np.isfinite(capture.K).all(axis=(2, 3)) & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+    known = capture.posed
     train = capture.train & known
     if not train.any():
         raise FourfoldError(

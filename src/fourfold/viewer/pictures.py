@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
 from fourfold.export.paths import camera_between
+from fourfold.export.video import to_uint8
+from fourfold.pages import jpeg_address
 from fourfold.render.api import rasterize
 from fourfold.scene.scene import Scene
 from fourfold.splats.drawn import morton_order
@@ -28,7 +27,7 @@ TRAIL_STEPS = 16000  # of the longest coordinate
 
 def poster(scene: Scene, capture: Capture, view: int) -> str:
     """The first moment as the page shows it, a data URL."""
-    return _url(_drawn(scene, capture, view, scene.time_range[0], POSTER_SIDE))
+    return jpeg_address(_drawn(scene, capture, view, scene.time_range[0], POSTER_SIDE), QUALITY)
 
 
 def strip(scene: Scene, capture: Capture, view: int) -> str:
@@ -37,21 +36,14 @@ def strip(scene: Scene, capture: Capture, view: int) -> str:
     side = STRIP_HEIGHT * max(1.0, width / height)
     begin, end = scene.time_range
     times = [begin + (end - begin) * (k + 0.5) / STRIP_PICTURES for k in range(STRIP_PICTURES)]
-    return _url(np.concatenate([_drawn(scene, capture, view, time, side) for time in times], axis=1))
+    return jpeg_address(np.concatenate([_drawn(scene, capture, view, time, side) for time in times], axis=1), QUALITY)
 
 
 def _drawn(scene: Scene, capture: Capture, view: int, time: float, side: float) -> NDArray[np.uint8]:
     camera = camera_between(capture, view, time)
     camera = replace(camera.scaled(min(1.0, side / max(camera.width, camera.height))), near=scene.near)
     with torch.no_grad():
-        color = rasterize(scene.at(time), camera, background=torch.tensor(scene.background)).color.clamp(0, 1)
-    return (color.cpu().numpy() * 255).round().astype(np.uint8)
-
-
-def _url(picture: NDArray[np.uint8]) -> str:
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+        return to_uint8(rasterize(scene.at(time), camera, background=torch.tensor(scene.background)).color)
 
 
 def write_trails(block: Block, scene: Scene) -> None:

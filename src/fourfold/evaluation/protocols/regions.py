@@ -82,7 +82,7 @@ def mask_source(protocol: Protocol, capture: Capture, region: Region) -> MaskSou
 def frames_of(protocol: Protocol, capture: Capture) -> list[Key]:
     """(view, time index) of the images that `protocol` measures: those with a known camera."""
     if protocol.on_training:
-        known = np.isfinite(capture.world_to_camera).all(axis=(2, 3)) & np.isfinite(capture.K).all(axis=(2, 3))
+        known = capture.posed
         return [key for key in capture.train_frames() if known[key]]
     trained = {(int(v), int(t)) for v, t in capture.facts.get("heldout_also_trained", [])} if protocol.skip_trained else set()
     return [key for key in heldout.scorable_frames(capture) if key not in trained]

@@ -38,7 +38,7 @@ class Source:
 
 def usable_frames(capture: Capture) -> list[Frame]:
     """Training frames with an image and a known camera, by time and then by view."""
-    known = np.isfinite(capture.K).all(axis=(2, 3)) & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+    known = capture.posed
     return [(v, t) for v, t in capture.train_frames() if capture.present[v, t] and known[v, t]]
 
 

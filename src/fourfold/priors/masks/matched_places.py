@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Cameras
 from fourfold.priors.masks.static_points import Observations, View, static_points
-from fourfold.priors.tracking.matching import PointFeatures
+from fourfold.priors.tracking.matching import MatchConfig, PointFeatures, match
 from fourfold.priors.tracking.sift_matches import SiftNumbers, describe
 
 Array = NDArray[np.float64]
@@ -87,16 +87,8 @@ def _matches(features: dict[int, PointFeatures], train: NDArray[np.bool_], numbe
     """Mutual best matches of every pair of images that pass the ratio test, kept with each image whose partner trains."""
     found: dict[int, Found] = {time: [] for time in features}
     for a, b in combinations(features, 2):
-        if not (len(features[a].xy) and len(features[b].xy)):
-            continue
-        likeness = features[a].descriptors @ features[b].descriptors.T
-        best, back = likeness.argmax(1), likeness.argmax(0)
-        rows = np.flatnonzero(back[best] == np.arange(len(best)))
-        first = likeness[rows, best[rows]]
-        likeness[rows, best[rows]] = -1
-        second = likeness[rows].max(1)
-        rows = rows[np.sqrt(np.maximum(2 - 2 * first, 0)) < numbers.ratio * np.sqrt(np.maximum(2 - 2 * second, 0))]
-        for here, mine, there, theirs in ((a, rows, b, best[rows]), (b, best[rows], a, rows)):
+        ours, others = match(features[a], features[b], MatchConfig(ratio=numbers.ratio))[0].T
+        for here, mine, there, theirs in ((a, ours, b, others), (b, others, a, ours)):
             if train[there]:
                 found[here].append((mine, np.full(len(mine), there), features[there].xy[theirs].astype(np.float64)))
     return found

@@ -155,11 +155,11 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
 def _firmer(own: ImageTracks, held: ImageTracks, mover: Mover, rigid: RigidObject, config: ModelConfig) -> RigidObject | None:
     """The body by its long tracks `held`, if one body explains them far better than chained ones from all over it: those slide then."""
     everywhere = replace(config.sfm, evenly=True)
-    slid = solve_object(own.xy, own.visible, mover.K, everywhere)
     firm = solve_object(held.xy, held.visible, mover.K, everywhere, rigid.object_to_camera)
-    if slid is None or firm is None or (1 - firm.inliers) * config.firmer > 1 - slid.inliers:
+    if firm is None or not _is_rigid(firm, mover, (held.xy, held.visible), config):
         return None
-    return firm if _is_rigid(firm, mover, (held.xy, held.visible), config) else None
+    slid = solve_object(own.xy, own.visible, mover.K, everywhere)
+    return firm if slid is not None and (1 - firm.inliers) * config.firmer <= 1 - slid.inliers else None
 
 
 def _is_rigid(rigid: RigidObject, mover: Mover, tracks: tuple[NDArray[np.float32], NDArray[np.bool_]], config: ModelConfig) -> bool:

@@ -106,7 +106,7 @@ _Start = tuple[list[int], Array, NDArray[np.int64], Array]
 """Frames, their poses, tracks and their points."""
 
 
-def _best_start(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array | None, config: ObjectSfmConfig) -> _Start | None:
+def _best_start(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array, config: ObjectSfmConfig) -> _Start | None:
     """Poses of the rival that explains most of these tracks in most frames."""
     grown = [_grow(xy, seen, K, *start, config) for start in _starts(xy, seen, K, known, config)]
     if not grown:
@@ -121,7 +121,7 @@ def _from_poses(poses: Array) -> _Start | None:
     return ([int(frame) for frame in placed], poses[placed], np.zeros(0, np.int64), np.zeros((0, 3))) if len(placed) >= 3 else None
 
 
-def _starts(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array | None, config: ObjectSfmConfig) -> list[_Start]:
+def _starts(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array, config: ObjectSfmConfig) -> list[_Start]:
     seed = _seed(xy, seen, K, config)
     starts = [] if seed is None else [seed]
     for number in range(config.bulging):
@@ -129,7 +129,7 @@ def _starts(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array | None, c
         own = np.flatnonzero(seen[:, frame])
         if len(own) >= config.least_points:
             starts.append(([frame], np.eye(4)[None], own, bulging(xy[own, frame], K[frame])))
-    before = None if known is None else _from_poses(known)
+    before = _from_poses(known)
     return starts if before is None else [*starts, before]
 
 

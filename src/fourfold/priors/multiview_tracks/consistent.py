@@ -80,7 +80,7 @@ def triangulate_tracks(
     """
     points, _, times = observations.seen.shape
     xyz, valid, error = np.zeros((points, times, 3)), np.zeros((points, times), bool), np.zeros((points, times))
-    known = np.isfinite(capture.K).all(axis=(2, 3)) & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+    known = capture.posed
     seen = observations.seen & known[None]
     rows, moments = np.nonzero(seen.sum(axis=1) >= 2)
     K, pose = np.nan_to_num(capture.K), np.where(known[..., None, None], capture.world_to_camera, np.eye(4))

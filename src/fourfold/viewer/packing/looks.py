@@ -13,6 +13,7 @@ from torch import Tensor
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.rotations import quat_normalize
 from fourfold.splats.codebook import PaletteConfig, palette
+from fourfold.splats.convention import from_smallest_three, smallest_three
 from fourfold.splats.drawn import morton_order
 from fourfold.viewer.packing.blocks import Block
 from fourfold.viewer.packing.config import CELL
@@ -76,7 +77,7 @@ def write_places(block: Block, name: str, where: Placed) -> None:
 
 def write_looks(block: Block, name: str, g: Gaussians) -> None:
     """Tables `name`.quat, .scale, .color, .alpha, and .sh, .shs where there are harmonics; of plain Gaussians (splats/drawn.py)."""
-    block.integers(f"{name}.quat", smallest_three(g.quat_wxyz))
+    block.integers(f"{name}.quat", turn_steps(g.quat_wxyz))
     block.integers(f"{name}.scale", (g.log_scale / LOG_STEP).round().numpy())
     red, green, blue = (g.color.clamp(0, 1) * 255).round().long().unbind(1)
     block.integers(f"{name}.color", torch.stack([green, (red - green) & 255, (blue - green) & 255], dim=1).numpy())
@@ -98,22 +99,15 @@ def read_looks(tables: dict[str, NDArray[Any]], name: str) -> tuple[Tensor, Gaus
     color = torch.stack([(red + green) & 255, green, (blue + green) & 255], dim=1) / 255
     alpha = (get["alpha"][:, 0] / 255).clamp(1e-6, 1 - 1e-6)
     harmonics = (get["shs"][get["sh"][:, 0]] * SH_STEP).unflatten(1, (-1, 3)).float() if "sh" in get else None
-    return step, Gaussians(means.float(), from_three(get["quat"]), get["scale"] * LOG_STEP, torch.logit(alpha), color.float(), harmonics)
+    return step, Gaussians(means.float(), from_turn_steps(get["quat"]), get["scale"] * LOG_STEP, torch.logit(alpha), color.float(), harmonics)
 
 
-def smallest_three(quat_wxyz: Tensor) -> NDArray[np.int64]:
+def turn_steps(quat_wxyz: Tensor) -> NDArray[np.int64]:
     """(N, 4) place of the largest component, and the three others in order in whole steps, signed so that the largest is positive."""
-    quats = quat_normalize(quat_wxyz)
-    largest = quats.abs().argmax(1)
-    quats = quats * torch.where(quats.gather(1, largest[:, None]) < 0, -1.0, 1.0)
-    others = quats[torch.arange(4) != largest[:, None]].reshape(-1, 3)
+    largest, others = smallest_three(quat_normalize(quat_wxyz))
     return torch.cat([largest[:, None], (others / TURN_STEP).round().long()], dim=1).numpy()
 
 
-def from_three(rows: Tensor) -> Tensor:
-    """(N, 4) unit quaternions of `smallest_three`."""
-    largest, others = rows[:, 0], rows[:, 1:] * TURN_STEP
-    quats = torch.zeros(len(rows), 4)
-    quats[torch.arange(4) != largest[:, None]] = others.float().flatten()
-    quats[torch.arange(len(rows)), largest] = (1 - others.square().sum(1)).clamp_min(0).sqrt().float()
-    return quat_normalize(quats)
+def from_turn_steps(rows: Tensor) -> Tensor:
+    """(N, 4) unit quaternions of `turn_steps`."""
+    return from_smallest_three(rows[:, 0], rows[:, 1:] * TURN_STEP)
