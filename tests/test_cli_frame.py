@@ -1,5 +1,6 @@
 """The command line's promises: exit codes, one JSON object, one-sentence errors, help without waiting."""
 
+import errno
 import json
 import os
 import subprocess
@@ -35,6 +36,10 @@ class Trial(Command):
             raise FourfoldError("clip.mp4 is not there: name a video that is")
         if self.does == "missing":
             Path("no/such/file").read_text()
+        if self.does == "forbidden":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "out/.capture.0a1b2c3d.part")
+        if self.does == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/.capture.0a1b2c3d.part/a.npy")
         if self.does == "fault":
             raise ZeroDivisionError("by nought")
         if self.does == "stop":
@@ -62,7 +67,9 @@ def run(monkeypatch, capfd):
         ("well", 0, ""),
         ("bad", 1, ""),
         ("mistake", 2, "fourfold: error: clip.mp4 is not there: name a video that is\n"),
-        ("missing", 2, "fourfold: error: no/such/file: No such file or directory\n"),
+        ("missing", 2, "fourfold: error: no/such/file: No such file or directory: check the path\n"),
+        ("forbidden", 2, "fourfold: error: out/capture: Permission denied: check its permissions or give another path\n"),
+        ("full", 2, "fourfold: error: no space left on the disk while writing out/capture/a.npy: free some space and run the same command again\n"),
         ("fault", 1, "fourfold: internal error: ZeroDivisionError: by nought\n"),
         ("stop", 130, "fourfold: interrupted: the same command again continues where it can\n"),
     ],

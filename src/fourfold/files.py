@@ -9,6 +9,7 @@ import hashlib
 import json
 import mmap
 import os
+import re
 import shutil
 import uuid
 import zlib
@@ -29,6 +30,7 @@ from fourfold.notices import fallback
 STAGE_FILE = "stage.json"
 CHECKSUM = "checksum"
 _FULL = ("os error 28", "No space left on device", "database or disk is full")  # as safetensors, the system and SQLite say it
+_PART = re.compile(r"\.([^/\\]+)\.[0-9a-f]{8}\.part")  # the name of what `replacing` writes first
 _BLOCK = 1 << 18  # bytes of a file that are summed at once
 
 
@@ -81,6 +83,12 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def asked_for(error: OSError, otherwise: str | Path = "a file") -> str:
+    """The path that an error is about as the user knows it: not the name that `replacing` writes first, and not endless."""
+    name = _PART.sub(r"\1", str(error.filename or otherwise))
+    return name if len(name) < 200 else name[:200] + "..."
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ from fourfold.capture.shots import open_shot
 from fourfold.capture.source import CaptureOptions, Source, ViewSource, noted, scale_intrinsics
 from fourfold.capture.writer import FrameWriter
 from fourfold.errors import FourfoldError
-from fourfold.files import STAGE_FILE, key_of, run_stage
+from fourfold.files import STAGE_FILE, asked_for, key_of, run_stage
 from fourfold.room import check_disk
 
 LEAST_SIDE = 12  # pixels; below it OpenCV's optical flow ends with an error, and there is nothing to see
@@ -72,7 +72,7 @@ def prepare_capture(
     try:
         run_stage(out, capture_key(paths, pixels=pixels, holdout=holdout, options=options, priors_folder=priors_folder), make)
     except PermissionError as error:
-        raise FourfoldError(f"{error.filename or out} may not be read or written: check its permissions or give another folder") from error
+        raise FourfoldError(f"{asked_for(error, out)} may not be read or written: check its permissions or give another folder") from error
     return Capture.load(out)
 
 

@@ -18,16 +18,25 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from fourfold.cli.finder import command_class, found, overview, resolve
 from fourfold.cli.frame import Command, dump
 from fourfold.errors import FourfoldError
-from fourfold.files import disk_is_full
+from fourfold.files import asked_for, disk_is_full
 from fourfold.interruption import Interrupted, stop_on_signals
 from fourfold.room import SMALLER, out_of_memory
 
 GOOD, BAD, MISTAKE = 0, 1, 2
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-# What a path can be wrong by: not there, of another kind, already there, not allowed, too long, a loop of links, read only.
-_MISTAKES = frozenset(
-    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
-)
+_CHECK = "check its permissions or give another path"
+_MISTAKES = {
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "give a file",
+    errno.ENOTDIR: "give a path whose parents are folders",
+    errno.EEXIST: "give another path",
+    errno.EACCES: _CHECK,
+    errno.EPERM: _CHECK,
+    errno.EROFS: "give a path on a disk that can be written",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "its links go round: give the path of what they should lead to",
+}
+"""What a path can be wrong by, and what to do."""
 
 
 def entry() -> None:
@@ -66,8 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):
             raise
         if error.errno in _MISTAKES:
-            name = str(error.filename or "a file")
-            return _fail(f"error: {name if len(name) < 200 else name[:200] + '...'}: {error.strerror or error}", MISTAKE, as_json)
+            return _fail(f"error: {asked_for(error)}: {error.strerror or error}: {_MISTAKES[error.errno]}", MISTAKE, as_json)
         return _unexpected(error, as_json)
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Interrupted) else signal.SIGINT
@@ -80,7 +88,8 @@ def _unexpected(error: Exception, as_json: bool) -> int:
     if out_of_memory(error):
         return _fail(f"error: memory did not suffice ({str(error).splitlines()[0] if str(error) else 'it was refused'}): {SMALLER}", MISTAKE, as_json)
     if disk_is_full(error):
-        return _fail("error: no space left on the disk: free some space and run the same command again", MISTAKE, as_json)
+        where = f" while writing {asked_for(error)}" if isinstance(error, OSError) and error.filename else ""
+        return _fail(f"error: no space left on the disk{where}: free some space and run the same command again", MISTAKE, as_json)
     traceback.print_exc()
     return _fail(f"internal error: {type(error).__name__}: {error}", BAD, as_json)
 
