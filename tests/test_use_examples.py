@@ -62,6 +62,9 @@ def test_anybodys_views(example, tmp_path, hurry):
     torch.testing.assert_close(here, there, atol=0.02, rtol=0)
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["outputs"]["4dgs"] == "exports/scene.4dgs" and report["recipe"] == "freetimegs"
+    assert report["packed"]["4dgs"]["bytes"] == (tmp_path / "run" / "exports" / "scene.4dgs").stat().st_size
+    assert 0 < report["packed"]["player"]["pixels"] <= report["packed"]["player"]["worst_pixels"] and report["packed"]["player"]["decibels"] > 42
+    assert " MB</b><span>the player, within 0.0" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_every_example_is_tested():

@@ -21,6 +21,7 @@ from fourfold.evaluation.prior_sheets import masks_sheet, tracks_sheet
 from fourfold.evaluation.report import capture_facts, peak_rss_bytes, scene_facts, scores_object, write_report
 from fourfold.evaluation.side_view import SideScore, side_score, side_sheet
 from fourfold.export.formats import export, find_format
+from fourfold.export.packing import PackingError
 from fourfold.export.paths import PathOptions, camera_path
 from fourfold.export.pictures import draw, frame_rate
 from fourfold.export.video import write_mp4
@@ -59,6 +60,22 @@ class Job:
         return self.preparation.capture if self.long is None else self.long.capture
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Files of a run by name, relative to it, and what packing the scene into those that quantise it lost."""
+
+    files: dict[str, str]
+    lost: dict[str, PackingError]
+
+    def and_also(self, other: Outputs) -> Outputs:
+        """Both together."""
+        return Outputs(self.files | other.files, self.lost | other.lost)
+
+    def packed(self, root: Path) -> dict[str, dict[str, float]]:
+        """The report's `packed` object: what was lost, and bytes."""
+        return {name: {"bytes": (root / self.files[name]).stat().st_size, **asdict(error)} for name, error in self.lost.items()}
+
+
 def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     """Score `scene`, compare it with the baselines, render it, and write player and report. Returns the report."""
     capture = job.capture
@@ -77,10 +94,9 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     job.clock.lap("baselines", since)
     since = time.perf_counter()
     report("rendering videos and the player", 0, None)
-    outputs = render_outputs(job.root, scene, capture)
-    outputs |= write_exports(job, scene, report)
+    written = render_outputs(job.root, scene, capture).and_also(write_exports(job, scene, report))
     job.clock.lap("renders", since)
-    return write_reports(job, scene, scores, baselines, outputs)
+    return write_reports(job, scene, scores, baselines, written)
 
 
 def evaluate(job: Job, scene: Scene, regions: Regions) -> heldout.Scores:
@@ -125,8 +141,8 @@ def training_steps(job: Job) -> dict[str, Any]:
     return {"steps": steps, "planned": planned, "time_budget_s": job.options.time_budget}
 
 
-def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]:
-    """The filmed path and an orbit as MP4, side views as a picture, and the player; returns name -> path relative to `root`."""
+def render_outputs(root: Path, scene: Scene, capture: Capture) -> Outputs:
+    """The filmed path and an orbit as MP4, side views as a picture, and the player, written below `root`."""
     files = {"scene": "scene.safetensors", "player": "player.html"}
     for path in ("input", "orbit"):
         frames = camera_path(path, scene, capture, PathOptions())
@@ -140,21 +156,22 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> dict[str, str]
     if sheet is not None:
         files["side"] = "renders/side.png"
         Image.fromarray(sheet).save(root / files["side"])
-    write_player(root / files["player"], scene, capture)
-    return files
+    return Outputs(files, {"player": write_player(root / files["player"], scene, capture)})
 
 
-def write_exports(job: Job, scene: Scene, report: Report) -> dict[str, str]:
-    """Write the formats that were asked for; returns name -> path relative to the run."""
-    files = {}
+def write_exports(job: Job, scene: Scene, report: Report) -> Outputs:
+    """Write the formats that were asked for."""
+    written = Outputs({}, {})
     for name in job.options.exports:
-        files[name] = f"exports/{find_format(name).default_name}"
+        written.files[name] = f"exports/{find_format(name).default_name}"
         report(f"writing {name}", 0, None)
-        export(name, scene, job.capture, job.root / files[name])
-    return files
+        lost = export(name, scene, job.capture, job.root / written.files[name])
+        if lost is not None:
+            written.lost[name] = lost
+    return written
 
 
-def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: dict[str, str]) -> dict[str, Any]:
+def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dict[str, heldout.Scores], outputs: Outputs) -> dict[str, Any]:
     """Write `report.json` and `report.html`."""
     preparation, root = job.preparation, job.root
     side = judged_from_side(scene, job.capture, preparation.priors.masks)
@@ -183,15 +200,16 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
         "scene": scene_facts(scene, root / "scene.safetensors"),
         "peak_rss_bytes": peak_rss_bytes(),
         "priors": priors,
-        "outputs": outputs,
+        "outputs": outputs.files,
+        "packed": outputs.packed(root),
         "fallbacks": fallbacks(),
         "advice": [],
     }
     parts["advice"] = advice(parts, preparation.priors.advice)
     written = write_report(root / "report.json", parts)
-    pictures = {"heldout": root / "renders" / "heldout", "From the side": root / outputs["side_views"]}
-    if "side" in outputs:
-        pictures[report_html.SIDE] = root / outputs["side"]
+    pictures = {"heldout": root / "renders" / "heldout", "From the side": root / outputs.files["side_views"]}
+    if "side" in outputs.files:
+        pictures[report_html.SIDE] = root / outputs.files["side"]
     pictures |= {
         "Masks": masks_sheet(preparation, root / "renders" / "masks.png"),
         "Tracks": tracks_sheet(preparation, root / "renders" / "tracks.png"),

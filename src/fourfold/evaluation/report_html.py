@@ -107,6 +107,9 @@ def _cards(report: Mapping[str, Any]) -> str:
         (f"{capture['times']} moments", f"{views}{capture['width']} × {capture['height']}, {cameras}"),
         (duration(report["timing"]["total_s"]), f"in all, {(report.get('peak_rss_bytes') or 0) / 1e9:.1f} GB of memory at most"),
     )
+    page = report.get("packed", {}).get("player")
+    if page:
+        cards += ((f"{page['bytes'] / 1e6:.1f} MB", f"the player, within {page['pixels']:.2f} pixels and {page['decibels']:.0f} dB of the scene"),)
     return (
         f'<div class="cards">{"".join(f"<div><b>{html.escape(figure)}</b><span>{html.escape(words)}</span></div>" for figure, words in cards)}</div>'
     )
