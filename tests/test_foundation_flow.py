@@ -83,9 +83,9 @@ def test_small_images_are_enlarged(state):
     assert ahead.shape == (20, 31, 2) and np.abs(ahead).max() < 0.5 and sure.shape == (20, 31)
 
 
-def test_the_provider_serves_who_has_the_weights(casual_capture, state, monkeypatch, tmp_path, capsys):
+def test_the_provider_serves_who_has_the_weights_and_asks_for_it(casual_capture, state, monkeypatch, tmp_path, capsys):
     capture = Capture.load(casual_capture)
-    assert choose("flow", capture).name == "raft-small"
+    assert choose("flow:raft-small", capture).name == "raft-small" and choose("flow", capture).name == "dis"
     for name in ("FOURFOLD_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     assert choose("flow", capture).name == "dis"

@@ -100,7 +100,7 @@ def test_rigs_can_have_multiview_tracks_and_single_cameras_cannot(rig, casual_ca
     from fourfold.capture.capture import Capture
 
     assert choose("tracks3d:multiview_tracks", rig[0]).makes == ("tracks3d", "tracks2d")
-    assert choose("tracks3d", rig[0]).name == "lifted_tracks", "plain tracks are those of each camera"
+    assert choose("tracks3d", rig[0]).name == "anchored", "plain tracks are those of each camera"
     with pytest.raises(FourfoldError, match="multiview_tracks"):
         choose("tracks3d:multiview_tracks", Capture.load(casual_capture))
     assert choose("matches:sift", rig[0]).make(rig[0], Priors())[0].provenance.figures["matches"] > 100

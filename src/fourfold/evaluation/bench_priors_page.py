@@ -104,7 +104,8 @@ def _head(choice: Choice, path: Path, real: bool) -> list[str]:
         f"Captures: {sizes}. Inputs *exact*: the truth of what is read is given, so that a prior is judged alone ({given}).",
         "Inputs *images*: bare images, everything else is estimated first by whoever serves. A second figure after / is with noise: "
         f"grey levels off by {IMAGE_NOISE:g} of 255, given masks and depth spoilt (`capture/synthetic/noise.py`), given cameras exact. "
-        "Seconds are the provider's own, on one core, without what it needs."
+        "Seconds are the provider's own, on one core, without what it needs. "
+        "Whoever is worse than another by every figure serves after it (`tests/test_priors_ranks.py` reads this page)."
         + (" Rows that were not measured yet are left out." if choice.finished else ""),
     ]
 

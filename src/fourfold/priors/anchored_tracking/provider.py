@@ -169,7 +169,7 @@ def _alone(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 8, _missing, _by(), inputs=_learned),
+    Provider("anchored", ("tracks3d",), ("masks", "tracks2d", "depth"), 16, _missing, _by(), inputs=_learned),
     Provider("cat3d", ("tracks3d",), ("masks", "tracks2d", "depth"), 4, _missing, _alone),  # 2D tracks only say where to start
     _variant("unanchored", _by(AnchorNumbers(tau=np.inf))),  # the paper's figure 8: the tracker of `anchored` by itself
     _variant("anchored_03", _by(AnchorNumbers(tau=0.3))),  # the supplement's figure 12

@@ -49,6 +49,6 @@ def _time_only(capture: Capture, priors: Priors) -> list[Depth]:
 PROVIDERS = (
     Provider("aligned_pointmaps", ("depth",), ("masks", "cameras", "flow", "pointmaps"), 40, _no_pointmaps, _from_pointmaps, version=2),
     Provider("space_time", ("depth",), ("masks", "cameras", "flow"), 35, _missing, _make, version=2),
-    Provider("view_consistent", ("depth",), ("masks", "cameras"), 2, _missing, _view_only, version=2),  # for comparison only
-    Provider("time_consistent", ("depth",), ("masks", "cameras", "flow"), 1, _missing, _time_only, version=2),
+    Provider("view_consistent", ("depth",), ("masks", "cameras"), 0, _missing, _view_only, version=2, named=True),  # for comparison only
+    Provider("time_consistent", ("depth",), ("masks", "cameras", "flow"), 0, _missing, _time_only, version=2, named=True),
 )

@@ -29,4 +29,4 @@ def _missing(capture: Capture) -> str | None:
     return weights.missing(*DETECTORS) if several else ""
 
 
-PROVIDERS = (Provider("learned_points", ("matches",), ("masks", "cameras"), 30, _missing, lambda c, p: [union_matches(c, p)]),)
+PROVIDERS = (Provider("learned_points", ("matches",), ("masks", "cameras"), 9, _missing, lambda c, p: [union_matches(c, p)]),)

@@ -68,4 +68,4 @@ def raft_flow(capture: Capture, priors: Priors, config: RaftConfig = RaftConfig(
     return flow_of_pairs(capture, between, Provenance("raft-small", needs_weights=True), priors.kept)
 
 
-PROVIDERS = (Provider("raft-small", ("flow",), (), 30, lambda _: weights.missing("raft-small"), lambda c, p: [raft_flow(c, p)]),)
+PROVIDERS = (Provider("raft-small", ("flow",), (), 9, lambda _: weights.missing("raft-small"), lambda c, p: [raft_flow(c, p)]),)
