@@ -26,7 +26,7 @@ def test_tells_what_is_here(report):
     assert value["missing"] == []
     assert value["packages"]["torch"] == version("torch")
     assert value["threads"]["torch"] == torch.get_num_threads()
-    assert {row["backend"] for row in value["backends"]} == {"cuda", "cpu", "reference"}
+    assert {row["backend"] for row in value["backends"]} == {"triton", "cuda", "cpu", "reference"}
     assert value["memory_gib"]["total"] > value["memory_gib"]["available"] > 0
     assert value["kernel"]["isa"] == library.chosen_isa()
 

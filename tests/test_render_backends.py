@@ -9,8 +9,10 @@ import torch
 from fourfold import notices
 from fourfold.errors import FourfoldError
 from fourfold.evaluation import bench_rasterizer
+from fourfold.render import cuda, triton_backend
 from fourfold.render.api import RasterOptions
-from fourfold.render.backends import choose
+from fourfold.render.backends import choose, fast_on
+from fourfold.training import trainer
 from render_truth import brute_force, loss, problem, relative
 
 
@@ -26,7 +28,7 @@ def test_errors_say_got_and_expected():
     assert message(channels=torch.zeros(5, 65)) == "rasterize got channels of shape (5, 65), expected (5, C) with C at most 64"
     assert message(background=torch.zeros(1, 3)) == "rasterize got a background of shape (1, 3), expected (3,)"
     assert message(sh_rest=torch.zeros(5, 4, 3)) == "rasterize got sh_rest of shape (5, 4, 3), expected (5, K, 3) with K one of (3, 8, 15)"
-    with pytest.raises(FourfoldError, match="backend 'fast', expected auto, cpu, cuda or reference"):
+    with pytest.raises(FourfoldError, match="backend 'fast', expected auto, cpu, triton, cuda or reference"):
         choose("fast", torch.zeros(1))
     with pytest.raises(FourfoldError, match="depth mode 'mean'"):
         p.render("auto", RasterOptions(depth="mean"))
@@ -47,6 +49,21 @@ def test_without_a_kernel_the_reference_serves_and_says_so_once(monkeypatch, cap
 def test_cuda_without_cuda_is_refused_in_one_sentence():
     with pytest.raises(FourfoldError, match="backend 'cuda' got tensors on cpu"):
         problem(5).to(torch.float32).render("cuda")
+
+
+def test_a_gpu_without_a_rasterizer_is_not_chosen(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(notices, "_outside", notices.Notices())
+    monkeypatch.setattr(triton_backend, "missing", lambda: "Triton is not installed")
+    monkeypatch.setattr(cuda, "_gsplat", lambda: (None, "nor is gsplat"))
+    assert trainer.choose_device("auto") == torch.device("cpu")
+    assert "no rasterizer for it (Triton is not installed and nor is gsplat)" in notices.fallbacks()[0]
+    monkeypatch.setattr(triton_backend, "missing", lambda: "")
+    assert trainer.choose_device("auto") == torch.device("cuda")
+    assert fast_on(torch.device("cuda")) == (triton_backend.rasterize_triton, "")
+    monkeypatch.setattr(cuda, "_gsplat", lambda: (torch, ""))
+    assert fast_on(torch.device("cuda")) == (cuda.rasterize_cuda, "")
+    assert fast_on(torch.device("mps"))[0] is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -20,10 +20,10 @@ NAN, INF = float("nan"), float("inf")
 ALL = torch.ones((), dtype=torch.bool)
 
 
-def everything(p, options=RasterOptions()):
+def everything(p, options=RasterOptions(), backend="auto"):
     """All images and gradients of one forward and backward pass, by name."""
     p = p.to(torch.float32)
-    render = p.render("auto", options)
+    render = p.render(backend, options)
     loss(render, ALL, render.alpha).backward()
     images = {k: getattr(render, k) for k in ("color", "alpha", "depth", "channels", "top") if getattr(render, k) is not None}
     screen = {k: getattr(render.screen, k) for k in ("radius", "gradient", "absolute_gradient")}

@@ -12,7 +12,7 @@ from torch import Tensor
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
 
-Backend = Literal["auto", "cpu", "cuda", "reference"]
+Backend = Literal["auto", "cpu", "triton", "cuda", "reference"]
 DepthMode = Literal["expected", "median", "first"]
 
 
@@ -84,8 +84,9 @@ def rasterize(
     Args:
         channels: (N, C) extra per-Gaussian values to blend, C <= 64; a tensor or an array.
         background: (3,) RGB behind everything, a tensor, an array or three numbers; black if None.
-        backend: "auto" takes gsplat for CUDA tensors and the compiled kernel for CPU tensors, and says so once when it has to
-            fall back to the slow reference, which also draws what is given in float64.
+        backend: "auto" takes the compiled kernel for CPU tensors, gsplat ("cuda") for CUDA tensors where it is installed and Triton's
+            kernels for those of any GPU else, and says so once when it has to fall back to the slow reference, which also draws what
+            is given in float64.
 
     Differentiable in every tensor of `gaussians`, `channels`, `background` and the camera's `world_to_camera` and `K`.
 

@@ -1,4 +1,4 @@
-"""Which rasterizer draws: the choice between the compiled kernel, gsplat and the plain torch reference."""
+"""Which rasterizer draws: the choice between the compiled kernel, Triton's kernels, gsplat and the plain torch reference."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.notices import fallback
 from fourfold.render.api import Backend, RasterOptions, Render
 
+TRITON_DEVICES = ("cuda", "xpu")  # AMD's GPUs are "cuda" to torch
 Rasterizer = Callable[[Gaussians, Camera, Tensor | None, Tensor | None, RasterOptions], Render]
 
 
@@ -40,6 +41,8 @@ def choose(backend: Backend, like: Tensor) -> Rasterizer:
         if not available():
             raise FourfoldError("backend 'cpu' has no compiled kernel: install fourfold again with a C++ compiler, or take backend 'reference'")
         return rasterize_cpu
+    if backend == "triton":
+        return _with_triton(like)
     if backend == "cuda":
         from fourfold.render.cuda import rasterize_cuda, require_gsplat
 
@@ -47,7 +50,7 @@ def choose(backend: Backend, like: Tensor) -> Rasterizer:
             raise FourfoldError(f"backend 'cuda' got tensors on {like.device}: move them to a CUDA device or take backend 'cpu'")
         require_gsplat()
         return rasterize_cuda
-    raise FourfoldError(f"rasterize got backend {backend!r}, expected auto, cpu, cuda or reference")
+    raise FourfoldError(f"rasterize got backend {backend!r}, expected auto, cpu, triton, cuda or reference")
 
 
 def _in_double() -> Rasterizer:
@@ -57,24 +60,44 @@ def _in_double() -> Rasterizer:
     return rasterize_reference
 
 
-def _automatic(like: Tensor) -> Rasterizer:
-    from fourfold.render.reference import rasterize_reference
+def _with_triton(like: Tensor) -> Rasterizer:
+    from fourfold.render.triton_backend import interpreted, missing, rasterize_triton
 
-    if like.dtype == torch.float64:
-        return _in_double()
-    if like.device.type == "cuda":
+    if like.device.type == "cpu" and not interpreted():
+        raise FourfoldError("backend 'triton' got tensors on cpu: move them to a GPU or take backend 'cpu'")
+    if missing():
+        raise FourfoldError(f"backend 'triton' cannot be had: {missing()}; render on the CPU")
+    return rasterize_triton
+
+
+def fast_on(device: torch.device) -> tuple[Rasterizer | None, str]:
+    """The rasterizer that "auto" takes for float32 tensors on `device`, or None and why only the slow reference is left."""
+    if device.type == "cpu":
+        from fourfold.render.cpu import available, rasterize_cpu
+
+        return (rasterize_cpu, "") if available() else (None, "no compiled CPU kernel is installed")
+    from fourfold.render.triton_backend import missing, rasterize_triton
+
+    reasons = [missing()] if device.type in TRITON_DEVICES else [f"no rasterizer of fourfold draws on {device.type}"]
+    if device.type == "cuda":
         from fourfold.render.cuda import rasterize_cuda, require_gsplat
 
         try:
             require_gsplat()
         except FourfoldError as error:
-            fallback(f"{error}; rendering with the slow torch reference instead")
-            return rasterize_reference
-        return rasterize_cuda
-    if like.device.type == "cpu":
-        from fourfold.render.cpu import available, rasterize_cpu
+            reasons.append(str(error))
+        else:
+            return rasterize_cuda, ""
+    return (None, " and ".join(reasons)) if reasons[0] else (rasterize_triton, "")
 
-        if available():
-            return rasterize_cpu
-        fallback("no compiled CPU kernel is installed; rendering with the slow torch reference instead")
+
+def _automatic(like: Tensor) -> Rasterizer:
+    from fourfold.render.reference import rasterize_reference
+
+    if like.dtype == torch.float64:
+        return _in_double()
+    fast, why = fast_on(like.device)
+    if fast is not None:
+        return fast
+    fallback(f"{why}; rendering with the slow torch reference instead")
     return rasterize_reference

@@ -16,6 +16,7 @@ from fourfold.kernels.library import load
 from fourfold.render.api import RasterOptions, Render, ScreenStatistics
 from fourfold.render.inputs import check_inputs, sh_of
 from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages, address, declare
+from fourfold.render.statistics import add_screen_gradients
 
 _DEPTH_MODES = {"expected": 0, "median": 1, "first": 2}
 _INPUTS = ("means", "quat", "log_scale", "opacity_logit", "visibility", "color", "sh_rest", "channels", "background", "world_to_camera")
@@ -119,12 +120,6 @@ class _Rasterize(torch.autograd.Function):
             raise MemoryError("the CPU rasterizer ran out of memory in its backward pass")
         add_screen_gradients(setup.screen, results["screen"], results["absolute_screen"])
         return None, *(results[name] for name in _INPUTS)
-
-
-def add_screen_gradients(screen: ScreenStatistics, gradient: Tensor, absolute: Tensor) -> None:
-    """Add one backward pass to the statistics: several losses on one rendering sum up, as gradients do."""
-    screen.gradient = gradient if screen.gradient is None else screen.gradient + gradient
-    screen.absolute_gradient = absolute if screen.absolute_gradient is None else screen.absolute_gradient + absolute
 
 
 def rasterize_cpu(gaussians: Gaussians, camera: Camera, channels: Tensor | None, background: Tensor | None, options: RasterOptions) -> Render:

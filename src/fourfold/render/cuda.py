@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -16,7 +18,8 @@ from fourfold.render.api import RasterOptions, Render, ScreenStatistics
 from fourfold.render.inputs import check_inputs
 from fourfold.render.projection import usable_rows, view_colors
 
-_INSTALL = "install it with `pip install gsplat` beside a matching CUDA toolkit, or render on the CPU"
+_INSTALL = "install it with `pip install 'fourfold[gpu]'` beside a matching CUDA toolkit, or render on the CPU"
+_CHUNK = 32  # channels that gsplat draws at a time if it is not told otherwise
 
 
 def require_gsplat() -> ModuleType:
@@ -25,16 +28,25 @@ def require_gsplat() -> ModuleType:
     Raises:
         FourfoldError: it is not installed, or its CUDA part does not build or load.
     """
+    found, why = _gsplat()
+    if found is None:
+        raise FourfoldError(why)
+    return found
+
+
+@cache
+def _gsplat() -> tuple[ModuleType | None, str]:
+    """gsplat or what is wrong with it, once per process: importing it builds it, for minutes, and a build that fails would be tried at each image."""
+    if importlib.util.find_spec("gsplat") is None:
+        return None, f"the CUDA rasterizer needs gsplat, which is not installed: {_INSTALL}"
     try:
         import gsplat
         from gsplat.cuda import _backend
-    except ImportError as error:
-        raise FourfoldError(f"the CUDA rasterizer needs gsplat, which cannot be imported ({error}): {_INSTALL}") from error
-    except (OSError, RuntimeError) as error:  # the just-in-time build of older releases runs on import
-        raise FourfoldError(f"gsplat's CUDA part does not build ({error}): {_INSTALL}") from error
+    except (ImportError, OSError, RuntimeError) as error:
+        return None, f"gsplat is installed but its CUDA part does not build or load ({error}): {_INSTALL}"
     if getattr(_backend, "_C", None) is None:
-        raise FourfoldError(f"gsplat is installed without its CUDA part: {_INSTALL}")
-    return gsplat
+        return None, f"gsplat is installed without its CUDA part: {_INSTALL}"
+    return gsplat, ""
 
 
 def rasterize_cuda(gaussians: Gaussians, camera: Camera, channels: Tensor | None, background: Tensor | None, options: RasterOptions) -> Render:
@@ -69,6 +81,7 @@ def rasterize_cuda(gaussians: Gaussians, camera: Camera, channels: Tensor | None
         render_mode="RGB+ED",
         rasterize_mode="antialiased" if options.antialias else "classic",
         absgrad=True,
+        channel_chunk=max(_CHUNK, features.shape[1] + 1),  # depth is one more; drawn in parts, only the last part's absgrad is kept
     )
     screen = _statistics(meta, rows, n)
     color, extra, depth = image[0, ..., :3], image[0, ..., 3:-1], image[0, ..., -1]
@@ -82,27 +95,37 @@ def _empty(gaussians: Gaussians, camera: Camera, channels: Tensor | None, backgr
     return rasterize_reference(gaussians, camera, channels, background, RasterOptions(top_contributor=True))
 
 
+class _Watched(ScreenStatistics):
+    """Statistics that read the gradients where autograd leaves them.
+
+    A hook that wrote them here would hold its own tensor alive, in a cycle that Python's collector cannot see: 124 bytes per Gaussian and image.
+    """
+
+    def __init__(self, radius: Tensor, centers: Tensor, rows: Tensor) -> None:
+        centers.retain_grad()
+        self.radius, self._centers, self._rows = radius, centers, rows
+
+    def _of_all(self, found: Tensor | None) -> Tensor | None:
+        return None if found is None else found.new_zeros(len(self.radius), 2).index_copy(0, self._rows, found[0])
+
+    @property
+    def gradient(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._of_all(self._centers.grad)
+
+    @property
+    def absolute_gradient(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._of_all(getattr(self._centers, "absgrad", None))
+
+
 def _statistics(meta: dict, rows: Tensor, n: int) -> ScreenStatistics:
-    """Radius from the conics (gsplat's own is rounded up and differs between releases), gradients when they pass by."""
+    """Radius from the conics (gsplat's own is rounded up and differs between releases)."""
     centers, conics, reach = meta["means2d"], meta["conics"][0].detach(), meta["radii"][0]
     seen = reach.reshape(len(rows), -1).amin(1) > 0
     xx, xy, yy = conics.unbind(-1)
     smallest = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).sqrt()
     radius = torch.where(seen, 3 / smallest.clamp(min=1e-12).sqrt(), torch.zeros_like(smallest))
-    screen = ScreenStatistics(radius=radius.new_zeros(n).index_copy(0, rows, radius))
-    if not centers.requires_grad:
-        return screen
-
-    def note(gradient: Tensor) -> None:
-        absolute = getattr(centers, "absgrad", None)
-        found = gradient[0].new_zeros(n, 2).index_copy(0, rows, gradient[0])
-        screen.gradient = found if screen.gradient is None else screen.gradient + found
-        if absolute is not None:
-            found = gradient[0].new_zeros(n, 2).index_copy(0, rows, absolute[0])
-            screen.absolute_gradient = found if screen.absolute_gradient is None else screen.absolute_gradient + found
-
-    centers.register_hook(note)
-    return screen
+    radius = radius.new_zeros(n).index_copy(0, rows, radius)
+    return _Watched(radius, centers, rows) if centers.requires_grad else ScreenStatistics(radius=radius)
 
 
 def _with_hits(render: Render, gaussians: Gaussians, camera: Camera, options: RasterOptions) -> Render:

@@ -20,6 +20,7 @@ from fourfold.kernels.blas import one_blas_thread
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Prior, Priors, Provenance
 from fourfold.recipes.recipe import QUALITIES, QualityName, Recipe, Stage
+from fourfold.render.backends import fast_on
 from fourfold.room import SMALLER, out_of_memory
 from fourfold.scene.scene import Scene
 from fourfold.training.batch import SampleStore, Source
@@ -98,9 +99,14 @@ class _Run:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is CUDA where there is one. FourfoldError if it is not there."""
+    """The device called `name`; "auto" is CUDA where there is one that a fast rasterizer serves. FourfoldError if it is not there."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        rasterizer, why = fast_on(torch.device("cuda"))
+        if rasterizer is None:
+            fallback(f"there is a GPU but no rasterizer for it ({why}): training on the CPU, which is faster than the torch reference on a GPU")
+        return torch.device("cpu" if rasterizer is None else "cuda")
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -15,7 +15,8 @@ from fourfold.cli.frame import Command, Result
 
 NEEDED = ("torch", "numpy", "scipy", "opencv-python-headless", "pycolmap", "av", "tyro", "rich", "safetensors", "pillow")
 OPTIONAL = {
-    "gsplat": "no GPU rasterizer: CUDA tensors are drawn by the slow reference (pip install fourfold[gpu])",
+    "triton": "no GPU rasterizer without a build: `--device auto` trains on the CPU (pip install triton, or torch's GPU build, which brings it)",
+    "gsplat": "no second GPU rasterizer: Triton's kernels serve (pip install fourfold[gpu])",
     "transformers": "no learned depth, masks, features or CLIP scores: the priors without weights serve (pip install fourfold[foundation])",
     "viser": "no live viewer: `fourfold export --format html` still makes a player in one file (pip install fourfold[viewer])",
     "submitit": "no batches on a cluster: captures are done one after the other here (pip install fourfold[fleet])",
@@ -105,8 +106,14 @@ def _backends(torch_there: bool) -> list[dict[str, Any]]:
         import torch
 
         gpu_name = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    gsplat = _version("gsplat")
+    gsplat, triton = _version("gsplat"), _version("triton")
     return [
+        {
+            "backend": "triton",
+            "available": gpu_name is not None and triton is not None,
+            "version": triton,
+            "on": gpu_name or "no GPU that torch can use",
+        },
         {
             "backend": "cuda",
             "available": gpu_name is not None and gsplat is not None,
