@@ -15,6 +15,7 @@ from fourfold.interruption import unbroken
 from fourfold.losses.base import Sample, Step
 from fourfold.recipes.recipe import Stage, Term
 from fourfold.render.api import Render, rasterize
+from fourfold.scene.refined_cameras import as_seen
 from fourfold.scene.scene import Scene
 from fourfold.training.columns import join_columns, split_columns
 from fourfold.training.edits import apply_edit
@@ -108,7 +109,7 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
         for term in wanted:
             channels |= {name: value for name, value in term.loss.channels(step, item).items() if name not in channels}
         stacked = join_columns(list(channels.values())) if channels else None
-        render = rasterize(gaussians[item], sample.camera, channels=stacked, background=background)
+        render = rasterize(as_seen(scene, gaussians[item], sample.view, sample.index), sample.camera, channels=stacked, background=background)
         widths = [value.shape[1] for value in channels.values()]
         parts = split_columns(render.channels, widths) if render.channels is not None else ()
         renders.append(render)
