@@ -188,7 +188,8 @@ def test_a_phone(browser: Browser, page: str) -> None:
         browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)])
     assert browser.ask("state.zoom") > 0.3
     browser.ask("byId('more').click(), 0")
-    assert browser.ask("(() => { const r = byId('menu').getBoundingClientRect(); return r.left >= 0 && r.right <= innerWidth && r.top >= 0; })()")
+    inside = "r.left >= 0 && r.right <= innerWidth && r.top >= 0 && r.bottom <= byId('strip').getBoundingClientRect().top"
+    assert browser.ask(f"(() => {{ const r = byId('menu').getBoundingClientRect(); return {inside}; }})()")
     assert browser.errors == []
 
 
