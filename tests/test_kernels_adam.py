@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+import interpreted_triton
 from fourfold.errors import FourfoldError
-from fourfold.kernels.adam import AdamNumbers, adam_step, adam_step_reference
+from fourfold.kernels.adam import AdamNumbers, adam_step, adam_step_on_gpu, adam_step_reference
 from fourfold.kernels.library import load
+from fourfold.render.triton_backend import interpreted, missing
 
 
 def _problem(shape, seed=0, dtype=torch.float32):
@@ -45,6 +47,24 @@ def test_unseen_rows_keep_value_and_moments(width, as_numbers):
         torch.testing.assert_close(got, expected, rtol=2e-6, atol=2e-6)
     assert torch.equal(mine[0][~mask], param[~mask])
     assert torch.equal(mine[1][~mask], torch.zeros_like(param)[~mask])
+
+
+@pytest.mark.skipif(missing() != "" or not interpreted(), reason="Triton's interpreter is not here")
+@pytest.mark.parametrize("shape", [(300, 3), (1500,), (1, 1), (7, 16, 3)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_kernel_of_gpus_in_the_interpreter(shape, masked):
+    interpreted_triton.hasten()
+    param, grads = _problem(shape)
+    mask = torch.rand(shape[0], generator=torch.Generator().manual_seed(1)) < 0.4 if masked else None
+    mine = [param.clone(), torch.zeros_like(param), torch.full_like(param, 0.5)]
+    twin = [tensor.clone() for tensor in mine]
+    for step, grad in enumerate(grads, start=1):
+        adam_step_on_gpu(mine[0], grad, mine[1], mine[2], step, 0.1, rows=mask)
+        adam_step_reference(twin[0], grad, twin[1], twin[2], step, 0.1, rows=mask)
+    for got, expected in zip(mine, twin, strict=True):
+        torch.testing.assert_close(got, expected, rtol=2e-6, atol=2e-6)
+    if mask is not None:
+        assert torch.equal(mine[0][~mask], param[~mask])
 
 
 def test_same_bits_for_any_number_of_threads():

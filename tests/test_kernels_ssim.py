@@ -5,9 +5,11 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+import interpreted_triton
 from fourfold.errors import FourfoldError
 from fourfold.kernels.library import load
-from fourfold.losses.ssim import ssim, ssim_map_reference
+from fourfold.losses.ssim import ssim, ssim_map_reference, ssim_on_gpu
+from fourfold.render.triton_backend import interpreted, missing
 
 
 def _pair(height, width, channels, seed=0):
@@ -128,3 +130,19 @@ def test_says_what_does_not_fit():
         ssim(torch.zeros(4, 5, 3), torch.zeros(4, 5, 1))
     with pytest.raises(FourfoldError, match=r"ssim got a weight of shape \(5, 4\) for images of shape \(4, 5, 3\): it must be \(4, 5\)"):
         ssim(torch.zeros(4, 5, 3), torch.zeros(4, 5, 3), torch.zeros(5, 4))
+
+
+@pytest.mark.skipif(missing() != "" or not interpreted(), reason="Triton's interpreter is not here")
+@pytest.mark.parametrize("size", [(21, 26, 3), (1, 1, 1), (5, 40, 3), (33, 4, 1)])
+@pytest.mark.parametrize("kind", ["none", "some", "nothing"])
+def test_the_kernels_of_gpus_in_the_interpreter(size, kind):
+    interpreted_triton.hasten()
+    a, b = _pair(*size)
+    share = torch.rand(size[:2], generator=torch.Generator().manual_seed(1))
+    weight = None if kind == "none" else share if kind == "some" else torch.zeros_like(share)
+    exact, fast = a.clone().requires_grad_(), a.float().requires_grad_()
+    truth, value = ssim(exact, b, None if weight is None else weight.double()), ssim_on_gpu(fast, b.float(), weight)
+    truth.backward()
+    (value * 3.0).backward()
+    assert float(value.detach()) == pytest.approx(float(truth.detach()), abs=5e-6)
+    torch.testing.assert_close(fast.grad.double() / 3.0, exact.grad, rtol=0, atol=1e-4 * float(exact.grad.abs().max()))

@@ -16,8 +16,6 @@ from fourfold.recipes.recipe import QualityName
 
 HIDDEN = "_hidden"
 """Ends the name of a generated capture of which images and cameras alone are seen."""
-BARE = "_bare"
-"""Ends the name of one of which images alone are seen."""
 Make = Callable[[Path | None, Path], Path | None]
 """(data folder, folder for generated data) -> the capture's folder, or None where the data is not there."""
 
@@ -126,15 +124,14 @@ def find_case(name: str) -> Case:
     for case in _OWN:
         if case.name == name:
             return case
-    unseen = next((end for end in (HIDDEN, BARE) if name.endswith(end)), "")
-    if name.startswith("synth_") and name.removeprefix("synth_").removesuffix(unseen) in KINDS:
-        return _synthetic(name.removesuffix(unseen), unseen)
+    if name.startswith("synth_") and name.removeprefix("synth_").removesuffix(HIDDEN) in KINDS:
+        return _synthetic(name.removesuffix(HIDDEN), name.endswith(HIDDEN))
     if name in published_names():
         return _paper(name)
     raise FourfoldError(f"there is no benchmark {name!r}: choose one of {', '.join(case_names())}")
 
 
-def _synthetic(name: str, unseen: str) -> Case:
+def _synthetic(name: str, hidden: bool) -> Case:
     kind = name.removeprefix("synth_")
 
     def whole(data: Path | None, generated: Path) -> Path:
@@ -148,10 +145,10 @@ def _synthetic(name: str, unseen: str) -> Case:
 
     def make(data: Path | None, generated: Path) -> Path:
         folder = whole(data, generated)
-        return hide(folder, generated / (name + unseen), unseen == BARE) if unseen else folder
+        return hide(folder, generated / (name + HIDDEN)) if hidden else folder
 
-    told, how = name + unseen, {"": "", HIDDEN: ", masks and depth hidden", BARE: ", images alone"}[unseen]
-    return Case(told, f"Generated capture {kind}{how}", (Place(told, "synthetic", make=make),), None, f"it is generated: `fourfold synth {kind}`")
+    told, how = (name + HIDDEN, f"Generated capture {kind}, masks and depth hidden") if hidden else (name, f"Generated capture {kind}")
+    return Case(told, how, (Place(told, "synthetic", make=make),), None, f"it is generated: `fourfold synth {kind}`")
 
 
 def _paper(name: str) -> Case:

@@ -47,8 +47,6 @@ class ScaffoldControl:
         if not isinstance(layer.motion, Scaffold):
             return None
         edit = self.gaussians(layer, statistics, moment, random)
-        if "skinning" in layer.splats:
-            return edit  # whose columns are those of the topology, which stays as it is
         due = {round(at * moment.steps): True for at in self.grow_at} | {round(at * moment.steps): False for at in self.prune_at}
         if moment.step in due:
             base = edit or unchanged(layer)
@@ -76,7 +74,10 @@ class ScaffoldControl:
         new: list[int] = []
         for row in range(len(rows)):
             curves = torch.cat([means[:, row : row + 1], old, means[:, new]], dim=1)
-            if len(new) < self.most and float(curve_distance(curves, largest=self.rank, others=torch.zeros(1, dtype=torch.int64))[1:].min()) > unit:
+            if (
+                len(new) < self.most
+                and float(curve_distance(curves, largest=self.rank, others=torch.zeros(1, dtype=torch.int64, device=curves.device))[1:].min()) > unit
+            ):
                 new.append(row)
         if not new:
             return edit
@@ -93,7 +94,7 @@ class ScaffoldControl:
         then = node_poses(layer, layer.fixed["knots"][layer.fixed["anchors"]])[0]
         count = then.shape[1]
         rows, weights = carriers_of(layer, then, pull=False)
-        heaviest = torch.zeros(count).scatter_reduce(0, (rows % count).flatten(), weights.detach().flatten(), "amax")
+        heaviest = weights.new_zeros(count).scatter_reduce(0, (rows % count).flatten(), weights.detach().flatten(), "amax")
         keep = heaviest >= self.unused
         keep[layer.splats["node"]] = True
         if bool(keep.all()) or int(keep.sum()) < 4:

@@ -106,7 +106,10 @@ def _quaternion(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     trace = x[:, 0] + y[:, 1] + z[:, 2]
     row = torch.stack([trace + 1.0, y[:, 2] - z[:, 1], z[:, 0] - x[:, 2], x[:, 1] - y[:, 0]], dim=1)
     far = row[:, 0] < 4.0 * SAFE_REAL
-    if bool(far.any()):
+    if far.device.type != "cpu":  # all are read again: to ask how few need it would wait for the GPU
+        best = matrix_to_quat(torch.stack([x, y, z], dim=-1).transpose(1, 2))
+        row = torch.where(far[:, None], best.transpose(1, 2), row)
+    elif bool(far.any()):
         time, point = far.nonzero(as_tuple=True)
         rotation = torch.stack([x[time, :, point], y[time, :, point], z[time, :, point]], dim=-1)
         row[time, :, point] = matrix_to_quat(rotation)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
+from fourfold.kernels.devices import on_gpu
 from fourfold.kernels.library import load
 
 
@@ -40,7 +42,8 @@ def adam_step(
         rate: learning rate in units of `param` per step.
         rows: (N,) bool or int64 row numbers; the other rows keep value and moments. None takes all rows.
 
-    CPU float32 tensors go through the compiled kernel, bit for bit the same for any number of threads; others through torch.
+    CPU float32 tensors go through the compiled kernel, bit for bit the same for any number of threads; float32 of a GPU through Triton's in one
+    launch, where Triton is installed; others through torch.
 
     Raises:
         FourfoldError: shapes differ, `step` is below 1, or `rows` fits no row.
@@ -55,6 +58,11 @@ def adam_step(
     if param.ndim == 0:  # a single number is one row
         param, grad, first, second = (tensor.view(1) for tensor in (param, grad, first, second))
     mask = None if rows is None else _mask(rows, param)
+    if param.numel() == 0:
+        return
+    if on_gpu(param, first, second) and all(tensor.is_contiguous() for tensor in (param, first, second)):
+        adam_step_on_gpu(param, grad, first, second, step, rate, numbers, mask)
+        return
     library = load() if _fits(param, first, second) else None
     if library is None:
         adam_step_reference(param, grad, first, second, step, rate, numbers, mask)
@@ -82,14 +90,46 @@ def adam_step_reference(
     numbers: AdamNumbers = AdamNumbers(),
     rows: Tensor | None = None,
 ) -> None:
-    """The slow, obvious twin of `adam_step`; `rows` is (N,) bool."""
+    """The slow, obvious twin of `adam_step`; `rows` is (N,) bool. Nothing of it makes the host wait for a GPU."""
     keep_first, keep_second = numbers.betas
-    chosen = slice(None) if rows is None else rows
-    g = grad[chosen]
-    m = keep_first * first[chosen] + (1.0 - keep_first) * g
-    v = keep_second * second[chosen] + (1.0 - keep_second) * g * g
-    first[chosen], second[chosen] = m, v
-    param[chosen] -= rate / (1.0 - keep_first**step) * m / ((v / (1.0 - keep_second**step)).sqrt() + numbers.epsilon)
+    m = keep_first * first + (1.0 - keep_first) * grad
+    v = keep_second * second + (1.0 - keep_second) * grad * grad
+    value = param - rate / (1.0 - keep_first**step) * m / ((v / (1.0 - keep_second**step)).sqrt() + numbers.epsilon)
+    chosen = None if rows is None else rows.reshape(-1, *([1] * (param.ndim - 1)))
+    for held, new in ((first, m), (second, v), (param, value)):
+        held.copy_(new if chosen is None else torch.where(chosen, new, held))
+
+
+def adam_step_on_gpu(
+    param: Tensor,
+    grad: Tensor,
+    first: Tensor,
+    second: Tensor,
+    step: int,
+    rate: float,
+    numbers: AdamNumbers = AdamNumbers(),
+    rows: Tensor | None = None,
+) -> None:
+    """`adam_step` by the Triton kernel, on contiguous float32 tensors of a GPU; `rows` is (N,) bool."""
+    from fourfold.kernels.triton_adam import BLOCK, adam_kernel
+
+    keep_first, keep_second = numbers.betas
+    total, corrected = param.numel(), rate / (1.0 - keep_first**step)
+    seen = None if rows is None else rows.view(torch.uint8)
+    kernel: Any = adam_kernel[(-(-total // BLOCK),)]
+    arrays = (param, grad.to(torch.float32).contiguous(), first, second, seen)
+    sizes = (total, total // max(param.shape[0], 1))
+    kernel(
+        *arrays,
+        *sizes,
+        corrected,
+        keep_first,
+        keep_second,
+        1.0 / math.sqrt(1.0 - keep_second**step),
+        numbers.epsilon,
+        ROWS=seen is not None,
+        BLOCK=BLOCK,
+    )
 
 
 def _mask(rows: Tensor, param: Tensor) -> Tensor:

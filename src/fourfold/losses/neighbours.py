@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fourfold.geometry.host import on_host
 from fourfold.geometry.rotations import quat_conjugate, quat_multiply, quat_rotate
 from fourfold.losses.base import Step
 from fourfold.scene.motion.per_frame import PerFrame
@@ -44,7 +45,7 @@ class Neighbourly:
         return torch.stack(losses).mean() if losses else step.gaussians[0].means.new_zeros(())
 
     def _one(self, layer: Layer, motion: PerFrame, time: float) -> Tensor:
-        index = int((layer.fixed["moments"] - time).abs().argmin())
+        index = int((on_host(layer.fixed["moments"]) - time).abs().argmin())
         now = motion.state(layer, index)
         if index == 0:
             return now[0].sum() * 0

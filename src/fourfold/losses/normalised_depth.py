@@ -34,12 +34,26 @@ class NormalisedDepth:
             usable = (sample.depth > 0) & (render.alpha.detach() > self.opaque)
             if sample.valid is not None:
                 usable &= sample.valid > 0.5
-            if int(usable.sum()) > 1:
-                losses.append((normalised(render.depth, usable) - normalised(sample.depth, usable)).abs().sum() / usable.sum())
+            count = usable.sum()
+            if count.device.type != "cpu":  # to ask whether any depth is known would wait for the GPU: an image without counts, as 0
+                error = (normalised(render.depth, usable) - normalised(sample.depth, usable)).abs().sum() / count.clamp_min(1)
+                losses.append(torch.where(count > 1, error, 0))
+            elif int(count) > 1:
+                losses.append((normalised(render.depth, usable) - normalised(sample.depth, usable)).abs().sum() / count)
         return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
 
 
 def normalised(depth: Tensor, usable: Tensor) -> Tensor:
     """(H, W) less the median of `usable` (H, W), over the mean absolute deviation from it, 0 elsewhere; no gradient through the median."""
-    centred = (depth - depth.detach()[usable].median()) * usable
-    return centred / (centred.abs().sum() / usable.sum()).clamp_min(1e-9)
+    centred = (depth - _median(depth.detach(), usable)) * usable
+    count = usable.sum() if depth.device.type == "cpu" else usable.sum().clamp_min(1)
+    return centred / (centred.abs().sum() / count).clamp_min(1e-9)
+
+
+def _median(values: Tensor, usable: Tensor) -> Tensor:
+    """The lower median of the `usable` ones; on a GPU without waiting for how many those are."""
+    if values.device.type == "cpu":
+        return values[usable].median()
+    ordered = torch.where(usable, values, torch.inf).flatten().sort().values
+    middle = ordered.gather(0, ((usable.sum() - 1).clamp_min(0) // 2)[None])[0]
+    return torch.where(torch.isfinite(middle), middle, 0)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fourfold.geometry.host import on_host, sent
 from fourfold.losses.base import Step
 from fourfold.scene.scene import Layer
 
@@ -39,10 +40,11 @@ class RigidPairs:
     def _one(self, layer: Layer, time: float, index: int, item: int) -> Tensor:
         knots, near = layer.fixed["knots"], layer.fixed["neighbours"]
         random = np.random.default_rng((index, item, 1111))
-        others = (knots - time).abs() > 1e-6
-        other = knots[others][int(random.integers(int(others.sum())))]
-        positions = layer.means_at(torch.stack([knots.new_tensor(time), other]))
-        rows = torch.from_numpy(random.permutation(len(layer))[: self.count]).to(near.device)
+        told = on_host(knots)
+        others = (told - time).abs() > 1e-6
+        other = told[others][int(random.integers(int(others.sum())))]
+        positions = layer.means_at(sent(torch.stack([told.new_tensor(time), other]), knots.device))
+        rows = torch.from_numpy(random.permutation(len(layer))[: self.count]).to(near.device, non_blocking=True)
         return rigid_pairs(positions[0], positions[1], near, rows)
 
 

@@ -33,7 +33,10 @@ def trimmed_mean(error: Tensor, weight: Tensor | None = None, level: float = 1.0
 
     Source: spec shape_of_motion.md section 8.
     """
-    if level < 1.0:
+    if level < 1.0 and error.device.type != "cpu":
+        kept = _kept_on_gpu(error.detach(), None if before_masking else weight, level)
+        weight = kept if weight is None else kept * weight
+    elif level < 1.0:
         considered = subsample(error)
         if weight is not None and not before_masking:
             considered = considered[subsample(weight) > 0]
@@ -45,6 +48,21 @@ def trimmed_mean(error: Tensor, weight: Tensor | None = None, level: float = 1.0
     if weight is None:
         return error.mean()
     return (error * weight).sum() / (weight.sum() + 1e-8)
+
+
+def _kept_on_gpu(error: Tensor, weight: Tensor | None, level: float) -> Tensor:
+    """(...) 1 for the elements that `trimmed_mean` keeps, without asking the GPU how many there are."""
+    considered = subsample(error)
+    asked = torch.ones_like(considered, dtype=torch.bool) if weight is None else subsample(weight) > 0
+    ordered = torch.where(asked, considered, torch.inf).sort().values
+    count = asked.sum()
+    place = (count - 1).clamp_min(0) * level  # torch.quantile's, linear between neighbours
+    low = place.floor().long()
+    below, above = ordered.gather(0, torch.stack([low, torch.minimum(low + 1, (count - 1).clamp_min(0))])).unbind()
+    limit = torch.lerp(below, above, (place - low).to(error.dtype))
+    # errors that are all equal would all be dropped, and of a single one there is no worst
+    kept = (error < limit) | ((ordered[0] >= limit) & (error <= limit)) | (count < 2)
+    return kept.to(error.dtype)
 
 
 def trimmed_l1(residual: Tensor, weight: Tensor | None = None, level: float = 1.0, axis: int | None = None) -> Tensor:

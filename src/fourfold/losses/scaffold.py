@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fourfold.geometry.host import on_host
 from fourfold.geometry.rotations import quat_normalize
 from fourfold.losses.base import Step
 from fourfold.scene.rigidity import rigidity
@@ -35,7 +36,7 @@ def scaffold_windows(step: Step, around: int) -> list[tuple[Tensor, Tensor, Topo
 
 def _window(layer: Layer, time: float, around: int) -> tuple[int, int]:
     knots = layer.fixed["knots"]
-    middle = int((knots - time).abs().argmin())
+    middle = int((on_host(knots) - time).abs().argmin())
     return max(middle - around, 0), min(middle + around + 1, len(knots))
 
 
@@ -72,19 +73,6 @@ class ScaffoldRigidity:
             coordinate, length = rigidity(xyz, quat, topology, self.shifts, self.weights)
             losses.append(coordinate + self.length * length)
         return _mean(losses, step)
-
-
-@dataclass(frozen=True)
-class SmallSkinning:
-    """Mean size of what was added to the weights of the nodes: they leave what distances say only where images ask for it (spec section 9)."""
-
-    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
-        """None needed."""
-        return {}
-
-    def __call__(self, step: Step) -> Tensor:
-        """The scalar loss; 0 where no weights are learned."""
-        return _mean([layer.splats["skinning"].abs().mean() for layer in step.scene.layers if "skinning" in layer.splats and len(layer)], step)
 
 
 @dataclass(frozen=True)

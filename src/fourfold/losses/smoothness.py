@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fourfold.geometry.host import on_host, rows_of
 from fourfold.losses.base import Step
 from fourfold.scene.scene import Layer
 
@@ -97,8 +98,8 @@ def _neighbours(step: Step, item: int) -> list[_Triple]:
 
 def _triple(layer: Layer, time: float) -> _Triple:
     knots = layer.fixed["knots"]
-    middle = min(max(int((knots - time).abs().argmin()), 1), len(knots) - 2)
-    return _Triple(*layer.means_at(knots[middle - 1 : middle + 2]).unbind())
+    middle = min(max(int((on_host(knots) - time).abs().argmin()), 1), len(knots) - 2)
+    return _Triple(*layer.means_at(rows_of(knots, slice(middle - 1, middle + 2))).unbind())
 
 
 @dataclass(frozen=True)

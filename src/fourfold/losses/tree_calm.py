@@ -65,7 +65,7 @@ class TreeRadius:
             for number in range(level_count(layer)):
                 level = tree_level(layer, number)
                 rows = torch.from_numpy(np.random.default_rng((step.index, number, 34)).permutation(len(level.means))[: self.nodes])
-                rows = rows.to(level.means.device)
+                rows = rows.to(level.means.device, non_blocking=True)
                 excess = (level.log_radius[rows].exp() - node_spacing(level.means.detach(), rows=rows)).clamp_min(0) / step.extent
                 losses.append(excess.square().mean())
         return mean_of(losses, step)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.geometry.camera import Camera
+from fourfold.geometry.host import on_host
 from fourfold.geometry.projection import project
 from fourfold.losses.base import Step
 from fourfold.losses.tree_rigidity import TINY, mean_of, moved_nodes, trees
@@ -64,7 +65,7 @@ class TreeRays:
     def _change(self, layer: Layer, times: Tensor, offset: Tensor) -> Tensor:
         length = (offset.square().sum(-1) + TINY).sqrt()
         knots = layer.fixed["knots"]
-        share = 1 - (times[1:] - times[:-1]).abs() / max(float(knots[-1] - knots[0]), 1e-9)
+        share = 1 - (times[1:] - times[:-1]).abs() / max(float(on_host(knots)[-1] - on_host(knots)[0]), 1e-9)
         return (share[:, None] * (length[1:] - length[:-1]).abs()).mean()
 
     def _pairs(self, layer: Layer, camera: Camera, places: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -74,8 +75,9 @@ class TreeRays:
         xy, depth = project(places, camera.K.to(places), camera.world_to_camera.to(places))
         side = self.patch * max(camera.width, camera.height) / 2
         image = (side, camera.width, camera.height)
-        pairs = ray_pairs(xy.cpu().numpy(), depth.cpu().numpy(), speed.cpu().numpy(), image, self, random)
-        rows = torch.from_numpy(pairs).to(places.device)
+        told = torch.cat([xy, depth[:, None]], dim=1).cpu().numpy()  # one wait for both
+        pairs = ray_pairs(told[:, :2], told[:, 2], on_host(speed).numpy(), image, self, random)
+        rows = torch.from_numpy(pairs).to(places.device, non_blocking=True)
         return rows[:, 0], rows[:, 1]
 
 

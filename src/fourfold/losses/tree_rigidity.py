@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fourfold.geometry.host import on_host, sent
 from fourfold.losses.base import Step
 from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.scene import Layer
@@ -35,9 +36,9 @@ def random_moments(layer: Layer, first: float, count: int, seed: tuple[int, ...]
     """(count,) knots in random order, that nearest to `first` in front; at least one. With `parity` the end knots never occur."""
     knots = layer.fixed["knots"]
     allowed = np.arange(len(knots))[1:-1] if parity and len(knots) > 2 else np.arange(len(knots))
-    start = int((knots[torch.from_numpy(allowed).to(knots.device)] - first).abs().argmin())
+    start = int((on_host(knots)[torch.from_numpy(allowed)] - first).abs().argmin())
     others = np.random.default_rng(seed).permutation(np.delete(allowed, start))[: count - 1]
-    return knots[torch.from_numpy(np.concatenate([allowed[start : start + 1], others])).to(knots.device)]
+    return sent(on_host(knots)[torch.from_numpy(np.concatenate([allowed[start : start + 1], others]))], knots.device)
 
 
 def moved_nodes(step: Step, layer: Layer, item: int, moments: int, parity: bool) -> tuple[Tensor, list[NodeMotions]]:
@@ -93,10 +94,10 @@ class TreeRigidity:
         means = tree_level(layer, number).means.detach()
         if len(means) < 2:
             return means.new_zeros(())
-        some = torch.from_numpy(np.sort(random.permutation(len(means))[: self.nodes])).to(means.device)
+        some = torch.from_numpy(np.sort(random.permutation(len(means))[: self.nodes])).to(means.device, non_blocking=True)
         kept = layer.fixed.get(f"node_near_{number}")
         near = (node_neighbours(layer, number) if kept is None or len(kept) != len(means) else kept)[some, : self.among]
-        order = torch.from_numpy(random.random(tuple(near.shape))).argsort(dim=1).to(near.device)
+        order = torch.from_numpy(random.random(tuple(near.shape))).argsort(dim=1).to(near.device, non_blocking=True)
         near = near.gather(1, order)[:, : self.drawn]
         first, second = some.repeat_interleave(near.shape[1]), near.flatten()
         return two_terms(motion.of(first).apply(means[first]), motion.of(second), means[second], (self.lengths, self.local))

@@ -88,6 +88,8 @@ def rasterize(
             kernels for those of any GPU else, and says so once when it has to fall back to the slow reference, which also draws what
             is given in float64.
 
+    The camera and the background follow the Gaussians to their device.
+
     Differentiable in every tensor of `gaussians`, `channels`, `background` and the camera's `world_to_camera` and `K`.
 
     Raises:
@@ -98,7 +100,34 @@ def rasterize(
     from fourfold.render.inputs import focal_in_pose
 
     means = gaussians.means
-    behind = None if background is None else as_tensor(background, "rasterize: background", means)
+    if camera.K.device != means.device:
+        camera = camera.to(means.device)
+    behind = None if background is None else as_tensor(background, "rasterize: background", means).to(means.device)
     extra = None if channels is None else as_tensor(channels, "rasterize: channels", means)
     draw = choose(backend, means)
     return draw(gaussians, focal_in_pose(camera, gaussians, draw), extra, behind, options)
+
+
+def draws_together(like: Tensor) -> bool:
+    """Whether the backend of tensors like `like` draws several views in one call, so that `rasterize_views` is worth waiting for all of them."""
+    from fourfold.render.backends import choose, several_views
+
+    return several_views(choose("auto", like)) is not None
+
+
+def rasterize_views(
+    gaussians: Sequence[Gaussians], cameras: Sequence[Camera], channels: Sequence[Tensor | None], background: Tensor | None = None
+) -> list[Render]:
+    """`rasterize` of several views, `gaussians[v]` through `cameras[v]`; in one call where the backend can and the views are alike.
+
+    Raises:
+        FourfoldError: as `rasterize`.
+    """
+    from fourfold.render.backends import choose, several_views
+
+    together = several_views(choose("auto", gaussians[0].means))
+    sizes = {(len(g), c.width, c.height, c.near) for g, c in zip(gaussians, cameras, strict=True)}
+    alike = len(sizes) == 1 and len({None if e is None else e.shape[1] for e in channels}) == 1 and not any(c.K.requires_grad for c in cameras)
+    if together is None or not alike:
+        return [rasterize(g, c, channels=e, background=background) for g, c, e in zip(gaussians, cameras, channels, strict=True)]
+    return together(gaussians, cameras, channels, background, RasterOptions())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from fourfold.render.api import Backend, RasterOptions, Render
 
 TRITON_DEVICES = ("cuda", "xpu")  # AMD's GPUs are "cuda" to torch
 Rasterizer = Callable[[Gaussians, Camera, Tensor | None, Tensor | None, RasterOptions], Render]
+SeveralViews = Callable[[Sequence[Gaussians], Sequence[Camera], Sequence[Tensor | None], Tensor | None, RasterOptions], list[Render]]
 
 
 def choose(backend: Backend, like: Tensor) -> Rasterizer:
@@ -89,6 +90,13 @@ def fast_on(device: torch.device) -> tuple[Rasterizer | None, str]:
         else:
             return rasterize_cuda, ""
     return (None, " and ".join(reasons)) if reasons[0] else (rasterize_triton, "")
+
+
+def several_views(draw: Rasterizer) -> SeveralViews | None:
+    """The function that draws in one call what `draw` draws in several, if there is one."""
+    from fourfold.render.triton_backend import rasterize_triton, rasterize_views
+
+    return rasterize_views if draw is rasterize_triton else None
 
 
 def _automatic(like: Tensor) -> Rasterizer:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fourfold.errors import FourfoldError
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.geometry.host import sent
 
 STATIC, DYNAMIC = "static", "dynamic"
 
@@ -103,9 +104,11 @@ class Scene:
     def at_times(self, times: Sequence[float] | Tensor) -> list[Gaussians]:
         """Gaussians at each of several times, computed together."""
         first = self.layers[0].splats["means"]
-        moments = torch.as_tensor(times, dtype=first.dtype, device=first.device)
-        if not bool(torch.isfinite(moments).all()):
-            raise FourfoldError("a scene is asked for at a time that is not a number of seconds")
+        moments = torch.as_tensor(times, dtype=first.dtype)
+        if moments.device.type == "cpu":
+            if not bool(torch.isfinite(moments).all()):
+                raise FourfoldError("a scene is asked for at a time that is not a number of seconds")
+            moments = sent(moments, first.device)
         per_layer = [layer.motion.at(layer, moments) for layer in self.layers]
         return [Gaussians.concatenate([moved[i] for moved in per_layer]) for i in range(len(moments))]
 

@@ -69,4 +69,4 @@ def node_speeds(layer: Layer, number: int, moments: int = 12) -> Tensor:
 def some_knots(layer: Layer, count: int) -> Tensor:
     """At most `count` of the layer's knots, evenly, with both ends."""
     knots = layer.fixed["knots"]
-    return knots[torch.linspace(0, len(knots) - 1, min(count, len(knots))).round().long()]
+    return knots[torch.linspace(0, len(knots) - 1, min(count, len(knots)), device=knots.device).round().long()]

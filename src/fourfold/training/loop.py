@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from math import isfinite
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from fourfold.density.base import GrowthStatistics, Moment
+from fourfold.geometry.host import sent
 from fourfold.interruption import unbroken
 from fourfold.losses.base import Sample, Step
 from fourfold.recipes.recipe import Stage, Term
-from fourfold.render.api import Render, rasterize
-from fourfold.scene.refined_cameras import as_seen
+from fourfold.render.api import Render, draws_together, rasterize, rasterize_views
 from fourfold.scene.scene import Scene
 from fourfold.training.columns import join_columns, split_columns
 from fourfold.training.edits import apply_edit
@@ -72,9 +73,12 @@ def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: i
     steps, losses, finite = [], [], True
     for part in together.turns(batch):  # one, but for a process that does the work of several
         steps.append(render_step(scene, part, stage.terms, state, together))
-        total, weighted = weigh(stage.terms, steps[-1])
-        losses.append(together.mean(weighted))
-        finite = finite and _descend(total, together)
+        total, parts = weigh(stage.terms, steps[-1])
+        if total.requires_grad:
+            total.backward()
+        value, *each = torch.stack([total.detach(), *parts.values()]).tolist()  # read once, when all is under way
+        losses.append(together.mean(dict(zip(parts, each, strict=True))))
+        finite = finite and together.all(isfinite(value))
     losses = {name: sum(part[name] for part in losses) / len(losses) for name in losses[0]}
     if finite:
         together.average([group[name] for layer in scene.layers for _, group, name in parameters(layer) if group[name].requires_grad])
@@ -100,21 +104,29 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
     progress = state.step / max(state.steps, 1)
     gaussians = scene.at_times([sample.time for sample in samples])
     step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent, summed=together.summed)
-    background = gaussians[0].means.new_tensor(scene.background)
+    background = sent(torch.tensor(scene.background, dtype=gaussians[0].means.dtype), gaussians[0].means.device)
     wanted = [term for term in terms if active(term, progress)]
     renders: list[Render] = []
-    extra: list[dict[str, Tensor]] = []
+    asked: list[dict[str, Tensor]] = []
+    waiting: list[Tensor | None] = []
+    at_once = len(samples) > 1 and draws_together(background)
     for item, sample in enumerate(samples):
         channels: dict[str, Tensor] = {}
         for term in wanted:
             channels |= {name: value for name, value in term.loss.channels(step, item).items() if name not in channels}
+        asked.append(channels)
         stacked = join_columns(list(channels.values())) if channels else None
-        render = rasterize(as_seen(scene, gaussians[item], sample.view, sample.index), sample.camera, channels=stacked, background=background)
+        if at_once:
+            waiting.append(stacked)
+        else:
+            renders.append(rasterize(gaussians[item], sample.camera, channels=stacked, background=background))
+    if at_once:
+        renders = rasterize_views(gaussians, [sample.camera for sample in samples], waiting, background)
+    for channels, render in zip(asked, renders, strict=True):
         widths = [value.shape[1] for value in channels.values()]
         parts = split_columns(render.channels, widths) if render.channels is not None else ()
-        renders.append(render)
-        extra.append(dict(zip(channels, parts, strict=True)))
-    step.renders, step.extra = renders, extra
+        step.extra.append(dict(zip(channels, parts, strict=True)))
+    step.renders = renders
     return step
 
 
@@ -123,13 +135,13 @@ def active(term: Term, progress: float) -> bool:
     return term.begin <= progress < term.end or (progress >= 1.0 == term.end)
 
 
-def weigh(terms: tuple[Term, ...], step: Step) -> tuple[Tensor, dict[str, float]]:
-    """The weighted sum of the active losses, and each weighted loss by name."""
+def weigh(terms: tuple[Term, ...], step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the active losses, and each weighted loss by name, outside the graph."""
     parts = {term.name: term.weight * term.loss(step) for term in terms if active(term, step.progress)}
     if not parts:
         return step.gaussians[0].means.new_zeros(()), {}
     stacked = torch.stack([part.reshape(()) for part in parts.values()])
-    return stacked.sum(), dict(zip(parts, stacked.detach().tolist(), strict=True))
+    return stacked.sum(), dict(zip(parts, stacked.detach().unbind(), strict=True))
 
 
 def rows_seen(scene: Scene, renders: list[Render]) -> dict[str, Tensor]:
@@ -156,7 +168,7 @@ def _add_growth(grown: GrowthStatistics, step: Step, rows: slice) -> None:
     for sample, render in zip(step.samples, step.renders, strict=True):
         screen, camera = render.screen, sample.camera
         visible = screen.radius[rows] > 0
-        half = screen.radius.new_tensor([camera.width / 2, camera.height / 2]) * len(step.samples)
+        half = sent(torch.tensor([camera.width / 2, camera.height / 2], dtype=screen.radius.dtype), screen.radius.device) * len(step.samples)
         grown.count += visible
         grown.radius.copy_(torch.maximum(grown.radius, screen.radius[rows] / max(camera.width, camera.height)))
         if screen.gradient is not None:
@@ -175,12 +187,3 @@ def change_density(state: TrainingState, stage: Stage, scene: Scene, frames: int
         edit = control(layer, state.growth[layer.name], Moment(state.step, state.steps, state.extent, frames), random)
         if edit is not None:
             state.growth[layer.name] = apply_edit(layer, edit, state.moments)
-
-
-def _descend(total: Tensor, together: Together) -> bool:
-    """Backpropagate; False if the loss is not finite."""
-    if not together.all(bool(torch.isfinite(total))):
-        return False
-    if total.requires_grad:
-        total.backward()
-    return True

@@ -31,8 +31,14 @@ def trainable(scene: Scene, rates: Mapping[str, Rate]) -> bool:
 
 def gradients_finite(scene: Scene) -> bool:
     """Whether no gradient of `scene` holds a NaN or an infinity (a sum is enough to see them and costs one pass)."""
-    sums = [group[name].grad.sum() for layer in scene.layers for _, group, name in parameters(layer) if group[name].grad is not None]  # type: ignore[union-attr]
-    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
+    found = [group[name].grad for layer in scene.layers for _, group, name in parameters(layer)]
+    gradients = [gradient for gradient in found if gradient is not None and gradient.numel()]
+    if not gradients:
+        return True
+    on_cpu = gradients[0].device.type == "cpu"
+    # on a GPU all in few launches
+    sums = [gradient.sum() for gradient in gradients] if on_cpu else list(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateUsage]
+    return bool(torch.isfinite(torch.stack(sums)).all())
 
 
 def not_finite(losses: Mapping[str, float], scene: Scene) -> str:

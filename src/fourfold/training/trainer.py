@@ -117,7 +117,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors, out: Path, config: TrainConfig = TrainConfig()) -> Scene:
-    """Optimise `scene` (or the recipe's own initial scene) on the training images of `capture`.
+    """Optimise `scene` (or the recipe's own initial scene) on the training images of `capture`; the scene found is on the CPU.
 
     Writes `out/checkpoints/` and `out/metrics.jsonl`. Killed at any moment and called again, it continues from the newest checkpoint
     and gives bit for bit what an uninterrupted run gives (with a time budget: from the first checkpoint of each stage on).
@@ -139,7 +139,7 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
         while True:
             try:
                 _all_stages(run, state)
-                return scene_to(state.scene, device)
+                return scene_to(state.scene, torch.device("cpu"))  # scores, players and exports read it there
             except _Stuck as stuck:
                 back = partial(_step_back, run, state, scene, stuck.where)
             except (MemoryError, RuntimeError, OSError) as error:

@@ -28,7 +28,24 @@ GIBIBYTE = 2**30
 class Doctor(Command):
     """Say what this machine has (backends, CPU kernel, threads, memory, disk, packages), what is missing and what that costs."""
 
+    gpu: bool = False
+    """Instead draw, time and train on the GPU, for some minutes, and print a table to paste into an issue."""
+
     def run(self) -> Result:
+        return self._gpu() if self.gpu else self._machine()
+
+    def _gpu(self) -> Result:
+        import torch
+
+        from fourfold.benchmarking.gpu_check import check
+        from fourfold.errors import FourfoldError
+
+        if not torch.cuda.is_available():
+            raise FourfoldError("this machine has no GPU that torch can use: nothing to check (`fourfold doctor` says what it has)")
+        value = check(torch.device("cuda"))
+        return Result(value, ok=value["training"]["error"] is None and any(row["agrees"] for row in value["parity"]))
+
+    def _machine(self) -> Result:
         needed = {name: _version(name) for name in NEEDED}
         optional = [{"package": name, "version": _version(name), "without_it": cost} for name, cost in OPTIONAL.items()]
         value = {
@@ -51,6 +68,11 @@ class Doctor(Command):
         return Result(value, ok=not value["missing"])
 
     def show(self, result: Result) -> None:
+        if self.gpu:
+            from fourfold.benchmarking.gpu_check import markdown
+
+            print(markdown(result.value))
+            return
         super().show(result)
         if not result.ok:
             print(
@@ -89,7 +111,7 @@ def _kernel() -> dict[str, Any]:
     except FourfoldError as error:
         chosen, fault = None, str(error)
     if chosen is None and fault is None:
-        fault = library.why_none()
+        fault = "no compiled kernel serves this CPU, everything is tens of times slower: install g++ or clang++ and install fourfold again"
     return {"isa": chosen, "cpu_can": list(able), "built": built, "fault": fault}
 
 

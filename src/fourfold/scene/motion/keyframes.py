@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.geometry.host import on_host
 from fourfold.geometry.rotations import quat_normalize, slerp
 from fourfold.scene.scene import Layer
 
@@ -29,14 +30,13 @@ class Keyframes:
 
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """Gaussians at each of `times` (Q,), seconds."""
-        return [self._at(layer, time) for time in times]
+        return [self._at(layer, time, told) for time, told in zip(times, on_host(times), strict=True)]
 
-    def _at(self, layer: Layer, time: Tensor) -> Gaussians:
+    def _at(self, layer: Layer, time: Tensor, told: Tensor) -> Gaussians:
+        """At `time`, of which `told` is the copy on the host."""
         splats, knots = layer.splats, layer.fixed["knots"]
-        count = len(knots)
-        gap = (knots[-1] - knots[0]) / max(count - 1, 1)
-        place = ((time - knots[0]) / gap.clamp_min(1e-9)).clamp(0, count - 1) if count > 1 else time.new_zeros(())
-        first = min(int(place), max(count - 2, 0))
+        count, place = len(knots), _place(time, knots)
+        first = min(int(place if time is told else _place(told, on_host(knots))), max(count - 2, 0))
         second, share = min(first + 1, count - 1), place - first
         keys = splats["shift_keys"]
         means = splats["means"] + hermite(keys[:, max(first - 1, 0)], keys[:, first], keys[:, second], keys[:, min(second + 1, count - 1)], share)
@@ -46,6 +46,13 @@ class Keyframes:
         fade = splats["log_fade"].exp()
         visibility = torch.exp(-0.5 * ((early / fade[:, 0]).square() + (late / fade[:, 1]).square()))
         return replace(layer.canonical(), means=means, quat_wxyz=quats, visibility=visibility)
+
+
+def _place(time: Tensor, knots: Tensor) -> Tensor:
+    """Where `time` is among evenly spaced knots: 0 at the first, K - 1 at the last."""
+    count = len(knots)
+    gap = (knots[-1] - knots[0]) / max(count - 1, 1)
+    return ((time - knots[0]) / gap.clamp_min(1e-9)).clamp(0, count - 1) if count > 1 else time.new_zeros(())
 
 
 def hermite(before: Tensor, start: Tensor, end: Tensor, after: Tensor, share: Tensor) -> Tensor:

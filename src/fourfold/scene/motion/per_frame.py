@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.geometry.host import on_host
 from fourfold.scene.scene import Layer
 
 
@@ -28,10 +29,10 @@ class PerFrame:
 
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """Gaussians at each of `times` (Q,), seconds."""
-        return [self._at(layer, float(time)) for time in times]
+        return [self._at(layer, float(time)) for time in on_host(times)]
 
     def _at(self, layer: Layer, time: float) -> Gaussians:
-        moments = layer.fixed["moments"]
+        moments = on_host(layer.fixed["moments"])
         after = int(torch.searchsorted(moments, torch.as_tensor(time, dtype=moments.dtype, device=moments.device)).clamp(0, len(moments) - 1))
         before = after if after == 0 or abs(float(moments[after]) - time) < 1e-9 or time > float(moments[after]) else after - 1
         means, quats = self.state(layer, after)
