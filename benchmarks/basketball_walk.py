@@ -27,13 +27,18 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import prepare_capture
 from fourfold.evaluation.heldout import moving_regions, scene_renderer, score
 from fourfold.priors.providers import prepare_priors
+from fourfold.recipes import lived_bases
 from fourfold.recipes.recipe import Recipe
 from fourfold.recipes.sparse_dynamic_ablations import ABLATIONS
 from fourfold.scene.file import save_scene
 from fourfold.training.trainer import TrainConfig, train
 
 Row = dict[str, Any]
-METHODS: dict[str, Recipe] = {"sparse_dynamic": ABLATIONS["full"], **{name: recipe for name, recipe in ABLATIONS.items() if name != "full"}}
+METHODS: dict[str, Recipe] = {
+    "sparse_dynamic": ABLATIONS["full"],
+    "lived_bases": lived_bases.RECIPE,
+    **{name: recipe for name, recipe in ABLATIONS.items() if name != "full"},
+}
 FIGURES = ("psnr_dynamic", "psnr_static", "psnr", "ssim")
 
 WALKERS = 3

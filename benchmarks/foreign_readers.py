@@ -21,6 +21,8 @@ import torch
 
 from fourfold.capture.capture import Capture
 from fourfold.export.formats import FORMATS, export
+from fourfold.export.options import ExportOptions
+from fourfold.export.steady import steady_rows
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.scene.motion.polynomial import Polynomial
 from fourfold.scene.motion.static import Static
@@ -76,6 +78,22 @@ def differences(ours: Gaussians, table: Path) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
+def check_sequence(scene: Scene, capture: Capture, out: Path, program: Path) -> None:
+    """Write the scene as a sequence and have every file of it read: as many Gaussians in all, and row n where Gaussian n is."""
+    export("ply-sequence", scene, capture, out / "frames", ExportOptions(frames=4))
+    begin, end = scene.time_range
+    apart, counts = 0.0, set[int]()
+    for path, time in zip(sorted((out / "frames").glob("frame_*.ply")), np.linspace(begin, end, 4).tolist(), strict=True):
+        table = out / f"{path.stem}.csv"
+        subprocess.run(["node", str(program), "-w", "--quiet", str(path), str(table)], check=True, capture_output=True)
+        with table.open() as file:
+            places = np.array([[float(row[axis]) for axis in "xyz"] for row in csv.DictReader(file)])
+        counts.add(len(places))
+        rows = steady_rows(scene, np.linspace(begin, end, 4).tolist())
+        apart = max(apart, float(np.abs(places - scene.at(time).means[rows].numpy()).max()))
+    print(f"splat-transform reads a sequence of 4 files, {counts} Gaussians each: position of row n {apart:.2g}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--node", type=Path, help="folder in which the npm packages are kept")
@@ -98,6 +116,7 @@ def main() -> None:
             table = files / name / "read.csv"
             subprocess.run(["node", str(program), "-w", "--quiet", str(path), str(table)], check=True, capture_output=True)
             print(f"splat-transform reads {path.name}: " + ", ".join(f"{k} {v:.2g}" for k, v in differences(read_splats(path), table).items()))
+        check_sequence(scene, capture, files / "ply-sequence", program)
         paths = [str(files / name / FORMATS[name].default_name) for name in MOVING_FILES]
         said = subprocess.run(["node", "read.mjs", *paths], cwd=node, check=True, capture_output=True, text=True).stdout
         for line in said.splitlines():

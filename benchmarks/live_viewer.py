@@ -79,7 +79,8 @@ def watched(run: Path, folder: Path, seconds: float) -> None:
     try:
         while not (found := re.search(r"http://127\.0\.0\.1:\d+/", (folder / "view").read_text())):
             time.sleep(0.2)
-        with Browser(program, folder / "profile", offline=False) as page:
+        with Browser(program, folder / "profile") as page:
+            page.network(True)
             page.open(found[0], 800, 520)
             page.until("document.body?.innerText.includes('Layers')", 120)
             box = "[...document.querySelectorAll('input[type=checkbox]')][0].getBoundingClientRect()"

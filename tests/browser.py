@@ -18,6 +18,7 @@ from PIL import Image
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ["--headless", "--no-sandbox", "--hide-scrollbars", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 FLAGS += ["--disable-dev-shm-usage", "--no-first-run", "--disable-extensions", "--disable-background-networking", "--force-color-profile=srgb"]
+FLAGS += ["--host-resolver-rules=MAP *.example 127.0.0.1"]  # names of somebody else's that lead here
 
 
 def find_browser() -> str | None:
@@ -28,7 +29,7 @@ def find_browser() -> str | None:
 class Browser:
     """One tab of one browser; `errors` is everything that its console complained about, `requests` the addresses it asked for."""
 
-    def __init__(self, program: str, profile: Path, offline: bool = True) -> None:
+    def __init__(self, program: str, profile: Path) -> None:
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
         high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
@@ -49,7 +50,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        self.call("Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+        self.network(False)
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +79,17 @@ class Browser:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
+
+    def network(self, on: bool) -> None:
+        """Whether pages reach anything but files."""
+        self.call("Network.emulateNetworkConditions", offline=not on, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+
+    def begin(self) -> None:
+        """As it was when it was new: an empty page, the network off, no complaint."""
+        self.open("about:blank", 320, 240)
+        self.network(False)
+        self.errors.clear()
+        self.requests.clear()
 
     def open(self, address: str, width: int, height: int, touch: bool = False) -> None:
         """Show a page in a window of `width` x `height` pixels."""

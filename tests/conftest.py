@@ -81,3 +81,22 @@ def copied_run(finished_run, tmp_path):
     import shutil
 
     return Path(shutil.copytree(finished_run, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """One headless Chromium for the whole session; skips where there is none."""
+    from browser import Browser, find_browser
+
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium here")
+    with Browser(program, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(chromium):
+    """That browser with an empty page and the network off."""
+    chromium.begin()
+    return chromium

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -105,6 +106,30 @@ def test_hold_out_rules_over_views(tmp_path: Path) -> None:
     ]:
         with pytest.raises(FourfoldError, match=said):
             split(source, rule)
+
+
+def test_some_cameras_may_be_left_out_of_training(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "test"):
+        files.write_images(tmp_path / "rig" / name, files.noise(4))
+    source = open_source([tmp_path / "rig"], Options())
+    train, heldout, rule = split(source, "cameras:test/train:2")
+    assert rule == "cameras:test/train:2" and train.all(axis=1).tolist() == [True, True, False, False]  # no poses: the first come first
+    assert heldout.all(axis=1).tolist() == [False, False, False, True]
+    turns = {"a": 1.2, "b": -0.3, "c": 0.5, "test": 0.0}
+    posed = []
+    for view in source.views:
+        pose, angle = np.tile(np.eye(4), (4, 1, 1)), turns[view.name]
+        pose[:, 0, 0] = pose[:, 2, 2] = np.cos(angle)
+        pose[:, 2, 0], pose[:, 0, 2] = np.sin(angle), -np.sin(angle)
+        posed.append(dataclasses.replace(view, world_to_camera=pose))
+    looking = dataclasses.replace(source, views=tuple(posed))
+    for count, chosen in ((1, [False, True, False, False]), (2, [False, True, True, False]), (3, [True, True, True, False])):
+        train, heldout, _ = split(looking, f"cameras:test/train:{count}")
+        assert train.all(axis=1).tolist() == chosen and heldout[3].all()
+    train, heldout, rule = split(source, "/train:1")
+    assert train.any(axis=1).sum() == 1 and heldout.sum() == split(source, None)[1].sum() and rule.endswith("/train:1")
+    with pytest.raises(FourfoldError, match="N from 1 to 3"):
+        split(source, "cameras:test/train:4")
 
 
 def test_masks_follow_their_images(tmp_path: Path) -> None:

@@ -234,3 +234,12 @@ def test_errors_are_sentences(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "letter.txt").exists() and not (tmp_path / "x").exists()
     with pytest.raises(FourfoldError, match="holds no synthetic truth"):
         Truth.load(tmp_path / "mine")
+
+
+def test_the_truth_of_some_moments(truth) -> None:
+    seconds = truth.timestamps[[0, 3, 4]]
+    part = truth.at(seconds)
+    assert np.array_equal(part.timestamps, seconds) and np.array_equal(part.xyz, truth.xyz[:, [0, 3, 4]])
+    for name in ("visibility", "xy", "depth"):
+        assert np.array_equal(getattr(part, name), getattr(truth, name)[:, :, [0, 3, 4]], equal_nan=name == "xy"), name
+    assert np.array_equal(part.world_to_camera, truth.world_to_camera[:, [0, 3, 4]]) and np.array_equal(part.local, truth.local)

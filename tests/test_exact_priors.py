@@ -9,13 +9,15 @@ import pytest
 
 from fourfold.benchmarking import ablation, table
 from fourfold.benchmarking.cases import find_case
-from fourfold.benchmarking.hidden import hide
+from fourfold.benchmarking.hidden import hide, with_heldout_cameras
 from fourfold.benchmarking.table import TableOptions
 from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import prepare_capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.capture.synthetic.truth import Truth, truth_image
 from fourfold.errors import FourfoldError
+from fourfold.options import Clock, Options, silent
+from fourfold.pipeline import Run, prepare
 from fourfold.priors.contracts import Priors
 from fourfold.priors.providers import choose
 from fourfold.recipes import find_recipe
@@ -102,3 +104,41 @@ def test_an_oracle_is_benchmarked_on_what_is_hidden(tmp_path: Path, monkeypatch:
     judged = {o["metric"]: o for o in result["orderings"]}
     assert judged["psnr_dynamic"]["mean_gain"] == 2.0 and judged["psnr_dynamic"]["pairs"] == 2
     assert find_case("synth_sparse_moving_hidden").places[0].dataset == "synth_sparse_moving_hidden"
+
+
+def test_exact_cameras_serve_a_run_that_insists_on_them(hidden: Path, tmp_path: Path) -> None:
+    bare = hide(hidden.parent / "clip", tmp_path / "bare", cameras=True)
+    assert not Capture.load(bare).posed.any() and not any(file.name.startswith("depth") for file in bare.glob("*.npy"))
+    options = Options("shape_of_motion/exact_cameras", "draft")
+    prepare([bare], tmp_path / "run", options, silent, Clock())
+    capture, truth, whole = Run(tmp_path / "run").capture, Truth.load(bare), Capture.load(bare)
+    assert capture.cameras == "given" and np.array_equal(capture.world_to_camera, truth.world_to_camera)
+    factor = capture.sizes[0, 0] / whole.sizes[0, 0]
+    assert np.allclose(capture.K[..., :2, :], truth.K[..., :2, :] * factor)
+    assert choose("cameras", prepare([bare], tmp_path / "other", Options("shape_of_motion", "draft"), silent, Clock())).name == "bundle"
+
+
+def test_heldout_cameras_come_into_the_world_that_was_estimated(hidden: Path, tmp_path: Path) -> None:
+    bare = hide(hidden.parent / "clip", tmp_path / "bare", cameras=True)
+    truth, capture = Truth.load(bare), Capture.load(bare)
+    turn, scale, shift = np.array([[0.0, -1, 0], [0.6, 0, -0.8], [0.8, 0, 0.6]]), 2.5, np.array([3.0, -1, 2])
+    pose = truth.world_to_camera.copy()
+    pose[..., :3, :3] = truth.world_to_camera[..., :3, :3] @ turn.T
+    pose[..., :3, 3] = scale * truth.world_to_camera[..., :3, 3] - pose[..., :3, :3] @ shift
+    unknown = np.where(capture.train[..., None, None], pose, np.nan)
+    estimated = with_heldout_cameras(capture.with_cameras(truth.K.copy(), unknown, "estimated"), bare)
+    assert estimated.cameras == "estimated" and capture.heldout.any()
+    for view, time in estimated.heldout_frames():
+        local = (scale * truth.xyz[:, time] @ turn.T + shift) @ estimated.world_to_camera[view, time, :3, :3].T + estimated.world_to_camera[
+            view, time, :3, 3
+        ]
+        pixels = local @ estimated.K[view, time].T
+        there = truth.depth[view, :, time] > 0.1
+        assert np.abs(pixels[there, :2] / pixels[there, 2:] - truth.xy[view, there, time]).max() < 1e-6
+    assert np.array_equal(estimated.world_to_camera[capture.train], pose[capture.train])
+
+
+def test_the_question_of_cameras_is_put_to_what_is_filmed_bare() -> None:
+    plan = ablation.oracle_plan("lived_bases", "cameras")
+    assert plan.captures == ("synth_casual_bare",) and ablation.variants_of(plan) == ["exact_cameras", "full"]
+    assert find_recipe("lived_bases/exact_cameras").priors == ("cameras:truth-cameras", *find_recipe("lived_bases").priors)

@@ -1,4 +1,4 @@
-"""Tracks as table, glTF, TRC and C3D: read by csv, pygltflib, a reader of OpenSim's text and the library c3d."""
+"""Tracks as table, glTF, TRC and C3D: read by csv, pygltflib, trc-data-reader and the library c3d."""
 
 import csv
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import pygltflib
 import pytest
 import torch
+import trc
 
 from every_motion import scene_of, walking_camera
 from fourfold import notices
@@ -72,6 +73,21 @@ def test_trc_is_what_opensim_reads(tmp_path: Path) -> None:
             else:
                 np.testing.assert_allclose([float(c) for c in mine], expected[n, at], atol=0.01)
     assert hidden > 0
+
+
+def test_trc_is_read_by_another_library(tmp_path: Path) -> None:
+    """Markers that are always seen: this library splits lines at any white space, so that empty cells (hidden, to OpenSim) shift what follows."""
+    scene = scene_of("se3_bases")
+    tracks = scene_tracks(scene, np.linspace(0, 1, 11))
+    assert (tracks.visibility >= 0.5).all()
+    export("trc", scene, walking_camera(), tmp_path / "a.trc", OPTIONS)
+    read = trc.TRCData()
+    read.load(tmp_path / "a.trc")
+    assert (read["PathFileType"], read["DataFormat"], read["Units"], read["DataRate"]) == ("4", "(X/Y/Z)", "mm", 10.0)
+    assert read["NumFrames"] == 11 and read["NumMarkers"] == len(tracks) and read["Markers"] == [f"p{n}" for n in range(len(tracks))]
+    assert read["Time"] == pytest.approx(np.linspace(0, 1, 11), abs=1e-6)
+    expected = 500 * tracks.xyz @ y_up(scene).numpy().T  # half a metre per unit
+    np.testing.assert_allclose(np.array([read[f"p{n}"] for n in range(len(tracks))]), expected, atol=0.01)
 
 
 def test_c3d_is_read_by_another_library(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from foundation_models import small_capture
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Depth, Priors, Provenance
 from fourfold.priors.foundation import depth_anything3, dust3r, gim_dkm, mast3r, moge, unidepth
@@ -79,13 +80,25 @@ def test_depth_comes_in_scene_units(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert np.allclose(depth.confidence[0][seen][inner], known, atol=1e-3)
 
 
-def _unposed(network: object, capture: Capture, view: int, times: list[int], posed: bool) -> object:
+def _unposed(network: object, capture: Capture, images: list[tuple[int, int]], posed: bool) -> object:
     """What the metric network would say: half the resolution, depth for a focal length of 300 of its pixels."""
     from types import SimpleNamespace
 
-    assert not posed and len(times) == 1
-    small = capture.image(view, times[0])[1::2, 1::2, 0].astype(np.float32)[None] / 25.5
+    assert not posed and len(images) == 1
+    small = capture.image(*images[0])[1::2, 1::2, 0].astype(np.float32)[None] / 25.5
     return SimpleNamespace(depth=small * 300 / (FOCAL / 2), conf=np.full_like(small, 4.0), sky=None)
+
+
+def test_cameras_of_a_moment_are_looked_at_together(tmp_path: Path) -> None:
+    """Depth Anything 3: all cameras of as many moments as make a batch, every training image once; cameras of different sizes each alone."""
+    capture = small_capture(tmp_path, views=3, times=12)
+    made = depth_anything3.batches(capture)
+    assert [len(part) for part in made] == [15, 15, 3] and sorted(image for part in made for image in part) == sorted(capture.train_frames())
+    assert {t for _, t in made[0]} == set(range(5)) and {v for v, _ in made[0]} == {0, 1, 2}
+    sizes = capture.sizes.copy()
+    sizes[2] = [28, 21]
+    apart = depth_anything3.batches(replace(capture, sizes=sizes))
+    assert all(len({v for v, _ in part}) == 1 for part in apart) and sum(map(len, apart)) == 33
 
 
 def test_without_a_scale_the_units_are_kept_and_it_is_said(plane: tuple[Capture, Priors]) -> None:

@@ -1,6 +1,9 @@
 """The loader takes the best library that the CPU can run, and says what is wrong where there is none."""
 
 import ctypes
+import platform
+import re
+import types
 
 import pytest
 
@@ -66,6 +69,54 @@ def test_a_set_that_the_cpu_lacks_is_refused(built, monkeypatch):
     monkeypatch.setenv("FOURFOLD_ISA", "v4")
     with pytest.raises(FourfoldError, match=r"^FOURFOLD_ISA asks for v4, which this CPU cannot run \(it can v3, v2\): unset it$"):
         library.chosen_isa()
+
+
+@pytest.mark.parametrize(("system", "name"), [("Linux", "libfourfold_v3.so"), ("Darwin", "libfourfold_v3.dylib"), ("Windows", "libfourfold_v3.dll")])
+def test_each_system_has_its_own_suffix(system, name, monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: system)
+    assert library.library_path("v3").name == name
+
+
+@pytest.mark.parametrize(("level", "best"), [(1, None), (2, "v2"), (3, "v3"), (4, "v4")])
+def test_on_windows_the_library_of_the_lowest_level_asks_the_cpu(level, best, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "LIBRARY_DIRECTORY", tmp_path)
+    monkeypatch.setattr(library, "cpu_flags", library.cpu_flags.__wrapped__)
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    monkeypatch.setattr(library, "_open", lambda isa: types.SimpleNamespace(ff_x86_level=lambda: level))
+    monkeypatch.delenv("FOURFOLD_ISA", raising=False)
+    assert library.chosen_isa() is None
+    for isa in ("v4", "v3", "v2"):
+        library.library_path(isa).touch()
+    assert library.chosen_isa() == best
+
+
+@pytest.mark.skipif(platform.system() != "Linux" or platform.machine() != "x86_64", reason="/proc/cpuinfo of an x86-64 tells the level")
+def test_the_cpu_tells_the_level_that_linux_tells(each_isa):
+    loaded = library.load()
+    if loaded is None or not hasattr(loaded, "ff_x86_level"):
+        pytest.skip("no compiled kernel of this version here")
+    assert f"v{loaded.ff_x86_level()}" == library.isas_of_cpu("x86_64", library.cpu_flags())[0]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "said"),
+    [
+        ("riscv64", frozenset(), r"^there are no kernels for riscv64 processors, .*: take an x86-64 or 64-bit ARM machine for speed$"),
+        ("x86_64", frozenset(), r"^this processor is older than x86-64-v2 .*, for which there are no kernels, .*: take a newer one for speed$"),
+        (
+            "x86_64",
+            frozenset(V3),
+            r"^no kernel was built here, .*: install g\+\+ or clang\+\+, or a wheel of this platform, and install fourfold again$",
+        ),
+        ("arm64", frozenset(), r"^no kernel was built here, "),
+    ],
+)
+def test_why_no_kernel_serves_is_told_in_a_sentence(machine, flags, said, built, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(library, "cpu_flags", lambda: flags)
+    assert library.chosen_isa() is None
+    assert re.match(said, library.why_none())
 
 
 def test_a_damaged_library_is_named(built, monkeypatch):

@@ -47,13 +47,23 @@ def reduced(capture: Capture, images: int) -> Capture:
     return replace(capture, train=capture.train & (np.arange(TIMES) < images))
 
 
+def hopping(capture: Capture, degrees: float) -> Capture:
+    """Its second camera hops forth and back by so many degrees around the origin every eight moments."""
+    poses = capture.world_to_camera.copy()
+    turn = np.radians(degrees * (np.arange(TIMES) // 8 % 2))
+    poses[1, :, :3, :3] = poses[1, :, :3, :3] @ so3_exp(torch.tensor(turn[:, None] * [[0.0, 1.0, 0.0]])).numpy()
+    return replace(capture, world_to_camera=poses)
+
+
 @pytest.mark.parametrize(
     ("capture", "recipe"),
     [
         (film((0.0,), 40.0), "lived_bases"),
         (film((0.0,), 200.0), "lived_bases"),
-        (film((0.0, 35.0, 70.0), 25.0), "sparse_dynamic"),
-        (film((0.0, 90.0, 180.0, 270.0), 0.0), "monofusion"),
+        (film((0.0, 35.0, 70.0), 25.0), "lived_bases"),
+        (hopping(film((0.0, 35.0, 70.0), 25.0), 9.0), "sparse_dynamic"),
+        (film((0.0, 35.0, 70.0, 105.0, 140.0, 175.0), 25.0), "sparse_dynamic"),
+        (film((0.0, 90.0, 180.0, 270.0), 0.0), "lived_bases"),
         (panned(150.0), "lived_bases"),
         (reduced(film((0.0,), 40.0), 12), "mosca"),
         (reduced(film((0.0,), 40.0), 21), "lived_bases"),

@@ -11,9 +11,10 @@ import pytest
 from fourfold import notices
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
-from fourfold.priors.contracts import Disparity, Masks, Provenance
+from fourfold.priors.contracts import Disparity, Masks, Priors, Provenance
 from fourfold.priors.depth_alignment.scaled_disparity import depth_of_disparity
-from fourfold.priors.given import given_masks
+from fourfold.priors.foundation import aligned_pairs, disparity_on_networks, dust3r
+from fourfold.priors.given import given_depth, given_masks
 from fourfold.priors.providers import choose
 from fourfold.recipes import find_recipe
 
@@ -64,3 +65,20 @@ def test_it_serves_who_insists_and_shape_of_motion_as_published_does(capture: Ca
     assert choose("depth", without).name == "given-depth"
     asked = next(prior for prior in find_recipe("shape_of_motion/as_published").priors if prior.startswith("depth:"))
     assert "scaled_disparity" in asked and choose(asked, without).name == "given-depth"
+
+
+def test_another_depth_may_tell_scale_and_shift(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MonoFusion's sources that begin with Depth Anything: what is aligned has the scale of the network that it is aligned onto."""
+    masks, given = given_masks(capture), given_depth(capture)
+    tripled = replace(given, depth=tuple(3 * depth for depth in given.depth))
+    found = depth_of_disparity(capture, disparity_of(capture, masks), masks, None, onto=tripled)
+    time = int(np.flatnonzero(capture.train[0])[0])
+    still = masks.mask[0][time] <= 0
+    assert np.median(np.abs(found.depth[0][time] / (3 * np.asarray(capture.depth(0, time))) - 1)[still]) < 2e-3
+    monkeypatch.setattr(aligned_pairs, "between_cameras", lambda network, capture: tripled)
+    monkeypatch.setattr(dust3r, "load_network", lambda name: None)
+    monkeypatch.setattr(disparity_on_networks, "first_here", lambda *names: names[0])
+    provider = next(p for p in disparity_on_networks.PROVIDERS if p.name == "dav2_on_dust3r")
+    assert provider.named and provider.missing(capture) is not None, "its weights are not here"
+    (made,) = provider.make(capture, Priors(masks=masks, disparity=disparity_of(capture, masks)))
+    assert made.provenance.provider == "dav2_on_dust3r" and np.array_equal(made.depth[0], found.depth[0])

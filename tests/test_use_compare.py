@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from browser import Browser, find_browser
 from fourfold.cli import main
 from fourfold.errors import FourfoldError
 from fourfold.pipeline import Run
@@ -47,25 +46,21 @@ def test_what_cannot_be_compared(finished_run, copied_run, tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_browser_keeps_the_players_together(finished_run, tmp_path):
+def test_a_browser_keeps_the_players_together(browser, finished_run, tmp_path):
     """The same run twice: both players show the same picture, and not the one they show before the shared camera turns."""
-    program = find_browser()
-    if program is None:
-        pytest.skip("no browser here")
     page = tmp_path / "page.html"
     write_comparison(page, [_of(finished_run, "a"), _of(finished_run, "b")])
     drawn = "[...document.querySelectorAll('iframe')].every(f => f.contentDocument?.body?.dataset.drawn === 'yes')"
-    with Browser(program, tmp_path / "profile") as browser:
 
-        def shot(question: str) -> np.ndarray:
-            browser.open(f"{page.as_uri()}?{question}", 1000, 600)
-            browser.until(f"document.querySelector('iframe') && {drawn}")
-            time.sleep(0.5)  # the page may still be telling its players of the camera
-            browser.until(drawn)
-            return browser.picture() * 255
+    def shot(question: str) -> np.ndarray:
+        browser.open(f"{page.as_uri()}?{question}", 1000, 600)
+        browser.until(f"document.querySelector('iframe') && {drawn}")
+        time.sleep(0.5)  # the page may still be telling its players of the camera
+        browser.until(drawn)
+        return browser.picture() * 255
 
-        straight, turned = shot("time=0.5"), shot("time=0.5&yaw=15")
-        assert browser.errors == []
+    straight, turned = shot("time=0.5"), shot("time=0.5&yaw=15")
+    assert browser.errors == []
     half = straight.shape[1] // 2
     for picture in (straight, turned):
         left, right = picture[200:400, 30 : half - 30], picture[200:400, half + 1 + 20 : 2 * half - 39]

@@ -50,7 +50,7 @@ class Run:
     def capture(self) -> Capture:
         """The prepared capture with its cameras."""
         capture = Capture.load(self.root / "capture")
-        return prepare_priors(capture, (), self.root / "priors").capture
+        return prepare_priors(capture, tuple(read_config(self.root).get("cameras", ())), self.root / "priors").capture
 
     @cached_property
     def scene(self) -> Scene:
@@ -114,7 +114,7 @@ def make(capture: Capture, root: Path, options: Options, report: Report, clock: 
     Raises:
         FourfoldError: as `reconstruct`; or several processes would train the chunks of a long film.
     """
-    posed = estimate(capture, (), root, report, clock)
+    posed = estimate(capture, cameras_insisted_on(options.recipe), root, report, clock)
     recipe, because = pick_recipe(posed.capture, options)
     report(f"recipe {recipe.name}: {because}", 0, None)
     preparation = estimate(capture, priors_of_whole(posed.capture, recipe), root, report, clock)
@@ -195,6 +195,8 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     for sentence in capture.facts.get("notes", ()):
         report(sentence, 0, None)
     config = {"capture_key": key, "sources": [str(s) for s in sources], "options": asdict(options), "command": command_line(sources, root, options)}
+    if insisted := cameras_insisted_on(options.recipe):
+        config["cameras"] = list(insisted)
     write_sealed(root / "config.json", before | config)
     clock.lap("capture", since)
     return capture
@@ -242,6 +244,11 @@ def read_config(root: Path) -> dict[str, Any]:
         return read_object(root / "config.json")
     except (FileNotFoundError, NotADirectoryError):
         return {}
+
+
+def cameras_insisted_on(recipe: str) -> tuple[str, ...]:
+    """The providers of cameras that the recipe of this name asks for, none of most."""
+    return () if recipe == "auto" else tuple(name for name in find_recipe(recipe).priors if name.startswith("cameras:"))
 
 
 def pick_recipe(posed: Capture, options: Options) -> tuple[Recipe, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import comb
 from pathlib import Path
 from typing import Any
 
-from fourfold.benchmarking.cases import HIDDEN
-from fourfold.benchmarking.table import Row, Say, TableOptions, bench_table
+from fourfold.benchmarking.cases import BARE, HIDDEN
+from fourfold.benchmarking.table import Filming, Row, Say, TableOptions, bench_table
 from fourfold.errors import FourfoldError
 from fourfold.evaluation.published.reader import load_published
 from fourfold.recipes import all_ablations, find_recipe
@@ -54,6 +54,7 @@ class Plan:
         published: the published tables, in the order in which they are shown.
         also: ablations to run that no ordering names.
         protocol: how all captures are measured, None for each capture's own way.
+        filmed: ablation -> what is filmed in another way, or which other recipe runs; the others are ablations of the recipe.
     """
 
     captures: tuple[str, ...]
@@ -61,6 +62,7 @@ class Plan:
     published: tuple[Published, ...] = ()
     also: tuple[str, ...] = ()
     protocol: str | None = None
+    filmed: Mapping[str, Filming] = field(default_factory=dict)
 
 
 def plan_of(name: str) -> Plan:
@@ -78,14 +80,16 @@ def plan_of(name: str) -> Plan:
     value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     orderings = tuple(Ordering(**o) for o in value["orderings"])
     published = tuple(Published(p["table"], p["rows"], tuple(p.get("datasets", ()))) for p in value.get("published", ()))
-    plan = Plan(tuple(value["captures"]), orderings, published, tuple(value.get("also", ())), value.get("protocol"))
+    filmed = {variant: Filming(**way) for variant, way in value.get("filmed", {}).items()}
+    plan = Plan(tuple(value["captures"]), orderings, published, tuple(value.get("also", ())), value.get("protocol"), filmed)
     for variant in variants_of(plan):
-        find_recipe(f"{name}/{variant}")
+        find_recipe(filmed.get(variant, Filming()).recipe or f"{name}/{variant}")
     return plan
 
 
 def oracle_plan(name: str, prior: str) -> Plan:
-    """The recipe against itself with the exact `prior` ("masks", "depth" or "tracks"), on its plan's generated captures with masks and depth hidden.
+    """The recipe against itself with the exact `prior` ("masks", "depth", "tracks" or "cameras"), on its plan's generated captures with masks and
+    depth hidden, cameras too where they are the question.
 
     FourfoldError if the recipe does not ask for that prior.
     """
@@ -95,7 +99,7 @@ def oracle_plan(name: str, prior: str) -> Plan:
         asked = ", ".join(variant.removeprefix("exact_") for variant in EXACT if variant in variants)
         raise FourfoldError(f"{name} does not ask for {prior}: choose one of {asked or '(none)'}")
     plan = plan_of(name) if (FOLDER / f"{name}.json").exists() else Plan((suiting_capture(full),), ())
-    captures = tuple(f"{capture}{HIDDEN}" for capture in plan.captures if capture.startswith("synth_"))
+    captures = tuple(f"{capture}{BARE if prior == 'cameras' else HIDDEN}" for capture in plan.captures if capture.startswith("synth_"))
     metrics = ("psnr",) if plan.protocol else ("psnr", "psnr_dynamic")
     return Plan(captures, tuple(Ordering(exact, "full", metric) for metric in (*metrics, "mask_iou")), protocol=plan.protocol)
 
@@ -133,7 +137,12 @@ def bench_ablation(
     plan = plan_of(name) if oracle is None else oracle_plan(name, oracle)
     known = all_ablations()[name]
     chosen = list(variants) or variants_of(plan) or list(known)
-    told = replace(options, recipes=tuple(f"{name}/{variant}" for variant in chosen), protocol=options.protocol or plan.protocol)
+    told = replace(
+        options,
+        recipes=tuple(f"{name}/{variant}" for variant in chosen),
+        protocol=options.protocol or plan.protocol,
+        filmed={f"{name}/{variant}": way for variant, way in plan.filmed.items()},
+    )
     rows: list[Row] = []
     missing: list[str] = []
     how: list[str] = []

@@ -16,6 +16,8 @@ from fourfold.recipes.recipe import QualityName
 
 HIDDEN = "_hidden"
 """Ends the name of a generated capture of which images and cameras alone are seen."""
+BARE = "_bare"
+"""Ends the name of one of which images alone are seen."""
 Make = Callable[[Path | None, Path], Path | None]
 """(data folder, folder for generated data) -> the capture's folder, or None where the data is not there."""
 
@@ -124,14 +126,15 @@ def find_case(name: str) -> Case:
     for case in _OWN:
         if case.name == name:
             return case
-    if name.startswith("synth_") and name.removeprefix("synth_").removesuffix(HIDDEN) in KINDS:
-        return _synthetic(name.removesuffix(HIDDEN), name.endswith(HIDDEN))
+    unseen = next((end for end in (HIDDEN, BARE) if name.endswith(end)), "")
+    if name.startswith("synth_") and name.removeprefix("synth_").removesuffix(unseen) in KINDS:
+        return _synthetic(name.removesuffix(unseen), unseen)
     if name in published_names():
         return _paper(name)
     raise FourfoldError(f"there is no benchmark {name!r}: choose one of {', '.join(case_names())}")
 
 
-def _synthetic(name: str, hidden: bool) -> Case:
+def _synthetic(name: str, unseen: str) -> Case:
     kind = name.removeprefix("synth_")
 
     def whole(data: Path | None, generated: Path) -> Path:
@@ -145,10 +148,10 @@ def _synthetic(name: str, hidden: bool) -> Case:
 
     def make(data: Path | None, generated: Path) -> Path:
         folder = whole(data, generated)
-        return hide(folder, generated / (name + HIDDEN)) if hidden else folder
+        return hide(folder, generated / (name + unseen), unseen == BARE) if unseen else folder
 
-    told, how = (name + HIDDEN, f"Generated capture {kind}, masks and depth hidden") if hidden else (name, f"Generated capture {kind}")
-    return Case(told, how, (Place(told, "synthetic", make=make),), None, f"it is generated: `fourfold synth {kind}`")
+    told, how = name + unseen, {"": "", HIDDEN: ", masks and depth hidden", BARE: ", images alone"}[unseen]
+    return Case(told, f"Generated capture {kind}{how}", (Place(told, "synthetic", make=make),), None, f"it is generated: `fourfold synth {kind}`")
 
 
 def _paper(name: str) -> Case:

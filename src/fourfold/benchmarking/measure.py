@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fourfold import __version__
+from fourfold.benchmarking.hidden import with_heldout_cameras
+from fourfold.benchmarking.keypoint_scores import with_keypoints
 from fourfold.benchmarking.scene_tracks import track_figures
 from fourfold.errors import FourfoldError
 from fourfold.evaluation.protocols.run import score_run
@@ -89,7 +91,8 @@ def _words(task: Task) -> list[str]:
 
 def _figures(task: Task) -> dict[str, Any]:
     run = Run(task.folder)
-    outcome = score_run(task.protocol, run.scene, run.capture, task.folder)
+    outcome = score_run(task.protocol, run.scene, with_heldout_cameras(run.capture, task.capture), task.folder)
+    outcome = with_keypoints(outcome, task.protocol, run.scene, run.capture)
     tracks = track_figures(run.scene, run.capture, task.capture)
     report = run.report
     facts = report["scene"]

@@ -58,8 +58,23 @@ def markdown(result: Result) -> str:
     for dataset in result["missing"]:
         lines.append(_line([dataset, "ours", *[""] * (len(head) - 2)]))
     lines.append("")
+    lines += _axes(result)
     lines += [f"- {sentence}" for sentence in remarks(result)]
     return "\n".join(lines) + "\n"
+
+
+def _axes(result: Result) -> list[str]:
+    """A table of the result's means along the data set's own taxonomy; nothing without one."""
+    rows = result.get("by_axes") or []
+    if not rows:
+        return []
+    keys = columns({"rows": rows})
+    lines = [_line(["axis", "scenes", "method", *keys]), _line(["---"] * (3 + len(keys)))]
+    for row in rows:
+        name = f"**{row['recipe']}**" if row["source"] == "ours" else row["recipe"]
+        figures = [number(key, row["metrics"].get(key)) for key in keys]
+        lines.append(_line([f"{row['axis']}: {row['place']}", ", ".join(row["scenes"]), name, *figures]))
+    return [*lines, ""]
 
 
 def cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:

@@ -50,7 +50,7 @@ def track_figures(scene: Scene, capture: Capture, source: Path) -> TrackFigures:
     """
     if not (source / TRUTH / "truth.safetensors").exists() or capture.cameras != "given":
         return TrackFigures()
-    truth = Truth.load(source)
+    truth = Truth.load(source).at(capture.timestamps)
     cameras = [replace(capture.camera_at(0, t), near=scene.near) for t in range(capture.times)]
     seconds = [float(capture.timestamps[t]) for t in range(capture.times)]
     parts: list[Answer] = []

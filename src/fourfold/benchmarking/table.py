@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from fourfold.benchmarking.cases import Case, Place, find_case
 from fourfold.benchmarking.measure import KEYS, Task, measured
+from fourfold.benchmarking.taxonomy import by_axes
+from fourfold.capture.holdout import TRAINED
 from fourfold.evaluation.published.reader import Figure, PublishedTable, load_published, refusal
 from fourfold.options import Options
 from fourfold.recipes import find_recipe
@@ -18,6 +20,20 @@ from fourfold.recipes.recipe import QualityName
 
 Row = dict[str, Any]
 Say = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Filming:
+    """A row that differs in what is filmed, or has another recipe's name.
+
+    Attributes:
+        recipe: what runs, "" for what the row is called.
+        cameras: how many of the training cameras train; every: every how many moments are taken.
+    """
+
+    recipe: str = ""
+    cameras: int | None = None
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,7 @@ class TableOptions:
         quality: None for the case's own.
         device: "auto", "cpu" or "cuda".
         protocol: how to measure, None for the case's own way.
+        filmed: recipe of `recipes` -> what that row does in another way.
     """
 
     data: Path | None
@@ -43,6 +60,7 @@ class TableOptions:
     quality: QualityName | None = None
     device: str = "auto"
     protocol: str | None = None
+    filmed: Mapping[str, Filming] = field(default_factory=dict)
 
 
 def bench_table(name: str, options: TableOptions, say: Say = lambda *_: None) -> dict[str, Any]:
@@ -53,8 +71,9 @@ def bench_table(name: str, options: TableOptions, say: Say = lambda *_: None) ->
     """
     case = find_case(name)
     for recipe in options.recipes:
-        if recipe != "auto":
-            find_recipe(recipe)
+        runs = options.filmed.get(recipe, Filming()).recipe or recipe
+        if runs != "auto":
+            find_recipe(runs)
     published = load_published(case.published) if case.published else None
     places = [replace(place, protocol=options.protocol or place.protocol) for place in case.places]
     plans = [(place, place.captures(options.data, options.out / "data")) for place in places]
@@ -81,6 +100,7 @@ def bench_table(name: str, options: TableOptions, say: Say = lambda *_: None) ->
         "how_to_get": case.how_to_get if missing else None,
         "notes": list(published.notes) if published else [],
         "published_source": published.source if published else None,
+        "by_axes": by_axes(rows, published.axes) if published else [],
     }
 
 
@@ -88,10 +108,13 @@ def plan(case: Case, place: Place, captures: Sequence[Path], recipe: str, seed: 
     """The runs whose figures are averaged into one row: every capture and every fold."""
     quality = options.quality or case.quality
     budget = "" if options.budget is None else f"_{options.budget:g}s"
+    way = options.filmed.get(recipe, Filming())
+    trained = "" if way.cameras is None else f"{TRAINED}{way.cameras}"
     tasks: list[Task] = []
     for capture in captures:
         for holdout in place.holdouts:
-            chosen = Options(recipe, quality, options.budget, holdout, seed, options.device, baselines=False)
+            rule = f"{holdout or ''}{trained}" or None
+            chosen = Options(way.recipe or recipe, quality, options.budget, rule, seed, options.device, baselines=False, every=way.every)
             fold = "" if holdout is None else "_" + holdout.replace(":", "-").replace(",", "-")
             folder = options.out / "runs" / capture.name / f"{recipe.replace('/', '-')}_{quality}{budget}_seed{seed}{fold}"
             tasks.append(Task(capture, folder, chosen, place.protocol))

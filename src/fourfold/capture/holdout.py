@@ -15,10 +15,47 @@ from fourfold.errors import FourfoldError
 
 SHORT = 10  # frames; a shorter clip holds out the one in its middle
 ENOUGH = 4  # calibrated cameras from which one can be spared
+TRAINED = "/train:"  # begins the number of cameras that train, at the end of a rule
 DEFAULT_EVERY = 8  # frames; every eighth is the habit of the novel-view literature since LLFF
 
 
 def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
+    """(V, T) train, (V, T) heldout, and the rule in words.
+
+    A rule that ends with `/train:N` trains on N cameras alone, those that look most as the held-out ones do; `/train:N` by itself: of those that
+    no rule would leave. What the others filmed is neither trained on nor measured.
+
+    Args, Raises: as `_split`, and FourfoldError for a number of cameras that cannot be.
+    """
+    first, asked, count = (rule or "").partition(TRAINED)
+    train, heldout, words = _split(source, first or None)
+    if not asked:
+        return train, heldout, words
+    there = int(train.any(axis=1).sum())
+    if not count.isdigit() or not 1 <= int(count) <= there:
+        raise FourfoldError(f"--holdout got {rule!r}: expected {TRAINED}N with N from 1 to {there}, the cameras that are not held out")
+    away = _apart(source, train, heldout)
+    train[np.argsort(away, kind="stable")[int(count) :]] = False
+    return train, heldout, words + TRAINED + count
+
+
+def _apart(source: Source, train: NDArray[np.bool_], heldout: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(V,) mean angle between where each training camera looks and where held-out ones look at the same moments; infinite for those that do not
+    train. Cameras whose poses or moments tell nothing are equally far, so that the first come first."""
+    ahead = np.stack([view.world_to_camera[:, 2, :3] for view in source.views])
+    away = np.full(len(ahead), np.inf)
+    for view in np.flatnonzero(train.any(axis=1)):
+        angles = [
+            np.arccos(np.clip((ahead[view] * ahead[other]).sum(1), -1, 1))[train[view] & heldout[other]]
+            for other in range(len(ahead))
+            if other != view
+        ]
+        told = np.concatenate([part[np.isfinite(part)] for part in angles]) if angles else np.zeros(0)
+        away[view] = told.mean() if len(told) else np.pi
+    return away
+
+
+def _split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
     """(V, T) train, (V, T) heldout, and the rule in words.
 
     Args:
@@ -53,7 +90,7 @@ def split(source: Source, rule: str | None) -> tuple[NDArray[np.bool_], NDArray[
     elif rule == "none":
         heldout, words = np.zeros_like(present), "none"
     else:
-        raise FourfoldError(f"--holdout got {rule!r}: expected every:N, moments:N, cameras:NAME,..., standing, or none")
+        raise FourfoldError(f"--holdout got {rule!r}: expected every:N, moments:N, cameras:NAME,..., standing, or none, and perhaps {TRAINED}N")
     if rule is not None:
         usable = present
     train, heldout = usable & ~heldout, present & heldout

@@ -47,6 +47,8 @@ class ScaffoldControl:
         if not isinstance(layer.motion, Scaffold):
             return None
         edit = self.gaussians(layer, statistics, moment, random)
+        if "skinning" in layer.splats:
+            return edit  # whose columns are those of the topology, which stays as it is
         due = {round(at * moment.steps): True for at in self.grow_at} | {round(at * moment.steps): False for at in self.prune_at}
         if moment.step in due:
             base = edit or unchanged(layer)

@@ -6,7 +6,27 @@
 #include <new>
 #include <utility>
 
+#ifdef _WIN32
+#include <malloc.h>
+#endif
+
 namespace fourfold {
+
+// Memory whose address is a multiple of 64; `bytes` is one too. Null when there is none.
+inline void* cache_lines(std::size_t bytes) {
+#ifdef _WIN32
+  return _aligned_malloc(bytes, 64);
+#else
+  return std::aligned_alloc(64, bytes);
+#endif
+}
+inline void free_cache_lines(void* memory) {
+#ifdef _WIN32
+  _aligned_free(memory);
+#else
+  std::free(memory);
+#endif
+}
 
 template <class T>
 class Buffer {
@@ -14,17 +34,17 @@ class Buffer {
   Buffer() = default;
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { free_cache_lines(data_); }
 
   // Room for n values; what was there before is lost when it has to grow.
   T* resize(std::size_t n) {
     if (n > capacity_) {
-      std::free(data_);
+      free_cache_lines(data_);
       data_ = nullptr;
       capacity_ = 0;
       const std::size_t wanted = n + n / 4;
       const std::size_t bytes = (wanted * sizeof(T) + 127) / 64 * 64;
-      data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+      data_ = static_cast<T*>(cache_lines(bytes));
       if (data_ == nullptr) throw std::bad_alloc();
       capacity_ = wanted;
     }

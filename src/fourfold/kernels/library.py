@@ -14,12 +14,15 @@ from fourfold.errors import FourfoldError
 LIBRARY_DIRECTORY = Path(__file__).parent / "lib"
 REFERENCE = "reference"  # FOURFOLD_ISA=reference: do as if nothing was compiled
 
+SUFFIXES = {"Windows": ".dll", "Darwin": ".dylib"}  # of a shared library by `platform.system()`; all others call it .so
+
 # What the CPU must report, best set first (x86-64 psABI levels, names of /proc/cpuinfo).
 _V2 = frozenset({"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"})
 _V3 = _V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 X86_LEVELS = {"v4": _V4, "v3": _V3, "v2": _V2}
 ISA_NAMES = (*X86_LEVELS, "neon")
+MACHINES = ("x86_64", "amd64", "aarch64", "arm64")  # `platform.machine()` in small letters
 
 # macOS tells the same features by other names.
 _DARWIN_NAMES = {"sse4.1": "sse4_1", "sse4.2": "sse4_2", "lahf": "lahf_lm", "lzcnt": "abm", "avx1.0": "avx"}
@@ -37,7 +40,14 @@ def cpu_flags() -> frozenset[str]:
         keys = ("machdep.cpu.features", "machdep.cpu.leaf7_features", "machdep.cpu.extfeatures")
         answers = [subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False).stdout for key in keys]
         return frozenset(_DARWIN_NAMES.get(name, name) for name in " ".join(answers).lower().split())
+    if platform.system() == "Windows" and library_path("v2").exists():
+        return _flags_of_level(_open("v2").ff_x86_level())
     return frozenset()
+
+
+def _flags_of_level(level: int) -> frozenset[str]:
+    """The features that make up level 1 to 4 of x86-64, which `kernels/cpu.cpp` asks the CPU itself for."""
+    return X86_LEVELS.get(f"v{level}", frozenset())
 
 
 def isas_of_cpu(machine: str, flags: frozenset[str]) -> tuple[str, ...]:
@@ -49,7 +59,7 @@ def isas_of_cpu(machine: str, flags: frozenset[str]) -> tuple[str, ...]:
 
 def library_path(isa: str) -> Path:
     """Where the library for `isa` is installed, whether or not it is there."""
-    return LIBRARY_DIRECTORY / f"libfourfold_{isa}.so"
+    return LIBRARY_DIRECTORY / f"libfourfold_{isa}{SUFFIXES.get(platform.system(), '.so')}"
 
 
 def chosen_isa() -> str | None:
@@ -73,6 +83,18 @@ def chosen_isa() -> str | None:
             raise FourfoldError(f"FOURFOLD_ISA asks for {forced}, which this CPU cannot run (it can {', '.join(able) or 'none of them'}): unset it")
         return forced
     return next((isa for isa in isas_of_cpu(platform.machine(), cpu_flags()) if library_path(isa).exists()), None)
+
+
+def why_none() -> str:
+    """Why `chosen_isa` is None on this machine, in one sentence that says what to do."""
+    if os.environ.get("FOURFOLD_ISA", "").strip() == REFERENCE:
+        return "FOURFOLD_ISA asks for the reference, everything is tens of times slower: unset it"
+    slow, machine = "everything is tens of times slower", platform.machine()
+    if machine.lower() not in MACHINES:
+        return f"there are no kernels for {machine} processors, {slow}: take an x86-64 or 64-bit ARM machine for speed"
+    if isas_of_cpu(machine, cpu_flags()) or platform.system() == "Windows":
+        return f"no kernel was built here, {slow}: install g++ or clang++, or a wheel of this platform, and install fourfold again"
+    return f"this processor is older than x86-64-v2 (SSE4.2), for which there are no kernels, {slow}: take a newer one for speed"
 
 
 @cache

@@ -1,6 +1,8 @@
 #include "pool.h"
 
+#ifndef _WIN32
 #include <pthread.h>
+#endif
 #ifdef __linux__
 #include <sched.h>
 #endif
@@ -97,14 +99,18 @@ alignas(Pool) unsigned char g_storage[sizeof(Pool)];
 std::atomic<Pool*> g_pool{nullptr};
 std::once_flag g_once;
 
+#ifndef _WIN32
 // A forked child inherits no threads and perhaps a locked mutex: it gets a fresh pool. The old one is never destroyed, here
 // and at exit, because its detached threads may still sleep on it.
 void renew_after_fork() { g_pool.store(new (g_storage) Pool); }
+#endif
 
 Pool& pool() {
   std::call_once(g_once, [] {
     g_pool.store(new (g_storage) Pool);
+#ifndef _WIN32
     pthread_atfork(nullptr, nullptr, renew_after_fork);
+#endif
   });
   return *g_pool.load();
 }

@@ -10,6 +10,9 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#define FOURFOLD_NEON 1
 #endif
 
 namespace fourfold {
@@ -72,6 +75,8 @@ inline mask at_least(vint a, vint b) { return a >= b; }
 inline bool any(mask m) { return _mm256_movemask_ps((__m256)m) != 0; }
 #elif defined(__SSE2__)
 inline bool any(mask m) { return _mm_movemask_ps((__m128)m) != 0; }
+#elif defined(FOURFOLD_NEON)
+inline bool any(mask m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #else
 inline bool any(mask m) {
   std::int32_t joined = 0;
@@ -95,6 +100,10 @@ inline vfloat maximum(vfloat a, vfloat b) { return (vfloat)_mm256_max_ps((__m256
 #elif defined(__SSE2__)
 inline vfloat minimum(vfloat a, vfloat b) { return (vfloat)_mm_min_ps((__m128)a, (__m128)b); }
 inline vfloat maximum(vfloat a, vfloat b) { return (vfloat)_mm_max_ps((__m128)a, (__m128)b); }
+#elif defined(FOURFOLD_NEON)
+// The forms that pass over a NaN in `a`, as those of x86 do; plain FMIN and FMAX would keep it.
+inline vfloat minimum(vfloat a, vfloat b) { return (vfloat)vminnmq_f32((float32x4_t)a, (float32x4_t)b); }
+inline vfloat maximum(vfloat a, vfloat b) { return (vfloat)vmaxnmq_f32((float32x4_t)a, (float32x4_t)b); }
 #else
 inline vfloat minimum(vfloat a, vfloat b) { return a < b ? a : b; }
 inline vfloat maximum(vfloat a, vfloat b) { return a > b ? a : b; }
@@ -105,12 +114,18 @@ inline vfloat square_root(vfloat a) {
   return (vfloat)_mm256_sqrt_ps((__m256)a);
 #elif defined(__SSE2__)
   return (vfloat)_mm_sqrt_ps((__m128)a);
+#elif defined(FOURFOLD_NEON)
+  return (vfloat)vsqrtq_f32((float32x4_t)a);
 #else
   for (int i = 0; i < kLanes; ++i) a[i] = std::sqrt(a[i]);
   return a;
 #endif
 }
 inline vfloat reciprocal(vfloat a) { return 1.f / a; }
+#if defined(FOURFOLD_NEON)
+inline vfloat round_nearest(vfloat a) { return (vfloat)vrndnq_f32((float32x4_t)a); }
+inline vfloat scale_by_power(vfloat a, vfloat whole) { return (vfloat)((vint)a + ((vint)vcvtq_s32_f32((float32x4_t)whole) << 23)); }
+#else
 // Adding 1.5 * 2^23 pushes the fraction out of the mantissa; good for |a| < 2^22.
 inline vfloat round_nearest(vfloat a) {
   const float shift = 12582912.f;
@@ -120,6 +135,7 @@ inline vfloat scale_by_power(vfloat a, vfloat whole) {
   const vint exponent = (vint)(whole + 12582912.f) << 23;  // the low bits of the shifted sum hold the integer
   return (vfloat)((vint)a + exponent);
 }
+#endif
 
 #endif
 
@@ -172,6 +188,8 @@ inline vfloat add_neighbours(vfloat a, vfloat b) {
          __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 #elif defined(__AVX2__)
   return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#elif defined(FOURFOLD_NEON)
+  return (vfloat)vpaddq_f32((float32x4_t)a, (float32x4_t)b);
 #else
   return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
 #endif

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fourfold.live.edited import BACKGROUND, CLEAN, MOVERS, EditLine, crop, freeze, one_mover
+from pathlib import Path
+
+from fourfold.errors import FourfoldError
+from fourfold.export.scene_files import read_scene
+from fourfold.live.edited import BACKGROUND, CLEAN, MOVERS, EditLine, crop, freeze, join, one_mover, retime, without
 from fourfold.live.film import free_name
 from fourfold.live.numbers import corner, within
 from fourfold.live.viewer import LiveViewer
@@ -10,12 +14,13 @@ from fourfold.scene.edits.parts import movers
 from fourfold.scene.file import save_scene
 
 MOST_MOVERS = 10_000
+SLOWEST, FASTEST = 0.05, 20.0  # how many times as fast time runs
 
 
 class EditPanel:
-    """Lines that change the scene, those of `fourfold edit`."""
+    """Lines that change the scene, those of `fourfold edit`. Where others may look (not `alone`), no file can be named to be joined."""
 
-    def __init__(self, viewer: LiveViewer) -> None:
+    def __init__(self, viewer: LiveViewer, alone: bool = True) -> None:
         self.viewer, gui = viewer, viewer.server.gui
         with gui.add_folder("Edit", expand_by_default=False):
             self.done = gui.add_text("Done", "nothing", disabled=True)
@@ -30,6 +35,12 @@ class EditPanel:
             gui.add_button("Crop to the box").on_click(
                 lambda _: viewer.ask(lambda: self._make(crop(corner(self.low.value), corner(self.high.value))))
             )
+            gui.add_button("Drop hidden layers").on_click(lambda _: viewer.ask(self._drop_hidden))
+            self.speed = gui.add_number("How fast", 0.5, min=SLOWEST, max=FASTEST, step=0.05, hint="0.5 is slow motion")
+            gui.add_button("Change speed").on_click(lambda _: viewer.ask(lambda: self._make(retime(within(self.speed.value, SLOWEST, FASTEST)))))
+            if alone:
+                self.other = gui.add_text("Other scene", "", hint="A run's folder or a scene file on this machine")
+                gui.add_button("Join the other scene").on_click(lambda _: viewer.ask(self._join))
             gui.add_button("Undo").on_click(lambda _: viewer.ask(self._undo))
             gui.add_button("Write scene").on_click(lambda _: viewer.ask(self._write))
         viewer.renewed.append(self._told)
@@ -40,6 +51,17 @@ class EditPanel:
     def _make(self, line: EditLine) -> None:
         self.viewer.edited.add(line)
         self.viewer.changed()
+
+    def _drop_hidden(self) -> None:
+        if not self.viewer.hidden:
+            raise FourfoldError("no layer is hidden: switch off under Layers what is to go")
+        self._make(without(tuple(sorted(self.viewer.hidden))))
+
+    def _join(self) -> None:
+        name = str(self.other.value).strip()
+        if not name:
+            raise FourfoldError("no other scene is named: give a run's folder or a scene file")
+        self._make(join(name, read_scene(Path(name))))
 
     def _undo(self) -> None:
         self.viewer.edited.undo()

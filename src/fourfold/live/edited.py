@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fourfold.errors import FourfoldError
 from fourfold.scene.edits import floaters, parts, time
+from fourfold.scene.edits.joined import joined
 from fourfold.scene.scene import Scene
 
 
@@ -75,6 +76,21 @@ def one_mover(number: int, keep: bool) -> EditLine:
 def freeze(seconds: float) -> EditLine:
     """The scene as it is at that time, standing still."""
     return EditLine(f"freeze at {seconds:.2f} s", lambda scene: time.frozen(scene, seconds))
+
+
+def retime(speed: float) -> EditLine:
+    """The scene `speed` times as fast."""
+    return EditLine(f"{speed:g} times as fast", lambda scene: time.retimed(scene, speed))
+
+
+def without(layers: tuple[str, ...]) -> EditLine:
+    """The scene without the layers of those names."""
+    return EditLine(f"without {', '.join(layers)}", lambda scene: parts.without_layers(scene, layers))
+
+
+def join(name: str, other: Scene) -> EditLine:
+    """The scene with another one, called `name`, in its world."""
+    return EditLine(f"with {name}", lambda scene: joined(scene, other))
 
 
 BACKGROUND = EditLine("background only", parts.background_alone)

@@ -1,4 +1,4 @@
-"""A film along keyframes that somebody sets while looking: written as MP4, with the path as JSON beside it."""
+"""A film along keyframes that somebody set while looking, or along a filmed path: written as MP4, with the path as JSON beside it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from fourfold.errors import FourfoldError
 from fourfold.export.keyed_path import as_entries, through_keyframes
-from fourfold.export.paths import View
+from fourfold.export.paths import PathOptions, View, camera_path
 from fourfold.export.video import write_mp4
 from fourfold.files import write_json
-from fourfold.live.cameras import Pose
+from fourfold.live.cameras import Pose, nearest_filmed
+from fourfold.live.keyframes import KeyframeList
 from fourfold.live.numbers import within
 from fourfold.live.viewer import LiveViewer
 
@@ -25,42 +26,43 @@ if TYPE_CHECKING:
 FPS = 30
 MOST_SECONDS = 600.0
 WIDEST = 3840  # pixels
+KEYED = "Keyframes"
+PATHS = {"Filmed path": "input", "Filmed path, steadied": "steady", "Orbit": "orbit", "Bullet time": "bullet-time", "Turntable": "turntable"}
 
 
 class FilmPanel:
-    """Keyframes of camera and time, and the film through them."""
+    """The film along keyframes or along a path of the filmed cameras."""
 
     def __init__(self, viewer: LiveViewer) -> None:
-        self.viewer, self.keys, gui = viewer, list[tuple[float, Pose]](), viewer.server.gui
+        self.viewer, gui = viewer, viewer.server.gui
         with gui.add_folder("Film", expand_by_default=False):
-            self.count = gui.add_text("Keyframes", "0", disabled=True)
-            add = gui.add_button("Add keyframe", hint="This camera at this time")
-            clear = gui.add_button("Forget keyframes")
+            self.keyframes = KeyframeList(viewer)
+            paths = (KEYED, *PATHS) if viewer.capture is not None else (KEYED,)
+            self.along = gui.add_dropdown("Along", paths, initial_value=KEYED, hint="Other paths follow the nearest filmed camera")
             self.seconds = gui.add_number("Length, seconds", 4.0, min=0.1, max=MOST_SECONDS, step=0.1)
             self.width = gui.add_number("Longest side", 960, min=16, max=WIDEST, step=2)
             write = gui.add_button("Write MP4")
         self._writing = False
-        clear.on_click(lambda _: viewer.ask(self._clear))
-        write.on_click(lambda _: viewer.ask(self._write))
 
-        @add.on_click
+        @write.on_click
         def _(event: GuiEvent[Any]) -> None:
-            viewer.ask(lambda: self._add(viewer.pose_of(event.client)))
+            viewer.ask(lambda: self._write(viewer.pose_of(event.client)))
 
-    def _add(self, pose: Pose) -> None:
-        self.keys.append((self.viewer.clock.time, pose))
-        self.count.value = str(len(self.keys))
+    def _path(self, frames: int, side: int, pose: Pose) -> list[View]:
+        """The cameras of the film, `side` pixels at their longest; paths of filmed cameras follow the one nearest to `pose`."""
+        viewer, name = self.viewer, str(self.along.value)
+        if viewer.capture is None or name not in PATHS:
+            return through_keyframes([(time, key.camera(side)) for time, key in self.keyframes.keys], frames)
+        nearest = nearest_filmed(viewer.capture, viewer.clock.time, pose)
+        options = PathOptions(frames=frames, view=0 if nearest is None else nearest[0])
+        path = camera_path(PATHS[name], viewer.scene, viewer.capture, options)
+        return [(time, camera.scaled(side / max(camera.width, camera.height))) for time, camera in path]
 
-    def _clear(self) -> None:
-        self.keys.clear()
-        self.count.value = "0"
-
-    def _write(self) -> None:
+    def _write(self, pose: Pose) -> None:
         if self._writing:
             raise FourfoldError("a film is being written: wait for its end")
         seconds, side = within(self.seconds.value, 0.1, MOST_SECONDS), int(within(self.width.value, 16, WIDEST))
-        keys = [(time, pose.camera(side)) for time, pose in self.keys]
-        path = through_keyframes(keys, max(round(seconds * FPS), 1))
+        path = self._path(max(round(seconds * FPS), 1), side, pose)
         out = free_name(self.viewer.out, "film", ".mp4")
         self._writing = True
         try:

@@ -16,7 +16,7 @@ from fourfold.live.cameras import Pose, filmed_cameras, nearest_filmed
 from fourfold.live.viewer import LiveViewer
 
 if TYPE_CHECKING:
-    from viser import CameraFrustumHandle, ClientHandle, GuiEvent
+    from viser import CameraFrustumHandle, GuiEvent
 
 MOST_FRUSTA = 60
 SIZE = 0.06  # of a frustum, in distances between the cameras and what they look at
@@ -64,13 +64,8 @@ class FilmedPanel:
                 f"/filmed/{number}", pose.field, pose.aspect, scale=size, color=(255, 160, 0), wxyz=pose.wxyz, position=pose.position
             )
             seconds = float(self.capture.timestamps[index])
-            frustum.on_click(lambda event, pose=pose, seconds=seconds: self._look_through(event.client, pose, seconds))
+            frustum.on_click(lambda event, pose=pose, seconds=seconds: self.viewer.ask(lambda: self.viewer.show_from(event.client, pose, seconds)))
             self.frusta.append(frustum)
-
-    def _look_through(self, client: ClientHandle, pose: Pose, seconds: float) -> None:
-        with client.atomic():
-            client.camera.position, client.camera.wxyz, client.camera.fov = np.array(pose.position), np.array(pose.wxyz), pose.field
-        self.viewer.ask(lambda: self.viewer.go_to(seconds))
 
     def _compare(self, now: bool = False) -> None:
         """Draw the comparison again where something has changed, not more often than is bearable."""

@@ -44,7 +44,7 @@ def open_viewer(viewed: Viewed, host: str = "127.0.0.1", port: int = 7007) -> Li
         FilmedPanel(viewer, viewed.capture)
     TrailPanel(viewer)
     FilmPanel(viewer)
-    EditPanel(viewer)
+    EditPanel(viewer, alone=host == "127.0.0.1")
     return viewer
 
 

@@ -28,18 +28,19 @@ class TimePanel:
             speed = gui.add_slider("Speed", *SPEEDS, 0.1, 1.0)
             loop = gui.add_checkbox("Loop", True)
         self.play = play
-        self._shown = -1.0
+        self._shown, self._pulled = -1.0, False
 
+        # Values are read at once, which the library does for coroutines alone: in its threads the clock may have been shown again meanwhile.
         @self.slider.on_update
-        def _(event: GuiEvent[Any]) -> None:
+        async def _(event: GuiEvent[Any]) -> None:
             if event.client is not None:
                 value = self.slider.value
-                viewer.ask(lambda: viewer.go_to(value))
+                viewer.ask(lambda: self._pull(value))
 
         @play.on_update
-        def _(event: GuiEvent[Any]) -> None:
+        async def _(event: GuiEvent[Any]) -> None:
             if event.client is not None:
-                plays = play.value  # now: until its turn comes, the clock may have been shown again
+                plays = play.value
                 viewer.ask(lambda: setattr(viewer.clock, "playing", plays))
 
         speed.on_update(lambda _: viewer.ask(lambda: setattr(viewer.clock, "speed", within(speed.value, *SPEEDS))))
@@ -47,8 +48,18 @@ class TimePanel:
         viewer.moved_on.append(self._follow)
         viewer.renewed.append(self._renew)
 
+    def _pull(self, seconds: float) -> None:
+        """Go where somebody has pulled the slider to, and do not pull it back from where it may be by now."""
+        self._pulled = True
+        try:
+            self.viewer.go_to(seconds)
+        finally:
+            self._pulled = False
+
     def _follow(self) -> None:
         clock = self.viewer.clock
+        if self._pulled:
+            return
         if not clock.playing or abs(clock.time - self._shown) >= TICK * abs(clock.speed):
             self._shown = clock.time
             self.slider.value = clock.time
@@ -89,9 +100,10 @@ class ShownPanel:
         for name in [name for name in self._boxes if name not in names]:
             self._boxes.pop(name).remove()
             self.viewer.hidden.discard(name)
-        for name in names:
+        for number, name in enumerate(names):
             if name not in self._boxes:
                 self._boxes[name] = self._box(name)
+            self._boxes[name].order = float(number)
 
     def _box(self, name: str) -> GuiCheckboxHandle:
         with self.layers:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.live.cameras import Pose, first_pose
@@ -181,6 +183,13 @@ class LiveViewer:
     def pose_of(self, client: ClientHandle | None) -> Pose:
         """Where a browser looks from; without one the first filmed camera."""
         return first_pose(self.scene, self.capture)[0] if client is None else Pose.of(client.camera)
+
+    def show_from(self, client: ClientHandle | None, pose: Pose, seconds: float) -> None:
+        """Show `pose` at another moment: the moment to all, the camera to that browser."""
+        if client is not None:
+            with client.atomic():
+                client.camera.position, client.camera.wxyz, client.camera.fov = np.array(pose.position), np.array(pose.wxyz), pose.field
+        self.go_to(seconds)
 
     def _work(self, wait: float) -> None:
         try:

@@ -76,6 +76,19 @@ class ScaffoldRigidity:
 
 
 @dataclass(frozen=True)
+class SmallSkinning:
+    """Mean size of what was added to the weights of the nodes: they leave what distances say only where images ask for it (spec section 9)."""
+
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+        """None needed."""
+        return {}
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar loss; 0 where no weights are learned."""
+        return _mean([layer.splats["skinning"].abs().mean() for layer in step.scene.layers if "skinning" in layer.splats and len(layer)], step)
+
+
+@dataclass(frozen=True)
 class ScaffoldSmoothness:
     """Mean lengths of the nodes' steps and of their second differences, and of the angles they turn (radians) and their changes.
 

@@ -121,7 +121,8 @@ def prior_names(text: str) -> tuple[str, ...]:
 
 
 def choose(prior: str, capture: Capture) -> Provider:
-    """The provider of the highest rank that can make `prior` for this capture, of those in `prior:one|another` where it names some.
+    """The provider of the highest rank that can make `prior` for this capture, of those in `prior:one|another` where it names some; with `any`
+    among them also of those who serve without being named.
 
     Raises:
         FourfoldError: there is none.
@@ -130,7 +131,9 @@ def choose(prior: str, capture: Capture) -> Provider:
     reasons: dict[str, list[str]] = {}  # those without the same thing share a sentence
     said: dict[str, list[str]] = {}
     for provider in all_providers():
-        if name not in provider.makes or (provider.name not in wanted.split("|") if wanted else provider.refines or provider.named):
+        anyone = not wanted or "any" in wanted.split("|")
+        asked = provider.name in wanted.split("|") or (anyone and not provider.refines and not provider.named)
+        if name not in provider.makes or not asked:
             continue
         reason = provider.missing(capture)
         if reason is None:

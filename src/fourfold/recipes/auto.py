@@ -15,6 +15,8 @@ from fourfold.recipes.recipe import Recipe
 
 VIDEO_DEGREES = 20.0
 """A camera that turns by more than this from one moment to the next films nothing that could be followed from image to image."""
+HOP_DEGREES, HOP_FACTOR = 2.0, 5.0
+"""A camera hops where it goes farther round than this, and than so many times its median step, from one moment to the next."""
 BEFORE = 0.9
 """The place that cameras go around is before at least this share of them."""
 
@@ -53,6 +55,26 @@ def camera_jump(capture: Capture) -> float:
     return float(np.median(angles)) if angles else 0.0
 
 
+def cameras_hop(capture: Capture) -> bool:
+    """Whether any of several training cameras hops to another place in the midst of its film, at two moments or more, so that no track of it lasts.
+
+    A hop is told by the angle that the camera goes around what all of them look at; False where the cameras are not known.
+    """
+    known = capture.train & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+    views = np.flatnonzero(known.any(axis=1))
+    stage = around(capture, [(int(view), int(time)) for view, time in np.argwhere(known)]) if len(views) > 1 else None
+    if stage is None:
+        return False
+    for view in views:
+        pose = capture.world_to_camera[view][known[view]]
+        off = -np.einsum("tji,tj->ti", pose[:, :, :3], pose[:, :, 3]) - stage.center
+        off /= np.linalg.norm(off, axis=1, keepdims=True)
+        step = np.degrees(np.arccos(np.clip((off[1:] * off[:-1]).sum(axis=1), -1, 1)))
+        if (step > max(HOP_DEGREES, HOP_FACTOR * float(np.median(step)))).sum() >= 2:
+            return True
+    return False
+
+
 def choose_recipe(capture: Capture, recipes: Iterable[Recipe]) -> tuple[Recipe, str]:
     """The suiting recipe of the highest rank and the reason. FourfoldError if none suits."""
     shown = _shown(capture)
@@ -65,11 +87,12 @@ def choose_recipe(capture: Capture, recipes: Iterable[Recipe]) -> tuple[Recipe, 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What decides: training cameras and images, whether they move, the arc and the jump in degrees, and whether an object is alone."""
+    """What decides: training cameras and images, whether they move and hop, the arc and the jump in degrees, and whether an object is alone."""
 
     views: int
     images: int
     moving: bool
+    hopping: bool
     arc: float
     jump: float
     alone: bool
@@ -94,16 +117,19 @@ class _Shown:
     @property
     def jumps(self) -> str:
         """In words, empty for video."""
-        return "" if self.video else f" and {self.jump:.0f} degrees from one moment to the next, which is no video"
+        if not self.video:
+            return f" and {self.jump:.0f} degrees from one moment to the next, which is no video"
+        return ", of which some hop from place to place" if self.hopping else ""
 
 
 def _shown(capture: Capture) -> _Shown:
     views = int(capture.train.any(axis=1).sum())
-    return _Shown(views, int(capture.train.sum()), cameras_move(capture), camera_arc(capture), camera_jump(capture), object_alone(capture))
+    moving, images, arc = cameras_move(capture), int(capture.train.sum()), camera_arc(capture)
+    return _Shown(views, images, moving, moving and cameras_hop(capture), arc, camera_jump(capture), object_alone(capture))
 
 
 def _suits(recipe: Recipe, shown: _Shown) -> bool:
     suits = recipe.suits
     cameras = suits.views[0] <= shown.views <= suits.views[1] and suits.moving in (None, shown.moving) and shown.arc >= suits.arc
-    cameras &= suits.images[0] <= shown.images <= suits.images[1]
+    cameras &= suits.images[0] <= shown.images <= suits.images[1] and not (suits.steady and shown.hopping)
     return cameras and suits.video in (None, shown.video) and (shown.alone or not suits.alone)

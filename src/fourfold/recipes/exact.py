@@ -9,6 +9,7 @@ from fourfold.recipes.recipe import Recipe, replace
 EXACT: Mapping[str, Mapping[str, str]] = {
     "exact_masks": {"masks": "truth-masks"},
     "exact_depth": {"depth": "truth-depth"},
+    "exact_cameras": {"cameras": "truth-cameras"},
     "exact_tracks": {"tracks2d": "truth-tracks", "tracks3d": "truth-tracks"},
 }
 """Ablation -> prior -> the provider that is insisted on."""
@@ -18,7 +19,8 @@ def exact_variants(recipe: Recipe) -> dict[str, Recipe]:
     """The variants of `recipe` for the priors that it asks for."""
     found: dict[str, Recipe] = {}
     for name, providers in EXACT.items():
-        priors = tuple(_insisting(prior, providers) for prior in recipe.priors)
+        # cameras are always known, whether a recipe names them or not
+        priors = tuple(_insisting(prior, providers) for prior in (*(() if "cameras" not in providers else ("cameras",)), *recipe.priors))
         if priors != recipe.priors:
             found[name] = replace(recipe, priors=priors)
     return found

@@ -8,13 +8,11 @@ from fourfold.density.tree_nodes import TreeControl
 from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.motion_tree import PlantTree
 from fourfold.initialize.object_layer import ObjectNumbers
-from fourfold.initialize.residual_layer import ResidualLayer
-from fourfold.initialize.settle_scale import SettleScale
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
 from fourfold.losses.tree_calm import TreeAcceleration, TreeRadius
 from fourfold.losses.tree_rigidity import TreeRigidity
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Term
-from fourfold.recipes.shape_of_motion import FREE_RATES, MOVING_TERMS, OBJECT_RATES, STATIC_RATES
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Term, replace
+from fourfold.recipes.shape_of_motion import MOVING_TERMS, OBJECT_RATES, STATIC_RATES
 from fourfold.recipes.shape_of_motion import RECIPE as SHAPE_OF_MOTION
 
 TREE_RATES = {
@@ -25,38 +23,24 @@ TREE_RATES = {
     "object.translation_*": Rate(7e-4, final=0.1, per_extent=True),
 }
 TREE_TERMS = (
-    *(term for term in MOVING_TERMS if term.name not in ("bases_acceleration", "little_opacity")),
+    *(term for term in MOVING_TERMS if term.name != "bases_acceleration"),
     Term("tree_acceleration", TreeAcceleration(typical=2e-2), 0.1),  # H 4: bases accel, summed over levels
     Term("tree_radius", TreeRadius(), 1e-4),  # H 4
 )
 
 
 def tree_stages(terms: tuple[Term, ...], plant: PlantTree, control: TreeControl) -> tuple[Stage, ...]:
-    """Background, movers on shared bases, background and movers on a tree, then what no mover explains: the steps and images of `shape_of_motion`.
-
-    Residual Gaussians come when the movers are done and frozen: trained along they take over a part of the movers' images (0.2 dB of PSNR and
-    .02 of silhouette IoU at 45 to 135 degrees), and seen from the side they float about.
-    """
-    static, moving, joint = SHAPE_OF_MOTION.stages
-    tree = Stage(
+    """Background, movers on shared bases, background and movers on a tree, then what no mover explains: the steps and images of `shape_of_motion`."""
+    static, moving, joint, residual = SHAPE_OF_MOTION.stages
+    tree = replace(
+        joint,
         name="tree",
-        steps=4 * joint.steps // 5,
-        enter=(SettleScale(), plant),
+        enter=(*joint.enter, plant),
         terms=terms,
         rates=STATIC_RATES | OBJECT_RATES | TREE_RATES,
-        sampler=joint.sampler,
         density={"object": control},
-        track_targets=joint.track_targets,
     )
-    rest = Stage(
-        name="residual",
-        steps=joint.steps - tree.steps,
-        enter=(ResidualLayer(),),
-        terms=tuple(term for term in joint.terms if term.name in ("rgb", "opaque", "little_opacity")),
-        rates=STATIC_RATES | FREE_RATES,
-        sampler=joint.sampler,
-    )
-    return static, moving, tree, rest
+    return static, moving, tree, residual
 
 
 RECIPE = Recipe(

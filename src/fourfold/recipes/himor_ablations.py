@@ -3,6 +3,7 @@
 from fourfold.density.tree_nodes import TreeControl
 from fourfold.initialize.motion_tree import PlantTree
 from fourfold.recipes import himor, shape_of_motion
+from fourfold.recipes.fourdgs360_ablations import without_residual
 from fourfold.recipes.recipe import Recipe, replace
 
 FULL = himor.RECIPE
@@ -23,5 +24,6 @@ ABLATIONS: dict[str, Recipe] = {
     "one_level": with_tree(PlantTree(nodes=50), TreeControl(cull_and_deepen=2.0)),  # a share of the stage that never comes
     "more_nodes": with_tree(PlantTree(nodes=150), TreeControl()),
     "shape_of_motion": shape_of_motion.RECIPE,
+    "shape_of_motion_no_residual": without_residual(shape_of_motion.RECIPE),  # bases against the tree, with nothing that flies along
 }
 """Name of the ablation -> recipe; shape_of_motion keeps its own name."""

@@ -1,4 +1,4 @@
-"""One camera, nothing learned: movers as Gaussians that live on shared motion bases only as long as other moments confirm them.
+"""A few cameras, nothing learned: movers as Gaussians that live on shared motion bases only as long as other moments confirm them.
 
 Our own, from parts of Shape of Motion (bases; "SoM n" is section n of spec shape_of_motion.md) and SharpTimeGS (flat-top lives; "Sharp n" of
 spec sharptimegs_freetimegs.md); "cal. X" is part X of spec calibration.md. There is no loss on depth and none on tracks: both are evidence at
@@ -62,12 +62,12 @@ BACKGROUND = BackgroundNumbers(count=55_000)
 
 RECIPE = Recipe(
     name="lived_bases",
-    summary="one camera: static background, movers on shared rigid motion bases, each Gaussian alive as long as it is confirmed",
+    summary="one to five cameras: static background, movers on shared rigid motion bases, each Gaussian alive as long as it is confirmed",
     source="ours: SE(3) bases of Wang et al. 2024, lifespans of SharpTimeGS 2026; docs/recipes/lived_bases.md",
     priors=("masks", "depth", "flow", "longtracks", "tracks2d", "tracks3d"),
     initialize=BackgroundAndLives(BACKGROUND, LivedNumbers()),
     background=(0.4, 0.4, 0.4),  # cal. E: grey costs least where nothing was seen
-    suits=Suits(views=(1, 1), moving=None, video=True, rank=70, because="one camera; movers live as long as other moments confirm them"),
+    suits=Suits(views=(1, 5), video=True, steady=True, rank=70, because="movers live as long as other moments and cameras confirm them"),
     stages=(STATIC, MOVERS, JOINT, MOMENTS),
     in_chunks=InChunks(
         priors=("masks", "still", "longtracks"),

@@ -60,6 +60,11 @@ ABLATIONS: dict[str, Recipe] = {
     # Table 2, against pixel_points: consistent between the views only, over time only
     "view_consistent_depth": with_depth(_PIXELS, "view_consistent"),
     "time_consistent_depth": with_depth(_PIXELS, "time_consistent"),
+    "dust3r_depth": with_depth(_PIXELS, "dust3r_preset"),  # where the weights are: the paper's own sources, and both in one
+    "dav2_on_unidepth_depth": with_depth(_PIXELS, "dav2_on_unidepth"),
+    "dav2_on_dust3r_depth": with_depth(_PIXELS, "dav2_on_dust3r"),
+    "monst3r_depth": with_depth(_PIXELS, "monst3r_video"),
+    "monst3r_on_dust3r_depth": with_depth(_PIXELS, "monst3r_on_dust3r"),
     # Table 3, each row against the one above it, the last against pixel_points: depth of each camera alone, bases of tracks, no feature loss
     "table3_base": without(_EACH_ALONE, "features"),
     "table3_features": _EACH_ALONE,

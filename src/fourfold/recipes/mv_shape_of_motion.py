@@ -10,7 +10,7 @@ from fourfold.recipes.recipe import Recipe, Stage, Term
 from fourfold.recipes.shape_of_motion import MOVING_TERMS
 from fourfold.training.samplers import Epochs
 
-_OTHERS = tuple(term for term in MOVING_TERMS if term.name not in ("rgb", "little_opacity"))
+_OTHERS = tuple(term for term in MOVING_TERMS if term.name != "rgb")
 
 RECIPE = Recipe(
     name="mv_shape_of_motion",

@@ -136,6 +136,7 @@ class Suits:
         moving: True if the cameras must move, False if they must stand still, None for either.
         arc: smallest angle in degrees that the cameras must go round the scene.
         video: True if a camera must film, False if each must jump from moment to moment (one image a moment from all around), None for either.
+        steady: True if none of several cameras may hop to another place in the midst of its film.
         images: smallest and largest number of training images.
         alone: True if the images must show an object before nothing, with opacity.
         rank: 0 is never chosen.
@@ -146,6 +147,7 @@ class Suits:
     moving: bool | None = None
     arc: float = 0.0
     video: bool | None = None
+    steady: bool = False
     images: tuple[int, int] = (1, 1_000_000)
     alone: bool = False
     rank: int = 0

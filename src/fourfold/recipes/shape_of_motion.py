@@ -58,8 +58,22 @@ MOVING_TERMS = (
     Term("scale_variance", ScaleVariance(), 0.01),  # SoM 8
     Term("depth", DepthDisparity(quantile=0.98), 0.5),  # SoM 8
     Term("depth_gradient", DepthGradient(quantile=0.95), 1.0),  # SoM 8
-    Term("little_opacity", LittleOpacity("free"), 2e-4),  # cal. E
 )
+
+RESIDUAL = Stage(
+    name="residual",
+    steps=400,
+    enter=(ResidualLayer(),),  # cal. E: always; outside the movers' masks, where the trained scene still fails
+    terms=(
+        Term("rgb", Photometric(ssim=0.2), 1.0),
+        Term("opaque", OpaqueEverywhere(), 1.0),
+        Term("little_opacity", LittleOpacity("free"), 2e-4),  # cal. E
+    ),
+    rates=STATIC_RATES | FREE_RATES,
+    sampler=Epochs(batch=1),
+)
+"""What no mover explains, when the movers are done: trained along, such Gaussians take over a part of the movers' images and float about from the
+side (1.1 dB of what moves and 1.8 dB of the whole on the generated `branches`)."""
 
 RECIPE = Recipe(
     name="shape_of_motion",
@@ -90,12 +104,13 @@ RECIPE = Recipe(
         ),
         Stage(
             name="joint",
-            steps=2000,  # cal. E, "bigger": three minutes on two cores
-            enter=(SettleScale(), ResidualLayer()),  # cal. E: always; outside the movers' masks, where the trained scene still fails
+            steps=1600,  # cal. E, "bigger": three minutes on two cores
+            enter=(SettleScale(),),
             terms=MOVING_TERMS,
-            rates=STATIC_RATES | OBJECT_RATES | FREE_RATES,
+            rates=STATIC_RATES | OBJECT_RATES,
             sampler=Epochs(batch=1),
             track_targets=2,
         ),
+        RESIDUAL,
     ),
 )

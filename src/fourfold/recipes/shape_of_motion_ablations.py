@@ -16,7 +16,7 @@ def changed(edit: SceneEdit, leave_out: tuple[str, ...] = (), more: dict[str, Ra
     """The recipe with the movers edited before they are first trained, without some rates and with others."""
 
     def one(stage: Stage) -> Stage:
-        if stage.name == "static":
+        if stage.name in ("static", "residual"):
             return stage
         enter = (*stage.enter, edit) if stage.name == "object" else stage.enter
         rates = {name: rate for name, rate in stage.rates.items() if name not in leave_out} | (more or {})

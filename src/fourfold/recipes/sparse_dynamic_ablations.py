@@ -2,9 +2,11 @@
 baselines: those of its Table 2 (section 9), and Shape of Motion on the tracks of every camera alone, as mosca_naive. Data.
 """
 
+from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.losses.normalised_depth import NormalisedDepth
 from fourfold.recipes import mosca_m, mosca_naive, shape_of_motion, sparse_dynamic
-from fourfold.recipes.recipe import Recipe, Sampler, Term, replace
+from fourfold.recipes.recipe import Rate, Recipe, Sampler, Term, replace
+from fourfold.recipes.shape_of_motion import FREE_RATES
 from fourfold.training.samplers_diverse import DiverseImages
 
 
@@ -28,6 +30,32 @@ def _batches(sampler: Sampler) -> Recipe:
     return replace(sparse_dynamic.RECIPE, stages=tuple(replace(stage, sampler=sampler) for stage in sparse_dynamic.RECIPE.stages))
 
 
+def _free_gaussians() -> Recipe:
+    """The recipe whose last third has short-lived, straight-flying Gaussians beside the scaffold, where movers fail by then: what no two cameras
+    share has no nodes of its own."""
+    static, joint = sparse_dynamic.RECIPE.stages
+    first = joint.steps * 2 // 3
+    rates = {name: _lasting(rate, 0.0, 2 / 3) for name, rate in joint.rates.items()}
+    late = {name: _lasting(rate, 2 / 3, 1.0) for name, rate in joint.rates.items()} | FREE_RATES
+    begun = replace(joint, steps=first, rates=rates)
+    added = replace(
+        joint,
+        name="free",
+        steps=joint.steps - first,
+        enter=(ResidualLayer(inside_movers=True),),
+        terms=tuple(term for term in joint.terms if term.end == 1.0),
+        rates=late,
+        resolution=((0.0, 1),),
+        density={},
+    )
+    return replace(sparse_dynamic.RECIPE, stages=(static, begun, added))
+
+
+def _lasting(rate: Rate, begin: float, end: float) -> Rate:
+    """The part of a rate between two fractions of its stage."""
+    return replace(rate, start=rate.start * rate.final**begin, final=rate.final ** (end - begin))
+
+
 ABLATIONS: dict[str, Recipe] = {
     "full": sparse_dynamic.RECIPE,
     "no_epipolar_no_triangulation": _tracks("multiview_neither_cotracker|multiview_neither"),
@@ -37,6 +65,7 @@ ABLATIONS: dict[str, Recipe] = {
     "normalised_depth": _depth(Term("depth", NormalisedDepth(), 0.03)),
     "same_view": _batches(DiverseImages(batch=sparse_dynamic.BATCH, views="same")),
     "same_time": _batches(DiverseImages(batch=sparse_dynamic.BATCH, times="same")),
+    "free_gaussians": _free_gaussians(),
     "mosca_naive": mosca_naive.RECIPE,
     "mosca_m": mosca_m.RECIPE,
     "shape_of_motion": replace(shape_of_motion.RECIPE, priors=mosca_naive.RECIPE.priors),

@@ -57,27 +57,31 @@ def motion_table_reference(now: Tensor, then: Tensor) -> Tensor:
     return torch.cat([table, rest], dim=1)
 
 
-def carriers(points: Followers, radius: Tensor, pull: bool) -> tuple[Tensor, Tensor]:
+def carriers(points: Followers, radius: Tensor, pull: bool, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Which rows of `motion_table` carry each point, (N, J) int64, and how much, (N, J) of sum 1.
 
     With `pull` a column more: the row that rests, as far as the weights of the nodes sum to less than one before normalisation.
 
     Args:
-        radius: (M,) reach of each node; weights change with it alone, not with positions.
+        radius: (M,) reach of each node; weights change with it, not with positions.
+        change: (N, J) what is added to each point's weights before normalisation, in the order of the topology; their absolute values count.
     """
     falling = -0.5 / radius.square()
-    library = _library(falling, points.means, points.then) if len(points.means) else None
+    library = _library(falling, points.means, points.then) if len(points.means) and change is None else None
     if library is None:
-        return carriers_reference(points, falling, pull)
+        return carriers_reference(points, falling, pull, change)
     return _Carriers.apply(library, pull, points, falling.contiguous())  # type: ignore[no-any-return]
 
 
-def carriers_reference(points: Followers, falling: Tensor, pull: bool) -> tuple[Tensor, Tensor]:
-    """The plain twin of `carriers`; `falling` (M,) is -1 / (2 radius^2)."""
+def carriers_reference(points: Followers, falling: Tensor, pull: bool, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The plain twin of `carriers`, and the only one that knows `change`; `falling` (M,) is -1 / (2 radius^2)."""
     near = points.near[points.node]
     rows = points.anchor[:, None] * points.then.shape[1] + near
     squared = (points.means.detach()[:, None] - points.then.detach().flatten(0, 1)[rows]).square().sum(-1)
-    raw = (torch.exp(squared * falling[near]) + FLOOR) * points.valid[points.node].to(squared.dtype)
+    believed = points.valid[points.node].to(squared.dtype)
+    raw = (torch.exp(squared * falling[near]) + FLOOR) * believed
+    if change is not None:
+        raw = ((raw + change).abs() + FLOOR * FLOOR) * believed  # never all zero
     total = raw.sum(1, keepdim=True)
     if not pull:
         return rows, raw / total

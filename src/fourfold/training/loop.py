@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from fourfold.density.base import GrowthStatistics, Moment
+from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.host import sent
 from fourfold.interruption import unbroken
 from fourfold.losses.base import Sample, Step
 from fourfold.recipes.recipe import Stage, Term
 from fourfold.render.api import Render, draws_together, rasterize, rasterize_views
+from fourfold.scene.refined_cameras import as_seen
 from fourfold.scene.scene import Scene
 from fourfold.training.columns import join_columns, split_columns
 from fourfold.training.edits import apply_edit
@@ -108,7 +110,7 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
     wanted = [term for term in terms if active(term, progress)]
     renders: list[Render] = []
     asked: list[dict[str, Tensor]] = []
-    waiting: list[Tensor | None] = []
+    waiting: list[tuple[Gaussians, Tensor | None]] = []
     at_once = len(samples) > 1 and draws_together(background)
     for item, sample in enumerate(samples):
         channels: dict[str, Tensor] = {}
@@ -116,12 +118,13 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
             channels |= {name: value for name, value in term.loss.channels(step, item).items() if name not in channels}
         asked.append(channels)
         stacked = join_columns(list(channels.values())) if channels else None
+        shown = as_seen(scene, gaussians[item], sample.view, sample.index)
         if at_once:
-            waiting.append(stacked)
+            waiting.append((shown, stacked))
         else:
-            renders.append(rasterize(gaussians[item], sample.camera, channels=stacked, background=background))
+            renders.append(rasterize(shown, sample.camera, channels=stacked, background=background))
     if at_once:
-        renders = rasterize_views(gaussians, [sample.camera for sample in samples], waiting, background)
+        renders = rasterize_views([g for g, _ in waiting], [sample.camera for sample in samples], [c for _, c in waiting], background)
     for channels, render in zip(asked, renders, strict=True):
         widths = [value.shape[1] for value in channels.values()]
         parts = split_columns(render.channels, widths) if render.channels is not None else ()

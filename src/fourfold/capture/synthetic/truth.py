@@ -3,7 +3,7 @@ ablations with an exact prior insist."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,14 @@ class Truth:
     timestamps: NDArray[np.float64]
     shot: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     gain: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def at(self, seconds: NDArray[np.float64]) -> Truth:
+        """The truth of the moments nearest to `seconds` (K,) alone."""
+        rows = np.abs(self.timestamps[:, None] - seconds[None]).argmin(0)
+        every = {name: getattr(self, name)[:, rows] for name in ("xyz", "K", "world_to_camera")}
+        every |= {name: getattr(self, name)[:, :, rows] for name in ("visibility", "xy", "depth")}
+        shown = {"timestamps": self.timestamps[rows], "shot": self.shot[rows] if len(self.shot) else self.shot}
+        return replace(self, **every, **shown, gain=self.gain[:, rows] if self.gain.size else self.gain)
 
     def save(self, root: Path) -> None:
         """Write `root/truth/truth.safetensors`."""

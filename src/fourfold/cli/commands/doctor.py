@@ -111,7 +111,7 @@ def _kernel() -> dict[str, Any]:
     except FourfoldError as error:
         chosen, fault = None, str(error)
     if chosen is None and fault is None:
-        fault = "no compiled kernel serves this CPU, everything is tens of times slower: install g++ or clang++ and install fourfold again"
+        fault = library.why_none()
     return {"isa": chosen, "cpu_can": list(able), "built": built, "fault": fault}
 
 

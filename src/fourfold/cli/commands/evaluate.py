@@ -21,6 +21,7 @@ class Evaluate(Command):
     """Measure as a benchmark does, for example nvidia_rodynrf or dycheck_iphone; a wrong name shows all of them."""
 
     def run(self) -> Result:
+        from fourfold.benchmarking.keypoint_scores import with_keypoints
         from fourfold.evaluation import heldout
         from fourfold.evaluation.protocols.run import evidence_of, score_run
         from fourfold.evaluation.report import scores_object
@@ -29,6 +30,7 @@ class Evaluate(Command):
         run = Run(self.run_folder)
         if self.protocol is not None:
             outcome = score_run(self.protocol, run.scene, run.capture, self.run_folder)
+            outcome = with_keypoints(outcome, self.protocol, run.scene, run.capture)
             head = {"protocol": self.protocol, "size": outcome.size, "as_published": outcome.as_published}
             return Result({**outcome.metrics, **head, "variants": outcome.variants, "unavailable": outcome.unavailable, "frames": outcome.frames})
         regions = heldout.moving_regions(run.capture, evidence_of(run.capture, self.run_folder / "priors").masks)

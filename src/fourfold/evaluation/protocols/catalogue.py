@@ -81,7 +81,11 @@ PROTOCOLS: tuple[Protocol, ...] = (
         _masked("", "covisible"),
         size=(360, 480),
         covisibility="flow",
-        remarks=("Renders are compared as 8-bit PNGs. Track figures (EPE, delta, AJ, OA) need the annotated keypoints.",),
+        keypoints=True,
+        remarks=(
+            "Renders are compared as 8-bit PNGs.",
+            "Cameras are those of `camera/`; the published figures have COLMAP's, in metres by colmap/scale.npy.",
+        ),
     ),
     Protocol(
         "himor_iphone",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fourfold.capture.holdout import TRAINED
+
 Region = Literal["full", "dynamic", "static", "foreground", "covisible", "box"]
 Covisibility = Literal["none", "flow", "depth"]
 MaskSource = Literal["given", "own"]
@@ -62,6 +64,7 @@ class Protocol:
         on_training: the training images are what is measured.
         turned: degrees by which the training cameras are turned about what they look at, to be drawn without truth; 0: as filmed.
         depth_by_rule: co-visibility is computed, by everybody, from the depth that came with the data.
+        keypoints: points that people followed are scored too, where they came with the data.
         remarks: what to know when comparing.
     """
 
@@ -83,6 +86,7 @@ class Protocol:
     on_training: bool = False
     turned: float = 0.0
     depth_by_rule: bool = False
+    keypoints: bool = False
     remarks: tuple[str, ...] = ()
 
     def split_told(self, rule: str | None) -> str:
@@ -91,7 +95,7 @@ class Protocol:
         Args:
             rule: as the capture tells it; None where it tells none (a capture that no rule has split).
         """
-        own = rule is None or rule.partition(":")[0] not in RULES
+        own = rule is None or (TRAINED not in rule and rule.partition(":")[0] not in RULES)
         return "" if (own and None in self.holdouts) or rule in self.holdouts else f", split {rule or 'of the capture'}"
 
     def variant(self, key: str) -> str | None:

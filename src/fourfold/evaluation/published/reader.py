@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fourfold.errors import FourfoldError
@@ -39,6 +40,7 @@ class PublishedTable:
         datasets: data set -> the protocol its figures follow.
         rows: all of its cells, by method and data set.
         notes: what to know when reading it.
+        axes: data set -> axis of the paper's taxonomy -> where on it the data set lies; empty without one.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PublishedTable:
     datasets: dict[str, str]
     rows: tuple[PublishedRow, ...]
     notes: tuple[str, ...]
+    axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def published_names() -> list[str]:
@@ -61,7 +64,7 @@ def load_published(name: str) -> PublishedTable:
     value = json.loads((TABLES / f"{name}.json").read_text(encoding="utf-8"))
     datasets: dict[str, str] = value["datasets"]
     rows = [PublishedRow(r["method"], r["dataset"], _figures(r["metrics"], datasets[r["dataset"]], value["variants"])) for r in value["rows"]]
-    return PublishedTable(value["name"], value["title"], value["source"], datasets, tuple(rows), tuple(value["notes"]))
+    return PublishedTable(value["name"], value["title"], value["source"], datasets, tuple(rows), tuple(value["notes"]), value.get("axes", {}))
 
 
 def refusal(ours: Figure, theirs: Figure) -> str | None:

@@ -60,7 +60,7 @@ def _is_film(film: Film, numbers: CamerasNumbers) -> bool:
 
 
 def _has_masks(capture: Capture) -> bool:
-    return any(capture.has("masks", view) for view in range(capture.views))
+    return any(capture.has("masks", int(view)) for view in np.flatnonzero(capture.train.any(axis=1)))
 
 
 def _standing_tracks(capture: Capture, tracks: LongTracks, numbers: CamerasNumbers) -> NDArray[np.bool_]:

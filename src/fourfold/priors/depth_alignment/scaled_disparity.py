@@ -41,13 +41,21 @@ class DisparityNumbers:
 
 
 def depth_of_disparity(
-    capture: Capture, disparity: Disparity, masks: Masks | None, cameras: Cameras | None, numbers: DisparityNumbers = DisparityNumbers()
+    capture: Capture,
+    disparity: Disparity,
+    masks: Masks | None,
+    cameras: Cameras | None,
+    numbers: DisparityNumbers = DisparityNumbers(),
+    onto: Depth | None = None,
 ) -> Depth:
     """Depth of every training image in scene units, confidence 1 where there is a disparity.
 
+    Args:
+        onto: the depth whose still, confident pixels tell scale and shift; None for that of the plane sweep.
+
     FourfoldError never: a view of which nothing is known keeps a nominal scale, which is said.
     """
-    reference = static_depth(capture, masks, cameras)
+    reference = static_depth(capture, masks, cameras) if onto is None else onto
     stacks: list[NDArray[np.float32]] = []
     for view in range(capture.views):
         times = np.flatnonzero(capture.train[view] & capture.present[view])

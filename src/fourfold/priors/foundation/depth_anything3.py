@@ -18,7 +18,7 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Depth, PointMaps, Priors
 from fourfold.priors.foundation.checkout import research_module
 from fourfold.priors.foundation.depth_scale import ViewDepth, in_scene_units
-from fourfold.priors.foundation.video import device_here, frames_of, training_times
+from fourfold.priors.foundation.video import device_here
 from fourfold.priors.foundation.weights import first_here, missing, require
 from fourfold.priors.providers import Provider
 
@@ -26,35 +26,56 @@ TOGETHER = ("depth-anything-3-large", "depth-anything-3-base", "depth-anything-3
 ALONE = "depth-anything-3-metric"
 FOCAL = 300.0
 BATCH = 16
-"""Images of a view that are looked at together; more are steadier and need more memory."""
+"""Images that are looked at together; more are steadier and need more memory."""
+Image = tuple[int, int]
+"""(view, time index)"""
 
 
-def view_depth(network: Any, capture: Capture, view: int, metric: bool) -> ViewDepth:
-    """Depth of the training frames of `view`; of a metric network in metres, else in units of each batch's own."""
-    width, height = (int(n) for n in capture.sizes[view])
-    depth, sure = (np.zeros((capture.times, height, width), np.float32) for _ in range(2))
-    times = training_times(capture, view)
-    size = 1 if metric else BATCH
-    for part in (times[i : i + size] for i in range(0, len(times), size)):
-        out = _infer(network, capture, view, part, posed=not metric)
-        found = _enlarged(out.depth, height, width)
-        if metric:
-            ratio = max(out.depth.shape[1:]) / max(width, height)  # of its input's pixels to ours
-            found = found * (capture.K[view, part][:, 0, 0] * ratio / FOCAL)[:, None, None].astype(np.float32)
-        depth[part] = np.where(np.isfinite(found) & (found > 0), found, 0)
-        sure[part] = 1 if out.conf is None else _share(_enlarged(out.conf, height, width))
-        if out.sky is not None:
-            depth[part] = np.where(_enlarged(np.asarray(out.sky, np.float32), height, width) > 0.5, 0, depth[part])
-    return ViewDepth(depth, sure * (depth > 0))
+def all_depths(network: Any, capture: Capture, metric: bool) -> list[ViewDepth]:
+    """Depth of the training frames of every view; of a metric network in metres, image by image, else in units of each batch's own."""
+    shapes = [(capture.times, int(h), int(w)) for w, h in capture.sizes]
+    made = [ViewDepth(np.zeros(s, np.float32), np.zeros(s, np.float32)) for s in shapes]
+    together = batches(capture)
+    for part in [[image] for batch in together for image in batch] if metric else together:
+        out = _infer(network, capture, part, posed=not metric)
+        for row, (view, time) in enumerate(part):
+            depth, sure = made[view].depth, made[view].confidence
+            height, width = depth.shape[1:]
+            found = _enlarged(out.depth[row : row + 1], height, width)[0]
+            if metric:
+                ratio = max(out.depth.shape[1:]) / max(width, height)  # of its input's pixels to ours
+                found = found * np.float32(capture.K[view, time, 0, 0] * ratio / FOCAL)
+            depth[time] = np.where(np.isfinite(found) & (found > 0), found, 0)
+            if out.sky is not None:
+                sky = _enlarged(np.asarray(out.sky, np.float32)[row : row + 1], height, width)[0]
+                depth[time] = np.where(sky > 0.5, 0, depth[time])
+            sure[time] = 1 if out.conf is None else _share(_enlarged(out.conf[row : row + 1], height, width)[0])
+            sure[time] *= depth[time] > 0
+    return made
 
 
-def _infer(network: Any, capture: Capture, view: int, times: list[int], posed: bool) -> Any:
-    """The package's `Prediction`; with poses where the camera moves, as the network scales by the distances between them."""
-    poses, K = capture.world_to_camera[view, times], capture.K[view, times]
+def batches(capture: Capture) -> list[list[Image]]:
+    """Which images are looked at together: all cameras at as many moments as make a batch, or, where cameras differ in size, one camera's."""
+    frames = [(v, t) for v, t in capture.train_frames() if capture.present[v, t]]
+    views = sorted({v for v, _ in frames})
+    alike = len({tuple(capture.sizes[v]) for v in views}) == 1
+    found: list[list[Image]] = []
+    for own in [views] if alike else [[v] for v in views]:
+        times = sorted({t for v, t in frames if v in own})
+        size = max(1, BATCH // len(own))
+        for start in range(0, len(times), size):
+            part = times[start : start + size]
+            found.append([(v, t) for v, t in frames if v in own and t in part])
+    return found
+
+
+def _infer(network: Any, capture: Capture, images: list[Image], posed: bool) -> Any:
+    """The package's `Prediction`; with poses where the cameras stand apart, as the network scales by the distances between them."""
+    poses, K = (np.stack([values[image] for image in images]) for values in (capture.world_to_camera, capture.K))
     eyes = -np.einsum("tji,tj->ti", poses[:, :3, :3], poses[:, :3, 3])
-    moves = len(times) > 2 and np.isfinite(poses).all() and float(np.ptp(eyes, axis=0).max()) > 1e-6
-    given = {"extrinsics": poses.astype(np.float32), "intrinsics": K.astype(np.float32)} if posed and moves else {}
-    return network.inference(list(frames_of(capture, view, times)), **given)
+    apart = len(images) > 2 and np.isfinite(poses).all() and float(np.ptp(eyes, axis=0).max()) > 1e-6
+    given = {"extrinsics": poses.astype(np.float32), "intrinsics": K.astype(np.float32)} if posed and apart else {}
+    return network.inference([np.asarray(capture.image(*image)) for image in images], **given)
 
 
 def _enlarged(values: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
@@ -71,8 +92,7 @@ def estimate(capture: Capture, priors: Priors, name: str) -> list[Depth | PointM
     """Depth and point maps of every view by the network `name`, on the scale of the cameras."""
     module: Any = research_module("depth_anything_3.api")
     network = module.DepthAnything3.from_pretrained(str(require(name)), local_files_only=True).to(device_here()).eval()
-    views = [view_depth(network, capture, view, name == ALONE) for view in range(capture.views)]
-    return list(in_scene_units(capture, priors, views, name, metric=name == ALONE))
+    return list(in_scene_units(capture, priors, all_depths(network, capture, name == ALONE), name, metric=name == ALONE))
 
 
 def _make(capture: Capture, priors: Priors) -> list[Depth | PointMaps]:

@@ -1,4 +1,4 @@
-"""Exact masks, depth and tracks of a generated capture, for who insists on them: what a recipe would be with a prior that is right.
+"""Exact cameras, masks, depth and tracks of a generated capture, for who insists on them: what a recipe would be with a prior that is right.
 
 They serve ablations named `exact_...` and nothing else.
 """
@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic.truth import TRUTH, Truth, truth_image
-from fourfold.priors.contracts import Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
+from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth_range import near_far
 from fourfold.priors.providers import Provider
 from fourfold.priors.supplied.places import source_path
 from fourfold.priors.tracking.lift import point_spacing
 
 BY = "truth"
+
+
+def true_cameras(capture: Capture, root: Path) -> Cameras:
+    """The exact cameras of every image, held-out ones too, at the size of the images."""
+    truth = Truth.load(root)
+    K = truth.K[: capture.views].copy()
+    K[:, :, :2] *= (capture.sizes / Capture.load(root).sizes)[:, None, :, None]
+    none = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+    return Cameras(Provenance(BY, figures={"source": "given"}), K, truth.world_to_camera[: capture.views].copy(), *none)
 
 
 def true_masks(capture: Capture, root: Path) -> Masks:
@@ -90,8 +99,13 @@ def _size(capture: Capture, view: int) -> tuple[int, int]:
 
 def _root(capture: Capture) -> Path | None:
     """The generated capture's folder, if it has a truth, and the cameras are the truth's: estimated ones have a world of their own."""
+    return _generated(capture) if capture.cameras == "given" else None
+
+
+def _generated(capture: Capture) -> Path | None:
+    """The generated capture's folder, if it has a truth of as many moments."""
     source = source_path(capture)
-    known = source is not None and (source / TRUTH / "truth.safetensors").exists() and capture.cameras == "given"
+    known = source is not None and (source / TRUTH / "truth.safetensors").exists() and Capture.load(source).times == capture.times
     return source if known else None
 
 
@@ -103,6 +117,16 @@ def _here(capture: Capture) -> Path:
     root = _root(capture)
     assert root is not None  # `_missing` was asked before
     return root
+
+
+def _no_truth(capture: Capture) -> str | None:
+    return "" if _generated(capture) is None else None
+
+
+def _cameras(capture: Capture, _: Priors) -> list[Cameras]:
+    root = _generated(capture)
+    assert root is not None  # `_no_truth` was asked before
+    return [true_cameras(capture, root)]
 
 
 def _masks(capture: Capture, _: Priors) -> list[Masks]:
@@ -118,6 +142,7 @@ def _tracks(capture: Capture, _: Priors) -> list[Tracks3D | Tracks2D]:
 
 
 PROVIDERS = (
+    Provider("truth-cameras", ("cameras",), (), 0, _no_truth, _cameras, named=True),
     Provider("truth-masks", ("masks",), (), 0, _missing, _masks, named=True),
     Provider("truth-depth", ("depth",), (), 0, _missing, _depth, named=True),
     Provider("truth-tracks", ("tracks3d", "tracks2d"), (), 0, _missing, _tracks, named=True),

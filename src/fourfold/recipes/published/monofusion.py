@@ -53,7 +53,7 @@ BATCH = 32  # MF 8: eight frames of each of four cameras
 MONOFUSION = replace(
     monofusion.RECIPE,
     source="Wang et al. 2025, Tables 4 and 5 (spec monofusion.md)",
-    priors=("masks", "depth", "features", "tracks2d"),
+    priors=("masks", "depth:monst3r_on_dust3r|any", "features", "tracks2d"),
     initialize=MonoFusionStart(
         background=BackgroundNumbers(count=1_200_000),  # MF 4
         foreground=ForegroundNumbers(groups=GroupNumbers(position=0.0)),  # MF 5: 40 groups by features alone, identity trajectories

@@ -24,7 +24,7 @@ class Scaffold:
     Reads the splats `node` (N,) int64, the node each is attached to, and `anchor` (N,) int64, its reference time; `means` are positions
     at that time. The shared `node_xyz` (K, M, 3) scene units, `node_quat` (K, M, 4) and `radius_logit` (M,) are the nodes at the fixed
     `knots` (K,) seconds; the fixed `anchors` (R,) int64 are the knots that serve as reference times, `near` (M, J) int64 and `near_valid`
-    (M, J) bool the topology, `radius_max` () scene units.
+    (M, J) bool the topology, `radius_max` () scene units. The splat `skinning` (N, J), where it is there, is added to the weights.
 
     Attributes:
         largest: bound of standard deviations, scene units, by MoSca's sigmoid activation; 0 is 3DGS's exponential without a bound.
@@ -58,4 +58,4 @@ def carriers_of(layer: Layer, then: Tensor, pull: bool) -> tuple[Tensor, Tensor]
     """Rows of the motion table and weights of the layer's Gaussians, see `scene.carriers`; `then` (R, M, 3) are its nodes at the reference times."""
     splats, fixed = layer.splats, layer.fixed
     points = Followers(splats["means"], splats["anchor"], splats["node"], then, fixed["near"], fixed["near_valid"])
-    return carriers(points, fixed["radius_max"] * torch.sigmoid(layer.shared["radius_logit"]), pull)
+    return carriers(points, fixed["radius_max"] * torch.sigmoid(layer.shared["radius_logit"]), pull, splats.get("skinning"))

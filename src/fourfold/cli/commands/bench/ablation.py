@@ -31,8 +31,8 @@ class BenchAblation(Command):
     variants: tuple[str, ...] = ()
     """Which ablations; those of the published orderings if not given."""
 
-    oracle: Literal["masks", "depth", "tracks"] | None = None
-    """Instead: the recipe against itself with this prior exact, on generated captures of which images and cameras alone are seen."""
+    oracle: Literal["masks", "depth", "tracks", "cameras"] | None = None
+    """Instead: the recipe against itself with this prior exact, on generated captures of which images, and cameras but for `cameras`, are seen."""
 
     seeds: int = 3
     """How many seeds, from 0."""

@@ -12,7 +12,7 @@ class BenchTraining(Command):
     """Time a training step with all losses of a recipe on a generated clip, its growth, and the way to a held-out PSNR."""
 
     recipe: str = "shape_of_motion"
-    """Whose last stage is measured."""
+    """Whose longest stage is measured."""
     steps: int = 40
     """Steps of every measurement."""
 
@@ -20,4 +20,4 @@ class BenchTraining(Command):
         from fourfold.recipes import find_recipe
         from fourfold.training.benchmark import BenchNumbers, bench_training
 
-        return Result(bench_training(find_recipe(self.recipe).stages[-1], BenchNumbers(steps=self.steps)))
+        return Result(bench_training(max(find_recipe(self.recipe).stages, key=lambda stage: stage.steps), BenchNumbers(steps=self.steps)))

@@ -1,0 +1,289 @@
+"""Runs the kernels' tests against a library of another platform, which an emulator holds: torch stays here, the kernels are called there.
+
+    FOURFOLD_FOREIGN="wine host.exe libfourfold_v3.dll" FOURFOLD_FOREIGN_ISA=v3 python -m pytest -p foreign_kernels tests/test_kernels_ssim.py
+
+with `tests` on PYTHONPATH. The command is `tests/foreign_host.cpp`, built for that platform, with the library it is to load. A call goes through a
+pipe with all memory that its pointers reach, and what the kernel wrote comes back. `SIZES` tells how much that is: from the values of the
+other arguments, for each pointer of each function.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import shutil
+import struct
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fourfold.kernels import library
+from fourfold.priors.cameras.bundle_system import _Call
+from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages
+
+INT, FLOAT = "int", "float"  # arguments that are no pointers
+Sizes = dict[str, int]  # bytes of an argument or, of a structure, of what its pointers point to
+
+
+def _longs(address: int, count: int) -> tuple[int, ...]:
+    return tuple((ctypes.c_int64 * count).from_address(address))
+
+
+def _structure(kind: type[ctypes.Structure], address: int) -> Any:
+    return kind.from_address(address)
+
+
+def _adam(a: Sequence[Any]) -> list[Any]:
+    floats = 4 * a[5] * a[6]
+    return [floats, floats, floats, floats, a[5], INT, INT, 28]
+
+
+def _ssim(a: Sequence[Any]) -> list[Any]:
+    image = 4 * a[3] * a[4] * a[5]
+    return [image, image, 4 * a[3] * a[4], INT, INT, INT, 8, image]
+
+
+def _trimmed(a: Sequence[Any]) -> list[Any]:
+    image = 4 * a[2] * a[3]
+    return [image, image, INT, INT, INT, FLOAT, 8, image]
+
+
+def _table(a: Sequence[Any]) -> list[Any]:
+    q, r, m = _longs(a[2], 3)
+    now, then, table = 32 * q * m, 32 * r * m, 32 * q * (r * m + 1)
+    return [now, then, 24, table, now, then][: len(a)]
+
+
+def _weights(a: Sequence[Any]) -> list[Any]:
+    n, m, j, r, pull = _longs(a[7], 5)
+    columns = j + pull
+    return [12 * r * m, 12 * n, 4 * m, 8 * n, 8 * n, 8 * m * j, m * j, 40, FLOAT, 8 * n * columns, 4 * n * columns, 4 * n * (j + 1)]
+
+
+def _weights_backward(a: Sequence[Any]) -> list[Any]:
+    n, m, j, _, pull = _longs(a[4], 5)
+    return [8 * n, 8 * m * j, 4 * n * (j + pull), 4 * n * (j + 1), 40, 4 * n * (j + pull), 4 * m]
+
+
+def _rigidity(a: Sequence[Any]) -> list[Any]:
+    k, m, j, s = _longs(a[6], 4)
+    given = [12 * k * m, 16 * k * m, 8 * m * j, 4 * m * j, 8 * s, 4 * s, 32]
+    return [*given, 16] if len(a) == 8 else [*given, 8, given[0], given[1]]
+
+
+def _skin(a: Sequence[Any]) -> list[Any]:
+    n, m, k, q, turned, _ = _longs(a[5], 6)
+    given = [32 * q * m, 8 * n * k, 4 * n * k, 12 * n, 16 * n, 48, 12 * q * n, 16 * turned * n]
+    return given if len(a) == 8 else [*given, (given[0], given[2], given[3], given[4])]
+
+
+def _blend(a: Sequence[Any]) -> list[Any]:
+    n, b, q, turned = _longs(a[5], 4)
+    given = [4 * n * b, 12 * n, 16 * n, 36 * q * b, 12, 32, 12 * q * n, 16 * turned * n]
+    return given if len(a) == 8 else [*given, (given[0], given[1], given[2], given[3])]
+
+
+def _bundle(a: Sequence[Any]) -> Any:
+    call = _structure(_Call, a[0])
+    seen = ctypes.c_int64.from_address(call.first + 8 * call.tracks).value
+    f, c, n = call.frames, call.lenses, call.tracks
+    return (16 * seen, 8 * seen, 4 * seen, 8 * (n + 1), 72 * f, 24 * f, 4 * f, 32 * c, 24 * n, 48 * n, 8 * n, 16 * n), 6 * f + 2 * c, n
+
+
+def _bundle_reduce(a: Sequence[Any]) -> list[Any]:
+    inner, unknown, _ = _bundle(a)
+    return [(_Call, inner), 8 * unknown**2, 8 * unknown]
+
+
+def _bundle_follow(a: Sequence[Any]) -> list[Any]:
+    inner, unknown, tracks = _bundle(a)
+    return [(_Call, inner), 8 * unknown, 24 * tracks]
+
+
+def _solve(a: Sequence[Any]) -> list[Any]:
+    return [8 * a[2] ** 2, 8 * a[2] * a[3], INT, INT]
+
+
+def _gaussians(address: int) -> tuple[Any, tuple[int, ...]]:
+    g = _structure(CGaussians, address)
+    n = g.count
+    return g, (12 * n, 16 * n, 12 * n, 4 * n, 4 * n, 12 * n, 12 * n * g.sh_terms, 4 * n * g.channel_count)
+
+
+def _raster_forward(a: Sequence[Any]) -> list[Any]:
+    (g, arrays), camera = _gaussians(a[0]), _structure(CCamera, a[1])
+    _size_of_frame[0] = pixels = camera.width * camera.height
+    images = (12 * pixels, 4 * pixels, 4 * pixels, 4 * pixels * g.channel_count, 4 * pixels, 4 * g.count)
+    return [(CGaussians, arrays), ctypes.sizeof(CCamera), 12, (CImages, images)]
+
+
+def _raster_backward(a: Sequence[Any]) -> list[Any]:
+    (g, arrays), pixels = _gaussians(a[1]), _frames[a[0]]
+    images = (12 * pixels, 4 * pixels, 4 * pixels, 4 * pixels * g.channel_count)
+    gradients = (*arrays, 12, 64, 8 * g.count, 8 * g.count)
+    assert len(gradients) == len(GRADIENT_ARRAYS)
+    return [INT, (CGaussians, arrays), 12, (CImageGradients, images), (CGradients, gradients)]
+
+
+_frames: dict[int, int] = {}  # pixels of each frame that a forward pass left
+_size_of_frame = [0]
+SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "ff_adam_step": _adam,
+    "ff_ssim": _ssim,
+    "ff_trimmed_l1": _trimmed,
+    "ff_motion_table": _table,
+    "ff_motion_table_backward": _table,
+    "ff_scaffold_weights": _weights,
+    "ff_scaffold_weights_backward": _weights_backward,
+    "ff_rigidity_forward": _rigidity,
+    "ff_rigidity_backward": _rigidity,
+    "ff_skin_forward": _skin,
+    "ff_skin_backward": _skin,
+    "ff_blend_forward": _blend,
+    "ff_blend_backward": _blend,
+    "ff_bundle_reduce": _bundle_reduce,
+    "ff_bundle_follow": _bundle_follow,
+    "ff_solve_positive": _solve,
+    "ff_raster_forward": _raster_forward,
+    "ff_raster_backward": _raster_backward,
+    "ff_raster_free": lambda a: [INT],
+    "ff_raster_counts": lambda a: [INT, 24],
+    "ff_set_threads": lambda a: [INT],
+    "ff_get_threads": lambda a: [],
+    "ff_x86_level": lambda a: [],
+}
+POINTER_RESULT, NO_RESULT = ("ff_raster_forward",), ("ff_set_threads", "ff_raster_free")
+
+
+def _plain(argument: Any) -> Any:
+    """A number as it is, of anything else its address."""
+    if argument is None:
+        return 0
+    if isinstance(argument, (int, float)):
+        return argument
+    if hasattr(argument, "_obj"):  # byref
+        return ctypes.addressof(argument._obj)
+    if isinstance(argument, (ctypes.Array, ctypes.Structure)):
+        return ctypes.addressof(argument)
+    return argument.value or 0
+
+
+class Foreign:
+    """The library in the emulator, in the place of a `ctypes.CDLL`. One call at a time; frames are given back before the next one."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.lock, self.useless = threading.RLock(), list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("ff_"):
+            raise AttributeError(name)
+        function = _Function(self, name)
+        setattr(self, name, function)
+        return function
+
+    def call(self, name: str, arguments: Sequence[Any]) -> int:
+        if name == "ff_raster_free":  # may come from a collection of garbage in the middle of another call
+            self.useless.append(_plain(arguments[0]))
+            return 0
+        with self.lock:
+            while self.useless:
+                frame = self.useless.pop()
+                _frames.pop(frame, None)
+                self._exchange("ff_raster_free", [frame])
+            result = self._exchange(name, [_plain(a) for a in arguments])
+            if name == "ff_raster_forward":
+                _frames[result] = _size_of_frame[0]
+            return result
+
+    def _exchange(self, name: str, arguments: list[Any]) -> int:
+        message, back = [struct.pack("<i", len(name)), name.encode(), struct.pack("<i", len(arguments))], list[tuple[int, int]]()
+
+        def memory(address: int, size: int) -> None:
+            message.append(struct.pack("<q", size if address else -1))
+            if address:
+                message.append(ctypes.string_at(address, size))
+
+        for value, size in zip(arguments, SIZES[name](arguments), strict=True):
+            if size == INT:
+                message.append(b"i" + struct.pack("<q", value))
+                continue
+            if size == FLOAT:
+                message.append(b"f" + struct.pack("<f", value))
+                continue
+            message.append(b"p")
+            own, pointers = (size, []) if isinstance(size, int) else _pointers(value, size)
+            memory(value, own)
+            message.append(struct.pack("<i", len(pointers)))
+            if value and not pointers:
+                back.append((value, own))
+            elif value:
+                back.append((0, own))  # the structure itself holds addresses of the other side
+            for offset, address, bytes_ in pointers:
+                message.append(struct.pack("<q", offset))
+                memory(address, bytes_)
+                if address:
+                    back.append((address, bytes_))
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(b"".join(message))
+        stdin.flush()
+        result = struct.unpack("<q", _read(stdout, 8))[0]
+        for address, size in back:
+            content = _read(stdout, size)
+            if address:
+                ctypes.memmove(address, content, size)
+        if name in POINTER_RESULT:
+            return result
+        return 0 if name in NO_RESULT else ctypes.c_int32(result & 0xFFFFFFFF).value
+
+
+def _pointers(address: int, size: Any) -> tuple[int, list[tuple[int, int, int]]]:
+    """Bytes of a structure, or of an array of pointers, and offset, address and bytes of what its pointers point to."""
+    if isinstance(size[0], int):
+        found = (ctypes.c_void_p * len(size)).from_address(address)
+        return 8 * len(size), [(8 * i, found[i] or 0, n) for i, n in enumerate(size)]
+    kind, inner = size
+    names = [name for name, of in kind._fields_ if of is ctypes.c_void_p]
+    assert len(names) == len(inner), kind
+    held = kind.from_address(address)
+    return ctypes.sizeof(kind), [(getattr(kind, name).offset, getattr(held, name) or 0, n) for name, n in zip(names, inner, strict=True)]
+
+
+def _read(stream: Any, size: int) -> bytes:
+    content = stream.read(size)
+    if len(content) != size:
+        raise RuntimeError("the emulator ended")
+    return content
+
+
+class _Function:
+    """Called like a function of ctypes; the types that a caller declares are noted and not needed."""
+
+    def __init__(self, foreign: Foreign, name: str) -> None:
+        self.foreign, self.name = foreign, name
+        self.restype: Any = ctypes.c_int
+        self.argtypes: Any = None
+
+    def __call__(self, *arguments: Any) -> int:
+        return self.foreign.call(self.name, arguments)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Puts the foreign library in the place of this machine's, before `conftest.py` asks what there is."""
+    command, isa = shlex.split(os.environ["FOURFOLD_FOREIGN"]), os.environ["FOURFOLD_FOREIGN_ISA"]
+    foreign, marker = Foreign(command), Path(tempfile.mkdtemp()) / isa
+    marker.touch()
+    early_config.add_cleanup(foreign.process.kill)
+    early_config.add_cleanup(lambda: shutil.rmtree(marker.parent))
+    library.isas_of_cpu = lambda machine, flags: (isa,)
+    library.library_path = lambda name: marker.with_name(name)
+    library._open = lambda name: foreign
