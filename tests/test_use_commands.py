@@ -253,3 +253,18 @@ def test_nothing_is_pickled(finished_run):
         else:
             assert not zipfile.is_zipfile(file), file
     assert seen <= {".npy", ".safetensors", ".json", ".jsonl", ".png", ".mp4", ".html"}
+
+
+def test_a_slower_scene_is_exported_to_its_end_along_the_same_cameras(copied_run, tmp_path):
+    """The moments of a scene at half speed lie twice as far apart; each is seen by the camera that filmed it."""
+    slow = tmp_path / "slow.safetensors"
+    assert main(["edit", str(copied_run), "--speed", "0.5", "-o", str(slow)]) == 0
+    paths = []
+    for name, more in (("whole", []), ("slow", ["--scene", str(slow)])):
+        assert main(["export", str(copied_run), "--format", "nerfstudio", "-o", str(tmp_path / f"{name}.json"), *more]) == 0
+        paths.append(json.loads((tmp_path / f"{name}.json").read_text())["frames"])
+    whole, slower = paths
+    assert [frame["time"] for frame in slower] == pytest.approx([2 * frame["time"] for frame in whole])
+    assert [frame["transform_matrix"] for frame in slower] == [frame["transform_matrix"] for frame in whole]
+    assert main(["export", str(copied_run), "--format", "ply", "--time", "99", "-o", str(tmp_path / "late.ply")]) == 2
+    assert not (tmp_path / "late.ply").exists()

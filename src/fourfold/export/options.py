@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.errors import FourfoldError
 from fourfold.export.packing import PackingError
 from fourfold.export.paths import PathOptions, View, camera_path
 from fourfold.scene.scene import Scene
@@ -41,8 +42,13 @@ class Writer(Protocol):
 
 
 def moment(scene: Scene, options: ExportOptions) -> float:
-    """The second of formats that hold one."""
-    return 0.5 * (scene.time_range[0] + scene.time_range[1]) if options.time is None else options.time
+    """The second of formats that hold one. FourfoldError outside the recording."""
+    begin, end = scene.time_range
+    if options.time is None:
+        return 0.5 * (begin + end)
+    if not begin <= options.time <= end:
+        raise FourfoldError(f"the scene has no second {options.time:g}: it goes from {begin:g} to {end:g} s")
+    return options.time
 
 
 def moments(scene: Scene, capture: Capture, options: ExportOptions) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fourfold.errors import FourfoldError
 from fourfold.export.keyed_path import as_entries, through_keyframes
 from fourfold.export.paths import PathOptions, View, camera_path
+from fourfold.export.speed import at_speed_of
 from fourfold.export.video import write_mp4
 from fourfold.files import write_json
 from fourfold.live.cameras import Pose, nearest_filmed
@@ -53,9 +54,10 @@ class FilmPanel:
         viewer, name = self.viewer, str(self.along.value)
         if viewer.capture is None or name not in PATHS:
             return through_keyframes([(time, key.camera(side)) for time, key in self.keyframes.keys], frames)
-        nearest = nearest_filmed(viewer.capture, viewer.clock.time, pose)
+        capture = at_speed_of(viewer.scene, viewer.capture)
+        nearest = nearest_filmed(capture, viewer.clock.time, pose)
         options = PathOptions(frames=frames, view=0 if nearest is None else nearest[0])
-        path = camera_path(PATHS[name], viewer.scene, viewer.capture, options)
+        path = camera_path(PATHS[name], viewer.scene, capture, options)
         return [(time, camera.scaled(side / max(camera.width, camera.height))) for time, camera in path]
 
     def _write(self, pose: Pose) -> None:

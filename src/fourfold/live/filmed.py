@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.export.speed import at_speed_of
 from fourfold.geometry.camera import Camera
 from fourfold.live.cameras import Pose, filmed_cameras, nearest_filmed
 from fourfold.live.viewer import LiveViewer
@@ -73,17 +74,18 @@ class FilmedPanel:
             return
         viewer = self.viewer
         client = next(iter(viewer.server.get_clients().values()), None)
-        found = nearest_filmed(self.capture, viewer.clock.time, viewer.pose_of(client))
+        capture = at_speed_of(viewer.scene, self.capture)
+        found = nearest_filmed(capture, viewer.clock.time, viewer.pose_of(client))
         wanted = (found, viewer.look, viewer.version)
         if found is None or wanted == self._compared or (not now and time.monotonic() - self._compared_at < PAUSE):
             return
         view, index = found
-        camera = self.capture.camera_at(view, index)
-        seconds = float(self.capture.timestamps[index])
-        pair, error = compared(viewer.drawer.draw(replace(viewer.look, time=seconds), _small(camera)).image, self.capture.image(view, index))
+        camera = capture.camera_at(view, index)
+        seconds = float(capture.timestamps[index])
+        pair, error = compared(viewer.drawer.draw(replace(viewer.look, time=seconds), _small(camera)).image, capture.image(view, index))
         self.image.image = pair
         alike = "alike" if error < SAME else f"{-20 * np.log10(error):.1f} dB"
-        self.sentence.value = f"{self.capture.view_names[view]}, {seconds:.2f} s" + (f", {alike}" if viewer.look.colouring == "colour" else "")
+        self.sentence.value = f"{capture.view_names[view]}, {seconds:.2f} s" + (f", {alike}" if viewer.look.colouring == "colour" else "")
         self._compared, self._compared_at = wanted, time.monotonic()
 
 

@@ -45,6 +45,7 @@ class Export(Command):
         from fourfold.export.formats import export, find_format
         from fourfold.export.options import ExportOptions
         from fourfold.export.scene_files import read_scene
+        from fourfold.export.speed import at_speed_of
         from fourfold.pipeline import Run
 
         entry = find_format(self.format)
@@ -52,5 +53,5 @@ class Export(Command):
         run = Run(self.run_folder)
         out = self.out or self.run_folder / "exports" / entry.default_name
         scene = run.scene if self.scene is None else read_scene(self.scene)
-        lost = export(self.format, scene, run.capture, out, ExportOptions(self.time, self.frames, self.path, self.alpha))
+        lost = export(self.format, scene, at_speed_of(scene, run.capture), out, ExportOptions(self.time, self.frames, self.path, self.alpha))
         return Result({"format": self.format, "out": out} | ({} if lost is None else {"lost": asdict(lost)}))
