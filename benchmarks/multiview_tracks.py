@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,16 @@ from fourfold.capture.synthetic.tracks import positions
 from fourfold.evaluation.bench_priors_truth import ExactScene
 from fourfold.geometry.projection import project
 from fourfold.priors.contracts import Depth, Masks, Matches, Provenance
-from fourfold.priors.given import given_cameras
+from fourfold.priors.given import given_cameras, given_masks
 from fourfold.priors.masks.plate_masks import plate_masks
 from fourfold.priors.multiview_tracks.consistent import ConsistencyNumbers, Observations, filter_epipolar, triangulate_tracks
+from fourfold.priors.multiview_tracks.follow import follow_view
 from fourfold.priors.multiview_tracks.linking import Links, alike_ends, link_matches, strongest
-from fourfold.priors.multiview_tracks.provider import Evidence, MultiviewNumbers, follow_links, lift_observations
+from fourfold.priors.multiview_tracks.provider import MultiviewNumbers, follow_links, lift_observations
 from fourfold.priors.multiview_tracks.support import moves_along, on_surface
+from fourfold.priors.tracking.flow import estimate_flow
 from fourfold.priors.tracking.long_tracks import long_tracks
-from fourfold.priors.tracking.matches import match_views, moving_pixels
+from fourfold.priors.tracking.matches import match_views
 from fourfold.priors.tracking.matching import MatchConfig, match
 from fourfold.priors.tracking.sift_matches import agreeing, describe
 
@@ -48,12 +51,12 @@ class Case:
 
     name: str
     capture: Capture
-    masks: Masks | None
+    masks: Masks
     depth: Depth | None
     sampson: float
 
 
-def spoiled(matches: Matches, capture: Capture, masks: Masks | None, share: float, random: np.random.Generator) -> Matches:
+def spoiled(matches: Matches, capture: Capture, masks: Masks, share: float, random: np.random.Generator) -> Matches:
     """`matches` with random pairs of moving pixels of the same images added, so that they are `share` of all, at the confidence of real ones."""
     count = round(share / (1 - share) * len(matches.pair))
     rows = np.sort(random.integers(len(matches.pair), size=count))
@@ -68,11 +71,11 @@ def spoiled(matches: Matches, capture: Capture, masks: Masks | None, share: floa
     )
 
 
-def _random_pixels(capture: Capture, masks: Masks | None, frames: NDArray[np.int32], random: np.random.Generator) -> NDArray[np.float32]:
+def _random_pixels(capture: Capture, masks: Masks, frames: NDArray[np.int32], random: np.random.Generator) -> NDArray[np.float32]:
     found = np.zeros((len(frames), 2), np.float32)
     for view, time in np.unique(frames, axis=0):
-        moving = moving_pixels(capture, masks, (int(view), int(time)), 0)
-        row, column = np.nonzero(np.ones(capture.sizes[view][::-1], bool) if moving is None else moving)
+        moving = masks.moving(int(view), int(time))
+        row, column = np.nonzero(moving)
         mine = np.flatnonzero((frames == (view, time)).all(axis=1))
         pick = random.integers(len(row), size=len(mine))
         found[mine] = np.stack([column[pick] + 0.5, row[pick] + 0.5], axis=1)
@@ -85,7 +88,7 @@ def followed(case: Case, random: np.random.Generator, wrong: float, numbers: Mul
     matches = spoiled(matches, case.capture, case.masks, wrong, random)
     links = alike_ends(link_matches(matches, case.capture.views, numbers.same), case.capture, numbers.alike, numbers.patch)
     links = strongest(links, numbers.most)
-    return links, follow_links(case.capture, links, Evidence(matches, case.masks), numbers, None)
+    return links, follow_links(case.capture, links, partial(follow_view, masks=case.masks, flow=estimate_flow(case.capture), config=numbers.follow))
 
 
 def solved(case: Case, links: Links, seen: Observations, numbers: MultiviewNumbers) -> tuple[NDArray[np.float64], NDArray[np.bool_], Observations]:
@@ -153,7 +156,7 @@ def synthetic(root: Path, seed: int) -> Case:
     """`sparse_moving` with spoilt depth to lift from."""
     capture = generate("sparse_moving", root, seed=seed, options=SyntheticOptions(noise=NoiseOptions()))
     depth = tuple(np.load(root / NOISY / f"depth_{v:03d}.npy", allow_pickle=False) for v in range(capture.views))
-    return Case("sparse_moving", capture, None, Depth(Provenance("noisy"), depth, ()), 0.1)
+    return Case("sparse_moving", capture, given_masks(capture), Depth(Provenance("noisy"), depth, ()), 0.1)
 
 
 def main(out: Path, data: Path = Path("../shared/data"), seeds: int = 3, only: tuple[str, ...] = ()) -> None:
@@ -192,7 +195,7 @@ def witness(name: str, full: Capture, used: tuple[str, ...], fifth: str) -> None
     """The rows with triangulation on a real rig, judged by a camera that took no part."""
     views = [full.view_names.index(n) for n in used]
     rig = chosen_views(full, used)
-    masks = None if all(full.has("masks", v) for v in views) else plate_masks(rig, long_tracks(rig), given_cameras(rig))
+    masks = given_masks(rig) if all(full.has("masks", v) for v in views) else plate_masks(rig, long_tracks(rig), given_cameras(rig))
     for sampson in (0.1, 0.5, 1.0):
         case = Case(name, rig, masks, None, sampson)
         for epipolar in (False, True):

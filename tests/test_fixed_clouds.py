@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fourfold.capture.reduced import reduce_capture
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.depth.enclosure import fit_enclosure
 from fourfold.priors.depth.rig import stage_of
-from fourfold.priors.rigs.depth_clouds import nearest_velocity, spacing
+from fourfold.priors.rigs.depth_clouds import nearest_velocity
 from fourfold.priors.rigs.hull import HullNumbers, carve, silhouette, visible
 from fourfold.priors.rigs.hull_clouds import HullCloudNumbers, hull_clouds, motion
 from fourfold.priors.rigs.hull_repair import RepairNumbers, Stand, coverage, mended, shown
@@ -190,7 +191,7 @@ def test_nearest_velocity_follows_a_body_and_drops_what_does_not_match():
 
 def test_spacing_of_a_lattice():
     grid = np.stack(np.meshgrid(*[np.arange(4.0)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    assert spacing(grid * 0.2) == pytest.approx(0.2)
+    assert neighbour_spacing(grid * 0.2) == pytest.approx(0.2)
 
 
 def box_room(count=4000, seed=0):

@@ -11,7 +11,7 @@ import torch
 
 from foundation_models import small_capture
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Depth, Priors, Provenance
+from fourfold.priors.contracts import Depth, Masks, Priors, Provenance
 from fourfold.priors.foundation import depth_anything3, dust3r, gim_dkm, mast3r, moge, unidepth
 from fourfold.priors.foundation.depth_scale import ViewDepth, in_scene_units, point_map
 from fourfold.priors.foundation.image_pairs import camera_pairs, cut, partners
@@ -135,7 +135,8 @@ def test_mast3r_matches_are_pixels_of_the_images(monkeypatch: pytest.MonkeyPatch
     for file in ("config.json", "model.safetensors"):
         (weights / "mast3r" / file).write_text("{}")
     capture, _, _ = make_capture(tmp_path / "clip", views=2)
-    matches = mast3r.PROVIDERS[1].make(capture, Priors())[0]
+    everything = Masks(Provenance("made"), (np.ones((capture.times, HEIGHT, WIDTH), np.int8),) * 2)
+    matches = mast3r.PROVIDERS[1].make(capture, Priors(masks=everything))[0]
     shift = 32 * WIDTH / 512
     assert np.allclose(matches.xy_a - matches.xy_b, [shift, 0], atol=1e-4)
     assert matches.images.tolist() == [[0, t, 1, t] for t in (0, 1, 2, 4, 5, 6)]
@@ -153,7 +154,8 @@ def test_the_union_of_both_matchers_is_of_what_moves(monkeypatch: pytest.MonkeyP
     save_state(weights / "gim_dkm_100h.ckpt", **{"model.weight": torch.zeros(1)})
     union = choose("matches", capture)
     assert union.name == "gim-dkm+mast3r"
-    everywhere, moving = (union.make(capture, Priors(masks=given))[0] for given in (None, masks))
+    whole = replace(masks, mask=tuple(np.ones_like(m) for m in masks.mask))
+    everywhere, moving = (union.make(capture, Priors(masks=given))[0] for given in (whole, masks))
     parts = moving.provenance.figures
     assert parts["gim-dkm"] + parts["mast3r"] == len(moving.pair) < len(everywhere.pair) and parts["mast3r"] > 0
     for xy, column in ((moving.xy_a, 0), (moving.xy_b, 2)):

@@ -10,10 +10,10 @@ import pytest
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.capture.synthetic.truth import Truth
-from fourfold.priors.contracts import Matches, Provenance
+from fourfold.priors.contracts import Depth, Matches, Provenance
 from fourfold.priors.multiview_tracks.consistent import ConsistencyNumbers, Observations, filter_epipolar, triangulate_tracks
 from fourfold.priors.multiview_tracks.linking import link_matches
-from fourfold.priors.multiview_tracks.provider import Evidence, MultiviewNumbers, multiview_tracks
+from fourfold.priors.multiview_tracks.provider import MultiviewNumbers, multiview_tracks
 from fourfold.priors.multiview_tracks.support import SupportNumbers, moves_along, on_surface
 
 
@@ -127,14 +127,14 @@ def test_a_join_that_gives_a_camera_two_pixels_is_refused():
 
 def test_the_whole_with_an_exact_tracker(small):
     capture, truth = small
-    matches = matches_of(truth, 3)
+    matches, unasked = matches_of(truth, 3), Depth(Provenance("none"), (), ())
 
     def exact(_: Capture, view: int, xy: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = [int(np.abs(truth.xy[view, :, t] - q).sum(-1).argmin()) for q, t in zip(xy, time, strict=True)]
         return truth.xy[view, rows].astype(np.float32), truth.visibility[view, rows]
 
     numbers = MultiviewNumbers(alike=-1.1, consistency=ConsistencyNumbers(sampson=0.1))
-    solid, flat = multiview_tracks(capture, Evidence(matches), numbers, exact)
+    solid, flat = multiview_tracks(capture, matches, unasked, exact, numbers)
     assert len(solid.xyz) > 10 and not solid.native.any()
     visible = solid.visibility > 0
     nearest = np.linalg.norm(truth.xyz[None, :, 3] - solid.xyz[:, None, 3], axis=-1).argmin(1)
@@ -142,7 +142,7 @@ def test_the_whole_with_an_exact_tracker(small):
     error = np.linalg.norm(solid.xyz - truth.xyz[nearest], axis=-1)[rows][visible[rows]]
     assert np.quantile(error, 0.98) < 1e-3
     assert set(flat.view.tolist()) <= {0, 1, 2} and (flat.query_time == 3).all()
-    none, flat = multiview_tracks(capture, Evidence(matches), replace(numbers, consistency=ConsistencyNumbers(parallax=170.0)), exact)
+    none, flat = multiview_tracks(capture, matches, unasked, exact, replace(numbers, consistency=ConsistencyNumbers(parallax=170.0)))
     assert len(none.xyz) == 0 and len(flat.xy) == 0 and none.provenance.notes
 
 

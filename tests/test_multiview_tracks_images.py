@@ -11,8 +11,10 @@ from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.capture.synthetic.truth import Truth
 from fourfold.errors import FourfoldError
 from fourfold.priors.contracts import Matches, Priors, Provenance
+from fourfold.priors.given import given_masks
 from fourfold.priors.multiview_tracks.follow import follow_view
 from fourfold.priors.providers import choose, prepare_priors
+from fourfold.priors.tracking.flow import estimate_flow
 from fourfold.priors.tracking.matches import FeatureMatcher, MatchNumbers, fundamental_between, match_views, union
 from fourfold.priors.tracking.sift_matches import agreeing, describe, line_distance, match_along_lines
 
@@ -27,7 +29,7 @@ def rig(tmp_path_factory):
 
 def test_matches_lie_on_epipolar_lines_and_meet_in_depth(rig):
     capture, _ = rig
-    matches = match_views(capture, None, stride=2)
+    matches = match_views(capture, given_masks(capture), stride=2)
     assert len(matches.pair) > 60 and (np.unique(matches.images[:, 1]) == [0, 2, 4]).all()
     for row, (a, t, b, u) in enumerate(matches.images):
         mine = matches.pair == row
@@ -75,7 +77,8 @@ def test_the_union_keeps_the_surer_of_two_that_repeat_each_other():
 def test_followed_points_stay_on_their_surface(rig):
     capture, truth = rig
     seen = np.flatnonzero(truth.visibility[0, :, 2])
-    xy, visible = follow_view(capture, 0, truth.xy[0, seen, 2].astype(np.float32), np.full(len(seen), 2, np.int32))
+    start, time = truth.xy[0, seen, 2].astype(np.float32), np.full(len(seen), 2, np.int32)
+    xy, visible = follow_view(capture, 0, start, time, given_masks(capture), estimate_flow(capture))
     assert (xy[:, 2] == truth.xy[0, seen, 2].astype(np.float32)).all() and visible[:, 2].all()
     error = np.linalg.norm(xy - truth.xy[0, seen], axis=-1)[visible]
     assert visible.mean() > 0.5 and np.median(error) < 0.5 and (error < 2).mean() > 0.95
@@ -84,7 +87,7 @@ def test_followed_points_stay_on_their_surface(rig):
 def test_cameras_that_share_no_matches_keep_tracks_of_their_own(rig, tmp_path):
     """Instead of next to nothing: then each camera's own tracks, where the truth says the surface is."""
     capture, truth = rig
-    priors = prepare_priors(capture, ("masks", "depth"), tmp_path).priors
+    priors = prepare_priors(capture, ("masks", "flow", "depth"), tmp_path).priors
     none = Matches(
         Provenance("none"), np.zeros((0, 4), np.int32), np.zeros(0, np.int32), *(np.zeros((0, 2), np.float32),) * 2, np.zeros(0, np.float32)
     )
@@ -103,5 +106,5 @@ def test_rigs_can_have_multiview_tracks_and_single_cameras_cannot(rig, casual_ca
     assert choose("tracks3d", rig[0]).name == "anchored", "plain tracks are those of each camera"
     with pytest.raises(FourfoldError, match="multiview_tracks"):
         choose("tracks3d:multiview_tracks", Capture.load(casual_capture))
-    assert choose("matches:sift", rig[0]).make(rig[0], Priors())[0].provenance.figures["matches"] > 100
+    assert choose("matches:sift", rig[0]).make(rig[0], Priors(masks=given_masks(rig[0])))[0].provenance.figures["matches"] > 100
     assert FeatureMatcher().name == "sift"

@@ -82,7 +82,7 @@ def test_depth_of_the_capture_is_taken_as_it_is(scene: AnalyticScene, tmp_path: 
     np.save(tmp_path / "frames_000.npy", np.load(scene.capture.root / "frames_000.npy"))
     holes = np.where(np.arange(128) < 4, 0, scene.depth).astype(np.float32)
     np.save(tmp_path / "depth_000.npy", holes)
-    depth = static_depth(replace(scene.capture, root=tmp_path))
+    depth = static_depth(replace(scene.capture, root=tmp_path), scene.masks)
     train = scene.capture.train[0]
     np.testing.assert_array_equal(depth.depth[0][train], holes[train])
     assert (depth.confidence[0][train][..., :4] == 0).all()

@@ -23,6 +23,7 @@ from fourfold.priors.movers.object_align import align_object
 from fourfold.priors.movers.object_evidence import ground_ratio, occlusion_bound
 from fourfold.priors.movers.object_scale import ScaleConfig, ScaleEvidence, choose_scale, ground_contact, minimal_acceleration, minimal_motion
 from fourfold.priors.movers.object_sfm import solve_object
+from fourfold.priors.tracking.flow import estimate_flow
 from fourfold.priors.tracking.long_tracks import long_tracks
 from fourfold.priors.tracking.tracks import track_points
 
@@ -260,7 +261,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
 
 @pytest.fixture(scope="module")
 def solved(scene: AnalyticScene) -> tuple[Depth, Tracks3D]:
-    tracks = track_points(scene.capture, scene.masks)
+    tracks = track_points(scene.capture, scene.masks, estimate_flow(scene.capture))
     return moving_objects(scene.capture, scene.masks, tracks, long_tracks(scene.capture), static_depth(scene.capture, scene.masks))
 
 
@@ -319,7 +320,8 @@ def test_where_depth_is_not_known_movers_lie_before_what_they_hide(scene: Analyt
     pose = np.repeat(scene.capture.world_to_camera[:, :1], scene.capture.times, axis=1)
     capture = replace(scene.capture, world_to_camera=pose, cameras="fixed")
     static = static_depth(capture, scene.masks)
-    depth, tracks = moving_objects(capture, scene.masks, track_points(scene.capture, scene.masks), long_tracks(scene.capture), static)
+    own = track_points(scene.capture, scene.masks, estimate_flow(scene.capture))
+    depth, tracks = moving_objects(capture, scene.masks, own, long_tracks(scene.capture), static)
     moving = scene.moving & capture.train[0][:, None, None]
     assert set(np.unique(depth.depth[0][~scene.moving & capture.train[0][:, None, None]])) == {1.0}
     assert (depth.depth[0][moving] > 0.1).all() and np.quantile(depth.depth[0][moving], 0.9) < 0.85
@@ -334,7 +336,7 @@ def test_an_object_without_lasting_texture_is_not_called_rigid_and_it_is_said(sc
     root.mkdir()
     np.save(root / "frames_000.npy", flicker)
     capture = replace(scene.capture, root=root)
-    depth, tracks = moving_objects(capture, scene.masks, track_points(capture, scene.masks), long_tracks(capture), solved[0])
+    depth, tracks = moving_objects(capture, scene.masks, track_points(capture, scene.masks, estimate_flow(capture)), long_tracks(capture), solved[0])
     assert tracks.provenance.figures["mover_0"]["kind"] != "rigid"
     assert any("not rigid" in note or "flat layer" in note for note in tracks.provenance.notes)
     moving = scene.moving & scene.capture.train[0][:, None, None]

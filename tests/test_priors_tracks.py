@@ -10,10 +10,12 @@ import pytest
 
 from analytic_scene import AnalyticScene, make_scene, project, surface_points
 from fourfold.errors import FourfoldError
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D
-from fourfold.priors.tracking.lift import fill_between, lift_tracks, point_spacing
+from fourfold.priors.tracking.flow import estimate_flow
+from fourfold.priors.tracking.lift import fill_between, lift_tracks
 from fourfold.priors.tracking.track_local import LocalConfig, local_motion, neighbourhood
-from fourfold.priors.tracking.track_step import MatchConfig, TrackFrame, agrees, match, patches, sample
+from fourfold.priors.tracking.track_step import MatchConfig, agrees, match, patches, sample
 from fourfold.priors.tracking.track_template import TemplateConfig, align, alike, make_templates
 from fourfold.priors.tracking.tracks import TrackConfig, track_points
 
@@ -25,7 +27,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
 
 @pytest.fixture(scope="module")
 def tracks(scene: AnalyticScene) -> Tracks2D:
-    return track_points(scene.capture, scene.masks, config=TrackConfig(queries=3))
+    return track_points(scene.capture, scene.masks, estimate_flow(scene.capture), config=TrackConfig(queries=3))
 
 
 def _truth(scene: AnalyticScene, tracks: Tracks2D) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,14 +66,16 @@ def test_held_out_frames_are_not_read(scene: AnalyticScene, tracks: Tracks2D, tm
     frames = np.array(np.load(scene.capture.root / "frames_000.npy"))
     frames[scene.capture.heldout[0]] = 0
     np.save(tmp_path / "frames_000.npy", frames)
-    again = track_points(replace(scene.capture, root=tmp_path), scene.masks, config=TrackConfig(queries=3))
+    copy = replace(scene.capture, root=tmp_path)
+    again = track_points(copy, scene.masks, estimate_flow(copy), TrackConfig(queries=3))
     np.testing.assert_array_equal(again.xy, tracks.xy)
 
 
 def test_one_frame_gives_no_tracks_and_says_so(scene: AnalyticScene) -> None:
     train = np.zeros_like(scene.capture.train)
     train[0, 3] = True
-    tracks = track_points(replace(scene.capture, train=train), scene.masks)
+    part = replace(scene.capture, train=train)
+    tracks = track_points(part, scene.masks, estimate_flow(part))
     assert tracks.xy.shape == (0, scene.capture.times, 2)
     assert "could be tracked" in tracks.provenance.notes[0]
 
@@ -91,7 +95,7 @@ def test_a_hidden_point_is_found_again(tmp_path: Path, scene: AnalyticScene) -> 
         scene.capture, root=tmp_path, K=scene.capture.K[:, :9], world_to_camera=scene.capture.world_to_camera[:, :9],
         timestamps=scene.capture.timestamps[:9], present=keep, train=keep, heldout=~keep,
     )  # fmt: skip
-    tracks = track_points(capture, Masks(Provenance("truth"), (band,)), config=TrackConfig(queries=1, least_visible=0.5))
+    tracks = track_points(capture, Masks(Provenance("truth"), (band,)), estimate_flow(capture), TrackConfig(queries=1, least_visible=0.5))
     # tracks start in the middle frame, 4; the band covers columns 90 to 110 in frame 6
     covered = (np.abs(tracks.xy[:, 4, 0] - 100) < 7) & (tracks.visibility[:, 4] > 0)
     assert covered.sum() >= 3
@@ -191,7 +195,7 @@ def test_matching_undoes_a_known_shift() -> None:
     shift = np.float32([[1, 0, 2.3], [0, 1, -1.6]])
     second = cv2.warpAffine(first, shift, (100, 80), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     points = random.uniform(20, 60, (40, 2)).astype(np.float32)
-    found, error = match(TrackFrame(first), TrackFrame(second), points, points, 2, MatchConfig())
+    found, error = match(first, second, points, points, 2, MatchConfig())
     np.testing.assert_allclose(found - points, np.tile([2.3, -1.6], (40, 1)), atol=0.1)
     assert error.max() < 0.2
 
@@ -201,7 +205,7 @@ def test_sampling_uses_pixel_centres_at_half() -> None:
     points = np.array([[3.2, 4.9], [10.0, 7.5]], np.float32)
     np.testing.assert_allclose(sample(2 * x + 3 * y, points), 2 * points[:, 0] + 3 * points[:, 1], atol=0.02)
     ramp = (np.arange(12 * 9).reshape(9, 12) % 251).astype(np.uint8)
-    centre = patches(TrackFrame(ramp), np.array([[6.5, 4.5]], np.float32), 3)[0]
+    centre = patches(ramp, np.array([[6.5, 4.5]], np.float32), 3)[0]
     expected = ramp[3:6, 5:8].astype(np.float32).ravel()
     expected -= expected.mean()
     np.testing.assert_allclose(centre, expected / np.linalg.norm(expected), atol=1e-3)
@@ -262,4 +266,4 @@ def test_gaps_are_filled_linearly_and_ends_held() -> None:
     path = np.array([[[0.0, 0, 0], [9, 9, 9], [2, 4, 6], [9, 9, 9]]])
     filled = fill_between(path, np.array([[True, False, True, False]]))
     np.testing.assert_allclose(filled[0], [[0, 0, 0], [1, 2, 3], [2, 4, 6], [2, 4, 6]])
-    np.testing.assert_allclose(point_spacing(np.array([[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]), 1), [1, 1, 2])
+    np.testing.assert_allclose(neighbour_spacing(np.array([[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]), 1), [1, 1, 2])

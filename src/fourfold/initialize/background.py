@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.initialize.frames import Frame, read_frame, reference_frames, unproject_pixels
-from fourfold.initialize.splats import make_splats, neighbour_spacing
+from fourfold.initialize.splats import make_splats
 from fourfold.initialize.still_start import from_still
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Priors

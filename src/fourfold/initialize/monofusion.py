@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.monofusion_motion import FollowNumbers, bases_of_paths, coefficient_logits, followed_paths, identity_bases
 from fourfold.initialize.monofusion_points import SeenPoints, canonical_moment, crowded_moment, foreground_points, hull_points
 from fourfold.initialize.object_layer import ObjectMotion, ObjectNumbers, neighbour_logits, object_motion
-from fourfold.initialize.splats import make_splats, neighbour_spacing
+from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_of
 from fourfold.initialize.unseen_surroundings import unseen_surroundings
 from fourfold.notices import fallback

@@ -11,9 +11,10 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.initialize.fit_bases import FitNumbers, FittedBases, fit_bases
 from fourfold.initialize.frames import Frame, read_frame
-from fourfold.initialize.splats import make_splats, neighbour_spacing
+from fourfold.initialize.splats import make_splats
 from fourfold.initialize.track_cleaning import CleanTracks, clean_tracks
 from fourfold.initialize.tracks_to_bases import ClusterNumbers, bases_from_tracks
 from fourfold.priors.contracts import Priors

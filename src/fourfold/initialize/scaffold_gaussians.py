@@ -11,10 +11,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.initialize.frames import read_frame, unproject_pixels
 from fourfold.initialize.scaffold_curves import Curves
 from fourfold.initialize.scaffold_nodes import Nodes
-from fourfold.initialize.splats import make_splats, neighbour_spacing
+from fourfold.initialize.splats import make_splats
 from fourfold.priors.contracts import Priors
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor
 
 
@@ -31,12 +30,3 @@ def make_splats(means: NDArray[np.floating], color: NDArray[np.floating], scale:
         "opacity_logit": torch.full((count,), float(logit(opacity))),
         "color_logit": torch.from_numpy(logit(color)).reshape(count, 3),
     }
-
-
-def neighbour_spacing(points: NDArray[np.floating], neighbours: int = 3) -> NDArray[np.float32]:
-    """(N,) mean distance of each of `points` (N, 3) to its nearest `neighbours`, as 3D Gaussian splatting sizes its first Gaussians."""
-    count = len(points)
-    if count < 2:
-        return np.full(count, 1e-2, np.float32)
-    distance, _ = KDTree(points).query(points, k=min(neighbours + 1, count))
-    return distance[:, 1:].mean(1).astype(np.float32)

@@ -7,7 +7,7 @@ Images of view v are those the capture stores (its working resolution).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -124,6 +124,10 @@ class Masks(Prior):
 
     name: ClassVar[str] = "masks"
     mask: tuple[NDArray[np.int8], ...]
+
+    def moving(self, view: int, time: int) -> NDArray[np.bool_]:
+        """(H, W) where an image shows what moves."""
+        return np.asarray(self.mask[view][time] > 0)
 
 
 @dataclass(frozen=True)
@@ -305,6 +309,10 @@ class Tracks3D(Prior):
     spacing: NDArray[np.float32]
     group: NDArray[np.int32]
     native: NDArray[np.uint8]
+
+    def rows(self, which: NDArray[np.generic]) -> Tracks3D:
+        """Some of the tracks."""
+        return replace(self, **{f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "provenance"})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from fourfold.priors.anchored_tracking.interface import Clip, IterTracker3D
 from fourfold.priors.contracts import Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.foundation.tapip3d import Tapip3D, unavailable
 from fourfold.priors.providers import Provider
-from fourfold.priors.tracking.lift import empty_tracks, point_spacing
+from fourfold.priors.tracking.lift import empty_tracks, solid_tracks
 from fourfold.priors.tracking.track_step import sample
 
 
@@ -54,18 +54,8 @@ def anchored_tracks(
     if not parts:
         return empty_tracks(capture.times, provider)
     xyz, visible, confidence, color = (np.concatenate([p[i] for p in parts]) for i in range(4))
-    middle = int(visible.sum(0).argmax())
     provenance = Provenance(provider, tracker.needs_weights or tracks2d.provenance.needs_weights, figures={"tracks": len(xyz)})
-    return Tracks3D(
-        provenance,
-        xyz.astype(np.float32),
-        visible.astype(np.float16),
-        confidence.astype(np.float16),
-        color,
-        point_spacing(xyz[:, middle]),
-        np.zeros(len(xyz), np.int32),
-        np.ones(len(xyz), np.uint8),
-    )
+    return solid_tracks(provenance, xyz, visible, confidence, color, native=True)
 
 
 def _track_view(

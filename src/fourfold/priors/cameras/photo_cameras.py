@@ -24,6 +24,7 @@ from fourfold.notices import fallback
 from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.contracts import Cameras, Masks, Provenance
 from fourfold.priors.given import given_masks
+from fourfold.priors.tracking.track_step import grey_of
 from fourfold.room import SMALLER, free_disk
 
 Array = NDArray[np.float64]
@@ -123,7 +124,7 @@ def stands_still(capture: Capture, view: int, numbers: PhotoNumbers = PhotoNumbe
     if len(times) < 2:
         return True
     probes = times[np.unique(np.linspace(0, len(times) - 1, numbers.probes + 1).astype(int))]
-    grey = [cv2.cvtColor(np.ascontiguousarray(capture.image(view, int(t))), cv2.COLOR_RGB2GRAY) for t in probes]
+    grey = [grey_of(capture.image(view, int(t))) for t in probes]
     corners = cv2.goodFeaturesToTrack(grey[0], 400, 0.01, 5)
     if corners is None or len(corners) < 20:
         return False

@@ -54,7 +54,7 @@ class EnclosedDepthNumbers:
     width: int = 400
 
 
-def enclosed_depth(capture: Capture, masks: Masks | None, cameras: Cameras | None, numbers: EnclosedDepthNumbers = EnclosedDepthNumbers()) -> Depth:
+def enclosed_depth(capture: Capture, masks: Masks, cameras: Cameras | None, numbers: EnclosedDepthNumbers = EnclosedDepthNumbers()) -> Depth:
     """Depth of the static world in every training frame; the plane sweep's own where too few points are sure.
 
     `provenance.figures` has those of the plane sweep and "surface_points", "surface_fit" (median relative misfit of the sure points).
@@ -85,12 +85,12 @@ def enclosed_depth(capture: Capture, masks: Masks | None, cameras: Cameras | Non
     return Depth(Provenance("enclosed_sweep", figures=figures), tuple(depth), tuple(confidence))
 
 
-def _swept(capture: Capture, masks: Masks | None, cameras: Cameras | None, width: int) -> Depth:
+def _swept(capture: Capture, masks: Masks, cameras: Cameras | None, width: int) -> Depth:
     """The plane sweep of images of at most `width` pixels, at the size of the capture's images."""
     small = reduce_capture(capture, width)
     if small is capture:
         return static_depth(capture, masks, cameras)
-    less = None if masks is None else Masks(masks.provenance, tuple(_sized(m, small.sizes[v]) for v, m in enumerate(masks.mask)))
+    less = Masks(masks.provenance, tuple(_sized(m, small.sizes[v]) for v, m in enumerate(masks.mask)))
     swept = static_depth(small, less, cameras)
     depth = tuple(_sized(np.asarray(d, np.float32), capture.sizes[v]) for v, d in enumerate(swept.depth))
     sure = tuple(_sized(np.asarray(c, np.float32), capture.sizes[v]) for v, c in enumerate(swept.confidence))
@@ -154,7 +154,7 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Depth]:
-    return [enclosed_depth(capture, priors.masks, priors.cameras)]
+    return [enclosed_depth(capture, priors.require(Masks), priors.cameras)]
 
 
 PROVIDERS = (Provider("enclosed_sweep", ("depth",), ("masks", "cameras"), 30, _missing, _make),)

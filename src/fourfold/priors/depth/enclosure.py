@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import sph_harm_y
 
+from fourfold.priors.tracking.track_step import remapped
+
 Points = NDArray[np.float64]
 _FARTHEST = 50.0
 
@@ -63,12 +65,7 @@ class Enclosure:
         polar = np.arccos(np.clip(directions[:, 2], -1, 1)) / np.pi * rows - 0.5
         around = (np.arctan2(directions[:, 1], directions[:, 0]) / (2 * np.pi) + 0.5) * columns - 0.5
         wide = np.concatenate([self.inverse[:, -1:], self.inverse, self.inverse[:, :1]], axis=1)
-        maps = [np.ascontiguousarray(m.astype(np.float32)).reshape(-1, 1) for m in (around + 1, polar)]
-        parts = [
-            cv2.remap(wide, maps[0][i : i + 30_000], maps[1][i : i + 30_000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            for i in range(0, len(directions), 30_000)
-        ]
-        return np.concatenate(parts)[:, 0].astype(np.float64)
+        return remapped(wide, around[:, None] + 1, polar[:, None])[:, 0].astype(np.float64)
 
     def depth(self, K: NDArray[np.float64], world_to_camera: NDArray[np.float64], height: int, width: int, reduce: int = 2) -> NDArray[np.float32]:
         """(H, W) depth along the optical axis at which the ray of each pixel leaves the enclosure.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
-from fourfold.priors.contracts import Cameras, Depth, Masks, Provenance
+from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth.enclosure import Enclosure
 from fourfold.priors.depth.fill import pull_push
 from fourfold.priors.depth.rig import stage_of
@@ -57,9 +57,9 @@ class StaticDepthConfig:
 
 def static_depth(
     capture: Capture,
-    masks: Masks | None = None,
+    masks: Masks,
     cameras: Cameras | None = None,
-    config: StaticDepthConfig | None = None,
+    config: StaticDepthConfig = StaticDepthConfig(),
     kept: KeptFrames = KeptFrames(),
 ) -> Depth:
     """Depth of the static world in every training frame.
@@ -69,7 +69,7 @@ def static_depth(
 
     Args:
         capture: with cameras.
-        masks: moving pixels, left out of the sweep and filled from their surroundings with confidence 0; None uses the capture's own.
+        masks: moving pixels, left out of the sweep and filled from their surroundings with confidence 0.
         cameras: its sparse points, where there are any, give the range of depths; otherwise a coarse sweep finds it.
         kept: keeps finished references for a run that is killed and made again.
 
@@ -77,7 +77,6 @@ def static_depth(
         `Depth`; zero where there is no training frame. `provenance.figures` has "near", "far" (scene units), "references",
         "known_share" (share of static pixels that were matched) and "range_from".
     """
-    config = config or StaticDepthConfig()
     if any(capture.has("depth", v) for v in range(capture.views)):
         return given_depth(capture)
     if (capture.cameras in ("rotation", "fixed", "unknown") and capture.views == 1) or camera_spread(capture) <= 1e-9:
@@ -182,6 +181,8 @@ def _nominal_depth(capture: Capture, config: StaticDepthConfig) -> Depth:
     return Depth(Provenance("nominal", notes=(sentence,), figures=figures), tuple(depth), tuple(confidence))
 
 
-PROVIDERS = (
-    Provider("plane_sweep", ("depth",), ("masks", "cameras"), 10, lambda _: None, lambda c, p: [static_depth(c, p.masks, p.cameras, kept=p.kept)]),
-)
+def _make(capture: Capture, priors: Priors) -> list[Depth]:
+    return [static_depth(capture, priors.require(Masks), priors.cameras, kept=priors.kept)]
+
+
+PROVIDERS = (Provider("plane_sweep", ("depth",), ("masks", "cameras"), 10, lambda _: None, _make),)

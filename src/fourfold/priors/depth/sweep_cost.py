@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.priors.tracking.track_step import grey_of
+
 UNSEEN = 4.0  # marker far above any patch cost, which lies in [0, 1]
 _TO_CENTRES = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
 _FROM_CENTRES = np.linalg.inv(_TO_CENTRES)
@@ -61,7 +63,7 @@ class SweepImage:
 
 def features_of(image: NDArray[np.uint8], config: SweepConfig) -> NDArray[np.uint8]:
     """(H, W, 4) uint8 of an (H, W, 3) uint8 image: colour, and high-passed luminance around 128."""
-    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    grey = grey_of(image)
     detail = 128.0 + grey.astype(np.float32) - cv2.GaussianBlur(grey.astype(np.float32), (0, 0), config.detail_sigma)
     return np.dstack([image, np.clip(detail, 0, 255).astype(np.uint8)])
 
@@ -134,7 +136,7 @@ def smooth_volume(volume: NDArray[np.float32], guide: NDArray[np.uint8], config:
     """
     if config.large_step <= 0:
         return volume
-    grey = cv2.cvtColor(np.ascontiguousarray(guide[..., :3]), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = grey_of(guide[..., :3]).astype(np.float32)
     costs = np.minimum(volume, 1.0)
     down = _aggregate(np.ascontiguousarray(costs.transpose(1, 0, 2)), grey, config).transpose(1, 0, 2)
     right = _aggregate(np.ascontiguousarray(costs.transpose(2, 0, 1)), np.ascontiguousarray(grey.T), config).transpose(1, 2, 0)

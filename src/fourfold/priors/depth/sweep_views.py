@@ -52,21 +52,17 @@ def camera_spread(capture: Capture) -> float:
     return float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max() * 2)
 
 
-def static_pixels(capture: Capture, masks: Masks | None, frame: Frame, margin: int = 2) -> NDArray[np.uint8]:
+def static_pixels(capture: Capture, masks: Masks, frame: Frame, margin: int = 2) -> NDArray[np.uint8]:
     """(H, W) uint8, 255 where a pixel shows the static world: outside the dilated moving masks and not transparent."""
-    width, height = (int(n) for n in capture.sizes[frame[0]])
-    valid = np.full((height, width), 255, np.uint8)
-    mask = capture.mask(*frame) if masks is None else masks.mask[frame[0]][frame[1]]
-    if mask is not None:
-        moving = (np.asarray(mask) > 0).astype(np.uint8)
-        valid[cv2.dilate(moving, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0] = 0
+    moving = cv2.dilate(masks.moving(*frame).astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
+    valid = np.where(moving > 0, 0, 255).astype(np.uint8)
     alpha = capture.alpha(*frame)
     if alpha is not None:
         valid[np.asarray(alpha) < 128] = 0
     return valid
 
 
-def gather_sources(capture: Capture, masks: Masks | None, config: SweepConfig) -> list[Source]:
+def gather_sources(capture: Capture, masks: Masks, config: SweepConfig) -> list[Source]:
     """One `Source` per training frame, and a single one, the median of the unmasked pixels, for each camera that stood still."""
     frames = usable_frames(capture)
     tolerance = 1e-6 * max(camera_spread(capture), 1e-12)
@@ -88,7 +84,7 @@ def _source(capture: Capture, frames: tuple[Frame, ...], colour: NDArray[np.uint
     return Source(frames, colour, image)
 
 
-def _plate(capture: Capture, masks: Masks | None, frames: Sequence[Frame]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _plate(capture: Capture, masks: Masks, frames: Sequence[Frame]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Median over time of what a still camera saw of the static world."""
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, min(15, len(frames))).round().astype(int))]
     images = np.stack([np.asarray(capture.image(*f)) for f in chosen])

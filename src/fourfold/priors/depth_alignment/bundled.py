@@ -44,7 +44,7 @@ class Correction:
 
 
 def correct_view(
-    capture: Capture, view: int, tracks2d: Tracks2D, depth: Depth, masks: Masks | None, numbers: BundledNumbers = BundledNumbers()
+    capture: Capture, view: int, tracks2d: Tracks2D, depth: Depth, masks: Masks, numbers: BundledNumbers = BundledNumbers()
 ) -> Correction | str:
     """The correction of one view, or why there is none.
 
@@ -71,7 +71,7 @@ def bundled(capture: Capture, priors: Priors, numbers: BundledNumbers = BundledN
     cameras, depth, tracks2d = priors.require(Cameras), priors.require(Depth), priors.require(Tracks2D)
     found: dict[int, Correction] = {}
     for view in (int(v) for v in np.flatnonzero(capture.train.any(axis=1))):
-        correction = correct_view(capture, view, tracks2d, depth, priors.masks, numbers)
+        correction = correct_view(capture, view, tracks2d, depth, priors.require(Masks), numbers)
         if isinstance(correction, str):
             fallback(f"cameras and depth stay as they are: {correction}")
         else:

@@ -43,7 +43,7 @@ class DisparityNumbers:
 def depth_of_disparity(
     capture: Capture,
     disparity: Disparity,
-    masks: Masks | None,
+    masks: Masks,
     cameras: Cameras | None,
     numbers: DisparityNumbers = DisparityNumbers(),
     onto: Depth | None = None,
@@ -60,8 +60,7 @@ def depth_of_disparity(
     for view in range(capture.views):
         times = np.flatnonzero(capture.train[view] & capture.present[view])
         there, sure = np.asarray(reference.depth[view], np.float64), np.asarray(reference.confidence[view])
-        still = np.ones(there.shape, bool) if masks is None else masks.mask[view] <= 0
-        usable = (sure > numbers.sure) & (there > 0) & still & (np.asarray(disparity.disparity[view]) > 0)
+        usable = (sure > numbers.sure) & (there > 0) & (masks.mask[view] <= 0) & (np.asarray(disparity.disparity[view]) > 0)
         stacks.append(_view(capture, view, times, (np.asarray(disparity.disparity[view], np.float64), there, usable), numbers))
     known = tuple((stack > 0).astype(np.float16) for stack in stacks)
     near, far = near_far(Depth(Provenance("scaled_disparity"), tuple(stacks), known))
@@ -110,7 +109,7 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Depth]:
-    return [depth_of_disparity(capture, priors.require(Disparity), priors.masks, priors.cameras)]
+    return [depth_of_disparity(capture, priors.require(Disparity), priors.require(Masks), priors.cameras)]
 
 
 PROVIDERS = (Provider("scaled_disparity", ("depth",), ("masks", "cameras", "disparity"), 36, _missing, _make, named=True),)

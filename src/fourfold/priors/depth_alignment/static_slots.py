@@ -64,9 +64,7 @@ class Slots:
         return replace(self, times=self.times[frames], frame=frame.astype(np.int64), point=point.astype(np.int64), **parts)
 
 
-def static_slots(
-    capture: Capture, view: int, tracks2d: Tracks2D, depth: Depth, masks: Masks | None, numbers: SlotNumbers = SlotNumbers()
-) -> Slots | None:
+def static_slots(capture: Capture, view: int, tracks2d: Tracks2D, depth: Depth, masks: Masks, numbers: SlotNumbers = SlotNumbers()) -> Slots | None:
     """Slots of the tracks of `view` that are never seen on a mover, in its training images with a known camera; None where there are too few."""
     own = np.flatnonzero(tracks2d.view == view)
     strength = tracks2d.visibility[own].astype(np.float64) * tracks2d.confidence[own].astype(np.float64)
@@ -77,13 +75,11 @@ def static_slots(
     for row, time in enumerate(times):
         seen = np.flatnonzero(strength[:, time] > numbers.visible)
         xy = tracks2d.xy[own[seen], time].astype(np.float64)
-        mask = capture.mask(view, int(time)) if masks is None else masks.mask[view][time]
-        still = None if mask is None else np.asarray(mask) < 0
-        if mask is not None:
-            moving[seen] |= _nearest(np.asarray(mask), xy) > 0
+        mask = np.asarray(masks.mask[view][time])
+        moving[seen] |= _nearest(mask, xy) > 0
         values = np.asarray(depth.depth[view][time], np.float64)
         inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)  # linear in the image where a surface is flat
-        read = depth_inside(xy, inverse, still, numbers.edge)
+        read = depth_inside(xy, inverse, mask < 0, numbers.edge)
         good = read > 0
         sure = _nearest(np.asarray(depth.confidence[view][time], np.float64), xy[good])
         seen = seen[good]

@@ -20,6 +20,7 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Masks
 from fourfold.priors.depth.rig import Stage
 from fourfold.priors.depth_alignment.surround_shapes import Points, Room, Walls
+from fourfold.priors.tracking.track_step import grey_of
 
 Image = NDArray[np.float32]
 
@@ -98,7 +99,7 @@ def still_image(capture: Capture, masks: Masks | None, view: int, numbers: Surro
     small = (min(width, numbers.width), max(1, round(height * min(width, numbers.width) / width)))
     total, count = np.zeros(small[::-1], np.float64), np.zeros(small[::-1], np.float64)
     for t in times:
-        grey = cv2.cvtColor(np.ascontiguousarray(capture.image(view, int(t))), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        grey = grey_of(capture.image(view, int(t))).astype(np.float32)
         free = np.ones((height, width), np.float32) if masks is None else (masks.mask[view][t] < 0).astype(np.float32)
         share = cv2.resize(free, small, interpolation=cv2.INTER_AREA)
         total += np.where(share > 0.99, cv2.resize(grey, small, interpolation=cv2.INTER_AREA), 0)

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.priors.tracking.track_step import grey_of
+
 Image = NDArray[np.float32]
 
 
@@ -62,7 +64,7 @@ def _colors(color: NDArray[np.uint8], size: tuple[int, int], numbers: Descriptor
 
 def _gradients(color: NDArray[np.uint8], size: tuple[int, int], numbers: DescriptorNumbers) -> Image:
     """(h, w, bins (levels - 1)) histograms of gradient directions, square roots of shares times strength."""
-    grey = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    grey = grey_of(color).astype(np.float32) / 255
     parts = []
     for _ in range(numbers.levels - 1):
         dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)

@@ -45,7 +45,7 @@ class Projection:
         return (descriptors - self.mean) @ self.axes
 
 
-def pixel_features(capture: Capture, masks: Masks | None, flow: Flow | None, numbers: FeatureNumbers = FeatureNumbers()) -> Features:
+def pixel_features(capture: Capture, masks: Masks, flow: Flow, numbers: FeatureNumbers = FeatureNumbers()) -> Features:
     """Features of every training image; zero elsewhere.
 
     Channels are those of the PCA, the strongest first, with one common factor so that their mean standard deviation is 1: whitening each of
@@ -57,7 +57,7 @@ def pixel_features(capture: Capture, masks: Masks | None, flow: Flow | None, num
     samples, weight = [], np.zeros(0, np.float32)
     for view, index in frames:
         words, weight = _described(capture, masks, flow, view, index, numbers)
-        moving = _on_grid(capture, masks, view, index, words.shape[:2]).ravel()
+        moving = _on_grid(masks, view, index, words.shape[:2]).ravel()
         samples.append(words.reshape(-1, words.shape[-1])[_picked(moving, share, numbers.moving_share, random)])
     projection = fit_projection(np.concatenate(samples), weight, numbers.channels)
     features = []
@@ -81,11 +81,9 @@ def fit_projection(words: Array, weight: Array, channels: int) -> Projection:
     return Projection(mean.astype(np.float32), (scale[:, None] * axes / max(typical, 1e-9)).astype(np.float32))
 
 
-def _described(capture: Capture, masks: Masks | None, flow: Flow | None, view: int, index: int, numbers: FeatureNumbers) -> tuple[Array, Array]:
+def _described(capture: Capture, masks: Masks, flow: Flow, view: int, index: int, numbers: FeatureNumbers) -> tuple[Array, Array]:
     color = np.asarray(capture.image(view, index))
-    mover = np.zeros(color.shape[:2], bool) if masks is None else np.asarray(masks.mask[view][index] > 0)
-    ahead = None if flow is None else flow.forward[view][index]
-    return describe(color, mover, ahead, _grid(capture, view, numbers.cell), numbers.descriptor)
+    return describe(color, masks.moving(view, index), flow.forward[view][index], _grid(capture, view, numbers.cell), numbers.descriptor)
 
 
 def _grid(capture: Capture, view: int, cell: int) -> tuple[int, int]:
@@ -93,12 +91,10 @@ def _grid(capture: Capture, view: int, cell: int) -> tuple[int, int]:
     return max(1, height // cell), max(1, width // cell)
 
 
-def _on_grid(capture: Capture, masks: Masks | None, view: int, index: int, size: tuple[int, int]) -> NDArray[np.bool_]:
-    if masks is None:
-        return np.zeros(size, bool)
-    state = masks.mask[view][index]
+def _on_grid(masks: Masks, view: int, index: int, size: tuple[int, int]) -> NDArray[np.bool_]:
+    state = masks.moving(view, index)
     rows, columns = ((np.arange(n) + 0.5) * m / n for n, m in zip(size, state.shape, strict=True))
-    return np.asarray(state[rows.astype(int)[:, None], columns.astype(int)[None]] > 0)
+    return state[rows.astype(int)[:, None], columns.astype(int)[None]]
 
 
 def _picked(moving: NDArray[np.bool_], count: int, share: float, random: np.random.Generator) -> NDArray[np.int64]:
@@ -110,7 +106,7 @@ def _picked(moving: NDArray[np.bool_], count: int, share: float, random: np.rand
 
 
 def _make(capture: Capture, priors: Priors) -> list[Features]:
-    return [pixel_features(capture, priors.masks, priors.flow)]
+    return [pixel_features(capture, priors.require(Masks), priors.require(Flow))]
 
 
 PROVIDERS = (Provider("descriptors", ("features",), ("masks", "flow"), 10, lambda _: None, _make),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Matches, Priors, Provenance
+from fourfold.priors.contracts import Masks, Matches, Priors, Provenance
 from fourfold.priors.foundation.gim_dkm import GimDkmMatcher
 from fourfold.priors.foundation.mast3r import Mast3rMatcher
 from fourfold.priors.foundation.matched_pairs import match_capture
@@ -30,8 +30,8 @@ def _missing(capture: Capture) -> str | None:
 
 def _make(capture: Capture, priors: Priors) -> list[Matches]:
     parts = [
-        match_capture(capture, GimDkmMatcher(), "gim-dkm", priors.masks),
-        match_capture(capture, Mast3rMatcher(), "mast3r", priors.masks),
+        match_capture(capture, GimDkmMatcher(), "gim-dkm", priors.require(Masks)),
+        match_capture(capture, Mast3rMatcher(), "mast3r", priors.require(Masks)),
     ]
     return [united(parts, NAME)]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.geometry.alignment import scale_only
 from fourfold.geometry.projection import camera_rays, pixel_grid
-from fourfold.priors.contracts import Depth, PointMaps, Priors, Provenance
+from fourfold.priors.contracts import Depth, Masks, PointMaps, Priors, Provenance
 from fourfold.priors.depth.plane_sweep import static_depth
 
 
@@ -84,7 +84,7 @@ def _reference(capture: Capture, priors: Priors) -> Depth:
     """Depth that the cameras tell, confidence 0 on what moves or is not known; its confidence is 0 throughout for a camera that stood still."""
     if priors.depth is not None:
         return priors.depth
-    return static_depth(capture, priors.masks, priors.cameras)
+    return static_depth(capture, priors.require(Masks), priors.cameras)
 
 
 def _factors(view: ViewDepth, reference: NDArray[np.floating], sure: NDArray[np.floating], numbers: ScaleNumbers) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Matches, Priors
+from fourfold.priors.contracts import Masks, Matches, Priors
 from fourfold.priors.foundation.checkout import research_module
 from fourfold.priors.foundation.matched_pairs import PairMatches, match_capture
 from fourfold.priors.foundation.video import device_here
@@ -70,7 +70,7 @@ def _pixels(relative: Tensor, padded: Tensor, corner: tuple[int, int]) -> NDArra
 
 
 def _make(capture: Capture, priors: Priors) -> list[Matches]:
-    return [match_capture(capture, GimDkmMatcher(), "gim-dkm", priors.masks)]
+    return [match_capture(capture, GimDkmMatcher(), "gim-dkm", priors.require(Masks))]
 
 
 PROVIDERS = (Provider("gim-dkm", ("matches",), ("masks",), 31, lambda _: missing("gim-dkm"), _make),)

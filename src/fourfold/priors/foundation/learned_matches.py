@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Matches, Priors
+from fourfold.priors.contracts import Masks, Matches, Priors
 from fourfold.priors.foundation import weights
 from fourfold.priors.foundation.aliked import Aliked
 from fourfold.priors.foundation.xfeat import XFeat
@@ -20,7 +20,7 @@ DETECTORS = {"aliked": Aliked, "xfeat": XFeat}
 def union_matches(capture: Capture, priors: Priors) -> Matches:
     """The union of SIFT, ALIKED and XFeat, as far as their weights are here."""
     learned = [FeatureMatcher(name=name, detector=detector()) for name, detector in DETECTORS.items() if weights.missing(name) is None]
-    found = match_views(capture, priors.masks, (FeatureMatcher(), *learned))
+    found = match_views(capture, priors.require(Masks), (FeatureMatcher(), *learned))
     return replace(found, provenance=replace(found.provenance, needs_weights=True))
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Matches, Priors
+from fourfold.priors.contracts import Masks, Matches, Priors
 from fourfold.priors.foundation.checkout import research_module
 from fourfold.priors.foundation.dust3r import load_network, look, pointmap_provider
 from fourfold.priors.foundation.image_pairs import cut
@@ -51,7 +51,7 @@ def _inside(xy: NDArray[np.integer], size: tuple[int, int]) -> NDArray[np.bool_]
 
 
 def _make(capture: Capture, priors: Priors) -> list[Matches]:
-    return [match_capture(capture, Mast3rMatcher(), "mast3r", priors.masks)]
+    return [match_capture(capture, Mast3rMatcher(), "mast3r", priors.require(Masks))]
 
 
 PROVIDERS = (

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Masks, Matches, Provenance
 from fourfold.priors.foundation.image_pairs import camera_pairs
-from fourfold.priors.tracking.matches import moving_pixels
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,15 @@ def _on_movers(found: PairMatches, moving_a: NDArray[np.bool_] | None, moving_b:
 PairMatcher = Callable[[NDArray[np.uint8], NDArray[np.uint8]], PairMatches]
 
 
-def match_capture(capture: Capture, matcher: PairMatcher, name: str, masks: Masks | None = None) -> Matches:
+def match_capture(capture: Capture, matcher: PairMatcher, name: str, masks: Masks) -> Matches:
     """`matcher` on all pairs of cameras at each moment, or on neighbouring moments of a single camera; training images only.
 
-    Of cameras' pairs what moves in both images is kept, where masks are known: points that are followed should be on movers.
+    Of cameras' pairs what moves in both images is kept: points that are followed should be on movers.
     """
     pairs = camera_pairs(capture)
     found = [matcher(capture.image(*a), capture.image(*b)) for a, b in pairs]
     if capture.views > 1:
-        found = [
-            _on_movers(matches, moving_pixels(capture, masks, a, 0), moving_pixels(capture, masks, b, 0))
-            for matches, (a, b) in zip(found, pairs, strict=True)
-        ]
+        found = [_on_movers(matches, masks.moving(*a), masks.moving(*b)) for matches, (a, b) in zip(found, pairs, strict=True)]
     row = np.concatenate([np.full(len(f.xy_a), i, np.int32) for i, f in enumerate(found)]) if found else np.zeros(0, np.int32)
     xy_a, xy_b = (np.concatenate([getattr(f, k) for f in found] or [np.zeros((0, 2), np.float32)]) for k in ("xy_a", "xy_b"))
     confidence = np.concatenate([f.confidence for f in found] or [np.zeros(0, np.float32)]).astype(np.float16)

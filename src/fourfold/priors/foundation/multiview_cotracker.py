@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Matches, Priors, Tracks2D, Tracks3D
+from fourfold.priors.contracts import Depth, Matches, Priors, Tracks2D, Tracks3D
 from fourfold.priors.foundation.cotracker import CoTracker
 from fourfold.priors.foundation.video import PointTracker, at_times, frames_of, on_all_times, training_times
 from fourfold.priors.foundation.weights import missing
 from fourfold.priors.multiview_tracks.consistent import ConsistencyNumbers
 from fourfold.priors.multiview_tracks.follow import Follower
-from fourfold.priors.multiview_tracks.provider import Evidence, MultiviewNumbers, multiview_tracks
+from fourfold.priors.multiview_tracks.provider import MultiviewNumbers, multiview_tracks
 from fourfold.priors.providers import Provider
 
 TRACKER = "cotracker3-online"
@@ -41,8 +41,7 @@ def follower_of(tracker: PointTracker) -> Follower:
 
 def _provider(name: str, numbers: MultiviewNumbers) -> Provider:
     def make(capture: Capture, priors: Priors) -> list[Tracks3D | Tracks2D]:
-        evidence = Evidence(priors.require(Matches), priors.masks, priors.flow, priors.depth)
-        return list(multiview_tracks(capture, evidence, numbers, follower_of(CoTracker(TRACKER))))
+        return list(multiview_tracks(capture, priors.require(Matches), priors.require(Depth), follower_of(CoTracker(TRACKER)), numbers))
 
     return Provider(name, ("tracks3d", "tracks2d"), ("masks", "flow", "cameras", "matches", "depth"), 0, _missing, make, named=True)
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks3D
 from fourfold.priors.foundation.video import Array, QueryNumbers, at_times, on_all_times, query_points, training_times
-from fourfold.priors.tracking.lift import depth_inside, empty_tracks, point_spacing, unproject_points
+from fourfold.priors.tracking.lift import depth_inside, empty_tracks, joined_tracks, unproject_points
 from fourfold.priors.tracking.track_step import sample
 
 EDGE = 0.15
@@ -67,7 +68,7 @@ def as_tracks(
         seen,
         seen,
         color,
-        point_spacing(first),
+        neighbour_spacing(first, lonely=1.0),
         np.zeros(len(queries), np.int32),
         ones.astype(np.uint8),
     )
@@ -76,6 +77,4 @@ def as_tracks(
 def joined(parts: Sequence[Tracks3D]) -> Tracks3D:
     """The tracks of several views as one; at least one part."""
     best = max(parts, key=lambda p: len(p.xyz))
-    fields = ("xyz", "visibility", "confidence", "color", "spacing", "group", "native")
-    arrays = {f: np.concatenate([getattr(p, f) for p in parts]) for f in fields}
-    return Tracks3D(Provenance(best.provenance.provider, True, best.provenance.notes, {"tracks": len(arrays["xyz"])}), **arrays)
+    return joined_tracks(parts, Provenance(best.provenance.provider, True, best.provenance.notes, {"tracks": sum(len(p.xyz) for p in parts)}))

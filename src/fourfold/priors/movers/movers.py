@@ -23,7 +23,7 @@ from fourfold.priors.movers.mover_regions import RegionConfig, movers_of
 from fourfold.priors.movers.object_evidence import ground_ratio, hidden_depth, occlusion_bound
 from fourfold.priors.movers.object_scale import ScaleChoice, ScaleConfig, ScaleEvidence, choose_scale
 from fourfold.priors.providers import Provider
-from fourfold.priors.tracking.lift import LiftConfig, empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
+from fourfold.priors.tracking.lift import LiftConfig, empty_tracks, fill_between, joined_tracks, lift_tracks, solid_tracks, unproject_points
 from fourfold.priors.tracking.track_step import sample
 
 Array = NDArray[np.float64]
@@ -55,20 +55,11 @@ class MoverConfig:
     before: float = 0.8
 
 
-@dataclass(frozen=True)
-class MoverTracks:
-    """Tracks of one mover: xyz (N, T, 3), visibility and confidence (N, T), color (N, 3), spacing (N,), native (N,)."""
-
-    xyz: Array
-    visibility: NDArray[np.float32]
-    confidence: NDArray[np.float32]
-    color: NDArray[np.float32]
-    spacing: NDArray[np.float32]
-    native: NDArray[np.uint8]
+PROVENANCE = Provenance("movers")
 
 
 def moving_objects(
-    capture: Capture, masks: Masks | None, tracks2d: Tracks2D, longtracks: LongTracks, static: Depth, config: MoverConfig | None = None
+    capture: Capture, masks: Masks, tracks2d: Tracks2D, longtracks: LongTracks, static: Depth, config: MoverConfig | None = None
 ) -> tuple[Depth, Tracks3D]:
     """Depth with the moving objects in it, and their 3D tracks.
 
@@ -90,12 +81,12 @@ def moving_objects(
     if len({v for v, _ in frames}) != 1 or static.provenance.provider == "given":
         return static, lift_tracks(tracks2d, static, masks, capture, config.lift)
     view, times = frames[0][0], [t for _, t in frames]
-    moving = _moving_masks(capture, masks, view, times)
+    moving = _moving_masks(masks, view, times)
     if static.provenance.provider == "nominal":
         static = _movers_before(static, view, times, moving, config.before)
     regions = movers_of(moving, config.regions) if len(times) >= 3 else []
     depth, confidence = static.depth[view].astype(np.float32), static.confidence[view].astype(np.float32)
-    parts: list[MoverTracks] = []
+    parts: list[Tracks3D] = []
     notes: list[str] = []
     figures: dict[str, object] = {}
     for index, region in enumerate(regions):
@@ -150,14 +141,8 @@ def _touching(mover: Mover, model: MoverModel, static: Depth) -> float:
     return float(np.percentile(there[known] / own[known], 5)) if known.any() else 1.0
 
 
-def _moving_masks(capture: Capture, masks: Masks | None, view: int, times: Sequence[int]) -> NDArray[np.bool_]:
-    width, height = (int(n) for n in capture.sizes[view])
-    found = np.zeros((len(times), height, width), bool)
-    for index, time in enumerate(times):
-        mask = capture.mask(view, time) if masks is None else masks.mask[view][time]
-        if mask is not None:
-            found[index] = np.asarray(mask) > 0
-    return found
+def _moving_masks(masks: Masks, view: int, times: Sequence[int]) -> NDArray[np.bool_]:
+    return np.stack([masks.moving(view, time) for time in times])
 
 
 def _evidence(mover: Mover, model: MoverModel, static: Depth, config: MoverConfig) -> ScaleEvidence:
@@ -198,7 +183,7 @@ def _sentences(index: int, model: MoverModel, choice: ScaleChoice, config: Mover
     return notes
 
 
-def _tracks_of_model(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> tuple[MoverTracks, dict[str, object]]:
+def _tracks_of_model(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> tuple[Tracks3D, dict[str, object]]:
     """Tracks of a mover and figures about them: a rigid body's dense points, without the parts that move on their own, whose tracks are lifted."""
     if model.kind != "rigid" or model.shape is None:
         return _lifted_tracks(capture, mover, model, scale), {}
@@ -210,13 +195,10 @@ def _tracks_of_model(capture: Capture, mover: Mover, model: MoverModel, scale: f
         return whole, figures
     own = model.tracks
     limbs = _lifted_tracks(capture, mover, replace(model, tracks=ImageTracks(own.xy[loose], own.visible[loose], own.placed[loose])), scale)
-    body = (whole.xyz, whole.visibility, whole.confidence, whole.color, whole.spacing, whole.native)
-    parts = (limbs.xyz, limbs.visibility, limbs.confidence, limbs.color, limbs.spacing, limbs.native)
-    joined = [np.concatenate([one[stays], other]) for one, other in zip(body, parts, strict=True)]
-    return MoverTracks(*joined), figures | {"loose_tracks": len(limbs.xyz), "dense_points_left": int(stays.sum())}
+    return joined_tracks((whole.rows(stays), limbs), PROVENANCE), figures | {"loose_tracks": len(limbs.xyz), "dense_points_left": int(stays.sum())}
 
 
-def _rigid_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> MoverTracks:
+def _rigid_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> Tracks3D:
     """Points of a rigid object at every time index: poses are cubic between the placed frames."""
     if model.object_to_camera is None or model.shape is None:
         return _lifted_tracks(capture, mover, model, scale)
@@ -233,9 +215,8 @@ def _rigid_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: floa
         visibility[:, time] = _sees(mover, model, int(frame), config.depth_slack)
     poses = fill_poses(poses, known, capture.timestamps)
     xyz = np.einsum("tij,pj->pti", poses[:, :3, :3], scale * model.shape.points) + poses[None, :, :3, 3]
-    confidence = np.where(visibility > 0, 1.0, 0.5).astype(np.float32)
-    ones = np.ones(len(xyz), np.uint8)
-    return MoverTracks(xyz, visibility, confidence, model.shape.color, (scale * model.shape.spacing).astype(np.float32), ones)
+    tracks = solid_tracks(PROVENANCE, xyz, visibility, np.where(visibility > 0, 1.0, 0.5), model.shape.color, native=True)
+    return replace(tracks, spacing=(scale * model.shape.spacing).astype(np.float32))
 
 
 def _sees(mover: Mover, model: MoverModel, frame: int, slack: float) -> NDArray[np.float32]:
@@ -252,7 +233,7 @@ def _sees(mover: Mover, model: MoverModel, frame: int, slack: float) -> NDArray[
     return (inside & (surface > 0) & (camera[:, 2] <= (1 + slack) * surface)).astype(np.float32)
 
 
-def _lifted_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float) -> MoverTracks:
+def _lifted_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float) -> Tracks3D:
     """Image tracks of the mover lifted with its depth; unknown moments are linear in time, relative to the object's own path."""
     tracks = model.tracks
     xyz = np.zeros((len(tracks.xy), capture.times, 3))
@@ -274,10 +255,9 @@ def _lifted_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: flo
     for frame in np.unique(first):
         rows = np.flatnonzero(first == frame)
         color[rows] = sample(np.asarray(capture.image(mover.view, mover.times[frame]), np.float32), xy[rows, frame]) / 255
-    middle = int(shown.sum(axis=0).argmax()) if len(xy) else 0
     confidence = np.where(shown > 0, 0.7, np.where(known, 0.35, 0)).astype(np.float32)
     native = (known[:, mover.times].mean(axis=1) > 0.8) & (tracks.placed[keep] & ~visible).any(axis=1)
-    return MoverTracks(filled, shown, confidence, color, point_spacing(filled[:, middle]), native.astype(np.uint8))
+    return solid_tracks(PROVENANCE, filled, shown, confidence, color, native=native)
 
 
 def _depth_at(model: MoverModel, frame: int, xy: NDArray[np.float32]) -> Array:
@@ -301,38 +281,27 @@ def _world_path(capture: Capture, mover: Mover, model: MoverModel, scale: float)
 
 def _left_over(
     capture: Capture,
-    masks: Masks | None,
+    masks: Masks,
     regions: Sequence[NDArray[np.bool_]],
     frames: tuple[int, Sequence[int]],
     tracks2d: Tracks2D,
     static: Depth,
     config: MoverConfig,
-) -> MoverTracks:
+) -> Tracks3D:
     """Tracks on moving pixels that belong to no large mover, lifted with the depth of their surroundings."""
     view, times = frames
     rest = [np.full((capture.times, int(h), int(w)), -1, np.int8) for w, h in capture.sizes]
-    rest[view][list(times)] = np.where(_moving_masks(capture, masks, view, times), 1, -1)
+    rest[view][list(times)] = np.where(_moving_masks(masks, view, times), 1, -1)
     for region in regions:
         rest[view][list(times)] = np.where(region, -1, rest[view][list(times)])
     lifted = lift_tracks(tracks2d, static, Masks(Provenance("rest"), tuple(rest)), capture, config.lift)
-    weight = 0.5 * lifted.confidence.astype(np.float32)
-    return MoverTracks(lifted.xyz.astype(np.float64), lifted.visibility.astype(np.float32), weight, lifted.color, lifted.spacing, lifted.native)
+    return replace(lifted, confidence=(0.5 * lifted.confidence).astype(np.float16))
 
 
-def _join(capture: Capture, parts: Sequence[MoverTracks], provenance: Provenance) -> Tracks3D:
-    filled = [(i, p) for i, p in enumerate(parts) if len(p.xyz)]
-    if not filled:
-        return empty_tracks(capture.times, "movers", provenance.notes)
-    return Tracks3D(
-        provenance,
-        np.concatenate([p.xyz for _, p in filled]).astype(np.float32),
-        np.concatenate([p.visibility for _, p in filled]).astype(np.float16),
-        np.concatenate([p.confidence for _, p in filled]).astype(np.float16),
-        np.concatenate([p.color for _, p in filled]).astype(np.float32),
-        np.concatenate([p.spacing for _, p in filled]).astype(np.float32),
-        np.concatenate([np.full(len(p.xyz), i, np.int32) for i, p in filled]),
-        np.concatenate([p.native for _, p in filled]),
-    )
+def _join(capture: Capture, parts: Sequence[Tracks3D], provenance: Provenance) -> Tracks3D:
+    """The tracks of all movers, each a group of its own."""
+    filled = [replace(p, group=np.full(len(p.xyz), i, np.int32)) for i, p in enumerate(parts) if len(p.xyz)]
+    return joined_tracks(filled, provenance) if filled else empty_tracks(capture.times, "movers", provenance.notes)
 
 
 def _not_alone(capture: Capture) -> str | None:
@@ -351,12 +320,13 @@ def _filming(capture: Capture) -> int:
 
 
 def _solve(capture: Capture, priors: Priors) -> tuple[Depth, Tracks3D]:
-    static = static_depth(capture, priors.masks, priors.cameras)
-    return moving_objects(capture, priors.masks, priors.require(Tracks2D), priors.require(LongTracks), static)
+    masks = priors.require(Masks)
+    static = static_depth(capture, masks, priors.cameras)
+    return moving_objects(capture, masks, priors.require(Tracks2D), priors.require(LongTracks), static)
 
 
 def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
-    return [lift_tracks(priors.require(Tracks2D), priors.require(Depth), priors.masks, capture)]
+    return [lift_tracks(priors.require(Tracks2D), priors.require(Depth), priors.require(Masks), capture)]
 
 
 PROVIDERS = (

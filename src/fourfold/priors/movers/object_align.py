@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.priors.tracking.track_step import MatchConfig, Points, TrackFrame, correlation, match, patches
+from fourfold.priors.tracking.track_step import MatchConfig, Points, correlation, grey_of, match, patches
 
 Array = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def _touches_border(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _composite(image: NDArray[np.uint8], mask: NDArray[np.bool_], factor: float, texture: float) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    grey = grey_of(image).astype(np.float32) / 255
     middle = float(grey[mask].mean()) if mask.any() else 0.5
     drawn = np.where(mask, 1 + 3 * texture * (grey - middle), 0).astype(np.float32)
     return cv2.resize(drawn, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -175,8 +175,8 @@ def _refine(
     rows, columns = np.meshgrid(np.arange(stride // 2, height, stride), np.arange(stride // 2, width, stride), indexing="ij")
     inside = cv2.erode(masks[reference].astype(np.uint8), np.ones((3, 3), np.uint8))[rows, columns] > 0
     points = np.stack([columns[inside], rows[inside]], axis=1).astype(np.float32) + np.float32(0.5)
-    greys = [cv2.cvtColor(np.ascontiguousarray(i), cv2.COLOR_RGB2GRAY) for i in images]
-    template = patches(TrackFrame(greys[reference]), points, config.match.patch)
+    greys = [grey_of(i) for i in images]
+    template = patches(greys[reference], points, config.match.patch)
     xy = np.repeat(points[:, None], len(images), axis=1)
     visible = np.zeros((len(points), len(images)), bool)
     visible[:, reference] = True
@@ -186,8 +186,8 @@ def _refine(
             continue
         integer = affine[frame].copy()
         integer[:, 2] += integer[:, :2] @ [0.5, 0.5] - 0.5
-        aligned = TrackFrame(cv2.warpAffine(greys[frame], integer, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
-        found, error = match(TrackFrame(greys[reference]), aligned, points, points, 2, config.match)
+        aligned = cv2.warpAffine(greys[frame], integer, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP).astype(np.uint8, copy=False)
+        found, error = match(greys[reference], aligned, points, points, 2, config.match)
         alike = correlation(template, patches(aligned, found, config.match.patch))
         good = (error < config.match.back_error) & (alike > config.patch_correlation) & (np.linalg.norm(found - points, axis=1) < 0.15 * config.size)
         there = found @ affine[frame, :, :2].T.astype(np.float32) + affine[frame, :, 2].astype(np.float32)

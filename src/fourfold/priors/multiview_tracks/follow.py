@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Flow, Masks
-from fourfold.priors.tracking.track_step import MatchConfig, Points, TrackFrame, agrees, correlation, match, patches, prepare_frame, sample
+from fourfold.priors.tracking.matches import moving_pixels
+from fourfold.priors.tracking.track_step import Grey, MatchConfig, Points, agrees, correlation, grey_of, match, patches, sample
 
 Follower = Callable[[Capture, int, Points, NDArray[np.int32]], tuple[Points, NDArray[np.bool_]]]
 """A 2D tracker: (capture, view, query pixels (N, 2), their time indices (N,)) -> positions (N, T, 2), seen (N, T).
@@ -46,7 +46,7 @@ class _Clip:
     """Training frames of one view in order: time indices, grey images, where points may be (H, W) bool, flow to the next and the one before."""
 
     times: list[int]
-    frames: list[TrackFrame]
+    frames: list[Grey]
     allowed: list[NDArray[np.bool_]]
     forward: list[NDArray[np.float32]]
     backward: list[NDArray[np.float32]]
@@ -69,8 +69,8 @@ def follow_view(
     view: int,
     xy: Points,
     time: NDArray[np.int32],
-    masks: Masks | None = None,
-    flow: Flow | None = None,
+    masks: Masks,
+    flow: Flow,
     config: FollowConfig = FollowConfig(),
 ) -> tuple[Points, NDArray[np.bool_]]:
     """Follow pixels `xy` (N, 2) of `view` from their time indices `time` (N,) to both ends of the clip.
@@ -159,22 +159,10 @@ def _allowed(clip: _Clip, index: int, xy: Points) -> NDArray[np.bool_]:
     return inside & allowed[row, column]
 
 
-def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None, margin: int) -> _Clip:
+def _prepare(capture: Capture, view: int, masks: Masks, flow: Flow, margin: int) -> _Clip:
     times = [int(t) for t in np.flatnonzero(capture.train[view] & capture.present[view])]
-    frames = [prepare_frame(np.asarray(capture.image(view, t))) for t in times]
-    allowed: list[NDArray[np.bool_]] = []
-    for t in times:
-        mask = capture.mask(view, t) if masks is None else masks.mask[view][t]
-        moving = np.ones(frames[0].grey.shape, np.uint8) if mask is None else (np.asarray(mask) > 0).astype(np.uint8)
-        allowed.append(cv2.dilate(moving, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0)
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    forward, backward = [], []
-    for index in range(len(times) - 1):
-        if flow is not None:
-            forward.append(np.asarray(flow.forward[view][times[index]], np.float32))
-            backward.append(np.asarray(flow.backward[view][times[index + 1]], np.float32))
-        else:
-            empty = np.zeros((*frames[index].grey.shape, 2), np.float32)
-            forward.append(np.asarray(estimator.calc(frames[index].grey, frames[index + 1].grey, empty.copy()), np.float32))
-            backward.append(np.asarray(estimator.calc(frames[index + 1].grey, frames[index].grey, empty), np.float32))
+    frames = [grey_of(np.asarray(capture.image(view, t))) for t in times]
+    allowed = [moving_pixels(masks, (view, t), margin) for t in times]
+    forward = [np.asarray(flow.forward[view][t], np.float32) for t in times[:-1]]
+    backward = [np.asarray(flow.backward[view][t], np.float32) for t in times[1:]]
     return _Clip(times, frames, allowed, forward, backward)

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Matches
-from fourfold.priors.tracking.track_step import correlation, patches, prepare_frame
+from fourfold.priors.tracking.track_step import correlation, grey_of, patches
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def alike_ends(links: Links, capture: Capture, least: float, side: int) -> Links
         rows = np.flatnonzero(links.time == time)
         ends: dict[int, NDArray[np.float32]] = {}
         for view in np.flatnonzero(np.isfinite(links.xy[rows, :, 0]).any(axis=0)):
-            frame = prepare_frame(np.asarray(capture.image(int(view), int(time))))
+            frame = grey_of(np.asarray(capture.image(int(view), int(time))))
             ends[int(view)] = patches(frame, np.nan_to_num(links.xy[rows, view]).astype(np.float32), side)
         for a, b in combinations(ends, 2):
             both = np.isfinite(links.xy[rows, a, 0]) & np.isfinite(links.xy[rows, b, 0])

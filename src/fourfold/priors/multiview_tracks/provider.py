@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from fourfold.priors.multiview_tracks.follow import FollowConfig, Follower, foll
 from fourfold.priors.multiview_tracks.linking import Links, alike_ends, link_matches, strongest
 from fourfold.priors.multiview_tracks.support import SupportNumbers, moves_along, on_surface
 from fourfold.priors.providers import Provider
-from fourfold.priors.tracking.lift import empty_tracks, fill_between, lift_tracks, point_spacing, unproject_points
+from fourfold.priors.tracking.lift import empty_tracks, fill_between, lift_tracks, solid_tracks, unproject_points
 from fourfold.priors.tracking.track_step import sample
 from fourfold.priors.tracking.tracks import track_points
 
@@ -46,39 +47,30 @@ class MultiviewNumbers:
     follow: FollowConfig = field(default_factory=FollowConfig)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the priors say: matches, and masks, flow and depth where known."""
-
-    matches: Matches
-    masks: Masks | None = None
-    flow: Flow | None = None
-    depth: Depth | None = None
-
-
 def multiview_tracks(
-    capture: Capture, evidence: Evidence, numbers: MultiviewNumbers = MultiviewNumbers(), follower: Follower | None = None
+    capture: Capture, matches: Matches, depth: Depth, follower: Follower, numbers: MultiviewNumbers = MultiviewNumbers()
 ) -> tuple[Tracks3D, Tracks2D]:
     """Tracks that the cameras agree on.
 
     Args:
         capture: with cameras.
-        follower: a 2D tracker; the classical one if None.
+        depth: what points are lifted by where they are not triangulated.
+        follower: a 2D tracker.
 
     Returns:
         `Tracks3D` with native 0 (between the moments at which a point was triangulated it is interpolated) and the 2D tracks with the
         visibility that is left, one per point and camera. Both are empty if nothing was matched.
     """
-    links = alike_ends(link_matches(evidence.matches, capture.views, numbers.same), capture, numbers.alike, numbers.patch)
+    links = alike_ends(link_matches(matches, capture.views, numbers.same), capture, numbers.alike, numbers.patch)
     links = strongest(links, numbers.most)
-    observations = follow_links(capture, links, evidence, numbers, follower)
+    observations = follow_links(capture, links, follower)
     if numbers.epipolar:
         observations = Observations(observations.xy, filter_epipolar(observations, capture, numbers.consistency))
     if numbers.triangulation:
         xyz, valid, error = triangulate_tracks(observations, capture, numbers.consistency)
         valid = moves_along(xyz, on_surface(xyz, valid, capture, numbers.support), links.time, capture, numbers.support)
     else:
-        xyz, valid = lift_observations(capture, observations, evidence.depth)
+        xyz, valid = lift_observations(capture, observations, depth)
         error = np.zeros(valid.shape)
     fewest = min(numbers.fewest, max(2, capture.times))
     keep = np.flatnonzero(valid.sum(axis=1) >= fewest)
@@ -87,22 +79,12 @@ def multiview_tracks(
         return empty_tracks(capture.times, "multiview_tracks", (note,)), _flat_tracks(observations, links, keep)
     confidence = np.where(valid, 1 / (1 + error), 0)[keep]
     filled = fill_between(xyz[keep], valid[keep])
-    middle = int(valid[keep].sum(axis=0).argmax())
     figures = {"tracks": len(keep), "followed": len(links.time), "mean_valid": round(float(valid[keep].mean()), 4)}
-    solid = Tracks3D(
-        Provenance("multiview_tracks", figures=figures),
-        filled.astype(np.float32),
-        valid[keep].astype(np.float16),
-        confidence.astype(np.float16),
-        _colors(capture, links, keep),
-        point_spacing(filled[:, middle]),
-        np.zeros(len(keep), np.int32),
-        np.zeros(len(keep), np.uint8),
-    )
+    solid = solid_tracks(Provenance("multiview_tracks", figures=figures), filled, valid[keep], confidence, _colors(capture, links, keep))
     return solid, _flat_tracks(observations, links, keep)
 
 
-def follow_links(capture: Capture, links: Links, evidence: Evidence, numbers: MultiviewNumbers, follower: Follower | None) -> Observations:
+def follow_links(capture: Capture, links: Links, follower: Follower) -> Observations:
     """Every end of every link followed through its own view."""
     points, views = links.xy.shape[:2]
     xy = np.zeros((points, views, capture.times, 2))
@@ -111,26 +93,19 @@ def follow_links(capture: Capture, links: Links, evidence: Evidence, numbers: Mu
         own = np.flatnonzero(np.isfinite(links.xy[:, view, 0]))
         if len(own) == 0:
             continue
-        query = links.xy[own, view].astype(np.float32)
-        if follower is not None:
-            found, visible = follower(capture, view, query, links.time[own])
-        else:
-            found, visible = follow_view(capture, view, query, links.time[own], evidence.masks, evidence.flow, numbers.follow)
-        xy[own, view], seen[own, view] = found, visible
+        xy[own, view], seen[own, view] = follower(capture, view, links.xy[own, view].astype(np.float32), links.time[own])
         xy[own, view, links.time[own]] = links.xy[own, view]
     return Observations(xy, seen)
 
 
-def lift_observations(capture: Capture, observations: Observations, depth: Depth | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def lift_observations(capture: Capture, observations: Observations, depth: Depth) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(P, T, 3) means over the cameras of what the depth prior says at each observation, and (P, T) where it says anything."""
     points, views, times = observations.seen.shape
     total, count = np.zeros((points, times, 3)), np.zeros((points, times))
     for view in range(views):
         for time in np.flatnonzero(observations.seen[:, view].any(axis=0)):
-            image = capture.depth(view, int(time)) if depth is None else depth.depth[view][time]
+            image = depth.depth[view][time]
             rows = np.flatnonzero(observations.seen[:, view, time])
-            if image is None:
-                continue
             xy = observations.xy[rows, view, time]
             height, width = image.shape
             column, row = np.clip(np.floor(xy).astype(int), 0, [width - 1, height - 1]).T
@@ -177,15 +152,16 @@ ENOUGH = 64
 def _each_alone(capture: Capture, priors: Priors, found: int) -> list[Tracks3D | Tracks2D]:
     """Tracks of each camera, lifted by depth, for cameras too far apart to be matched."""
     fallback(f"only {found} points could be followed by several cameras at once: each camera's own tracks, lifted by depth, take their place")
-    flat = track_points(capture, priors.masks, priors.flow)
-    return [lift_tracks(flat, priors.depth, priors.masks, capture), flat]  # type: ignore[arg-type]
+    masks = priors.require(Masks)
+    flat = track_points(capture, masks, priors.require(Flow))
+    return [lift_tracks(flat, priors.require(Depth), masks, capture), flat]
 
 
 def _maker(numbers: MultiviewNumbers) -> Callable[[Capture, Priors], list[Tracks3D | Tracks2D]]:
     def make(capture: Capture, priors: Priors) -> list[Tracks3D | Tracks2D]:
-        evidence = Evidence(priors.require(Matches), priors.masks, priors.flow, priors.depth)
-        solid, flat = multiview_tracks(capture, evidence, numbers)
-        return [solid, flat] if len(solid.xyz) >= ENOUGH or priors.depth is None else _each_alone(capture, priors, len(solid.xyz))
+        follower = partial(follow_view, masks=priors.require(Masks), flow=priors.require(Flow), config=numbers.follow)
+        solid, flat = multiview_tracks(capture, priors.require(Matches), priors.require(Depth), follower, numbers)
+        return [solid, flat] if len(solid.xyz) >= ENOUGH else _each_alone(capture, priors, len(solid.xyz))
 
     return make
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.contracts import Clouds, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth.sweep_references import unproject
 from fourfold.priors.providers import Provider
@@ -55,7 +56,7 @@ def depth_clouds(capture: Capture, masks: Masks, depth: Depth, numbers: DepthClo
         np.concatenate([np.full(len(xyz), t, np.int32) for t, xyz, _ in found]),
         np.concatenate(velocity),
         np.concatenate([color for *_, color in found]),
-        np.concatenate([spacing(xyz) for _, xyz, _ in found]),
+        np.concatenate([neighbour_spacing(xyz) for _, xyz, _ in found]),
     )
 
 
@@ -77,21 +78,13 @@ def nearest_velocity(
     step = later[index].mean(axis=1) - points
     back, _ = cKDTree(moved).query(later[index[:, 0]], k=neighbours)
     farthest = np.asarray(back).reshape(len(points), -1)[:, -1]
-    good = (distance[:, 0] <= farthest) & (distance.mean(axis=1) <= reach * float(np.median(spacing(points))))
+    good = (distance[:, 0] <= farthest) & (distance.mean(axis=1) <= reach * float(np.median(neighbour_spacing(points))))
     if not good.any():
         return np.broadcast_to(drift / gap, points.shape).astype(np.float32)
     if not good.all():
         _, near = cKDTree(points[good]).query(points[~good], k=min(8, int(good.sum())))
         step[~good] = np.median(step[good][np.asarray(near).reshape(int((~good).sum()), -1)], axis=1)
     return (step / gap).astype(np.float32)
-
-
-def spacing(points: NDArray[np.floating], neighbours: int = 3) -> NDArray[np.float32]:
-    """(N,) mean distance of each of `points` (N, 3) to its nearest `neighbours`."""
-    if len(points) < 2:
-        return np.full(len(points), 1e-2, np.float32)
-    distance, _ = cKDTree(points).query(points, k=min(neighbours + 1, len(points)))
-    return np.asarray(distance)[:, 1:].mean(1).astype(np.float32)
 
 
 def _cloud(capture: Capture, masks: Masks, depth: Depth, index: int, numbers: DepthCloudNumbers) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -116,12 +109,8 @@ def _spread(count: int, most: int) -> Sequence[int] | NDArray[np.int64]:
     return np.arange(count) if count <= most else np.sort(np.random.default_rng(count).choice(count, most, replace=False))
 
 
-def _missing(capture: Capture) -> str | None:
-    return None
-
-
 def _make(capture: Capture, priors: Priors) -> list[Clouds]:
     return [depth_clouds(capture, priors.require(Masks), priors.require(Depth))]
 
 
-PROVIDERS = (Provider("depth_clouds", ("clouds",), ("masks", "depth"), 10, _missing, _make),)
+PROVIDERS = (Provider("depth_clouds", ("clouds",), ("masks", "depth"), 10, lambda _: None, _make),)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
 
 Points = NDArray[np.float64]
 
@@ -69,6 +70,16 @@ def carve(views: Sequence[Silhouette], center: Points, half: float, voxel: float
     return corner + (cells[_exposed(cells)] + 0.5) * voxel, corner + (cells + 0.5) * voxel
 
 
+def thinned(
+    points: Points, views: Sequence[Silhouette], center: Points, half: float, voxel: float, most: int, numbers: HullNumbers
+) -> tuple[Points, float]:
+    """The surface voxels of a hull, carved again with larger ones while they are more than `most`, and their side."""
+    while len(points) > most:
+        voxel *= max(1.05, float(np.sqrt(len(points) / most)))
+        points, _ = carve(views, center, half, voxel, numbers)
+    return points, voxel
+
+
 _CHILDREN = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), -1).reshape(1, 8, 3)
 
 
@@ -101,16 +112,10 @@ def _exposed(cells: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(M,) whether one of the six neighbours of each cell is not in the set."""
     if len(cells) == 0:
         return np.zeros(0, bool)
-    shifted = cells - cells.min(0) + 1
-    grid = np.zeros(shifted.max(0) + 2, bool)
-    grid[tuple(shifted.T)] = True
-    inner = np.ones(len(cells), bool)
-    for axis in range(3):
-        for step in (-1, 1):
-            neighbour = shifted.copy()
-            neighbour[:, axis] += step
-            inner &= grid[tuple(neighbour.T)]
-    return ~inner
+    shifted = tuple((cells - cells.min(0)).T)
+    grid = np.zeros([n.max() + 1 for n in shifted], bool)
+    grid[shifted] = True
+    return ~binary_erosion(grid)[shifted]
 
 
 def visible(points: Points, view: Silhouette, voxel: float, tolerance: float = 2.0) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -119,17 +124,23 @@ def visible(points: Points, view: Silhouette, voxel: float, tolerance: float = 2
     Args:
         tolerance: a point may lie this many voxels behind the nearest one of its pixel.
     """
-    pixel, depth = projected(points, view.K, view.world_to_camera)
-    height, width = view.outside.shape
-    where = np.floor(np.clip(pixel, -1, 1e6)).astype(np.int64)
-    inside = (depth > voxel) & (where >= 0).all(1) & (where[:, 0] < width) & (where[:, 1] < height)
-    chosen = np.flatnonzero(inside)
-    if len(chosen) == 0:
-        return inside, where
-    nearest = np.full((height, width), np.inf, np.float32)
-    np.minimum.at(nearest, (where[chosen, 1], where[chosen, 0]), depth[chosen].astype(np.float32))
-    radius = int(np.ceil(0.5 * voxel * view.K[0, 0] / float(np.median(depth[chosen]))))
-    nearest = cv2.erode(nearest, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
-    seen = inside.copy()
-    seen[chosen] = depth[chosen] < nearest[where[chosen, 1], where[chosen, 0]] + tolerance * voxel
+    nearest, where, depth = front(points, view.K, view.world_to_camera, view.outside.shape, voxel)
+    seen = np.isfinite(depth)
+    seen[seen] = depth[seen] < nearest[where[seen, 1], where[seen, 0]] + tolerance * voxel
     return seen, where
+
+
+def front(
+    points: Points, K: NDArray[np.float64], world_to_camera: NDArray[np.float64], shape: tuple[int, ...], voxel: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64], Points]:
+    """Depth (H, W) of the nearest of the surface voxels `points` in each pixel, infinite where there is none; and of all of them the pixel (N, 2),
+    column and row, and the depth (N,), infinite outside the image."""
+    pixel, depth = projected(points, K, world_to_camera)
+    where = np.floor(np.clip(pixel, -1, 1e6)).astype(np.int64)
+    inside = (depth > voxel) & (where >= 0).all(1) & (where[:, 0] < shape[1]) & (where[:, 1] < shape[0])
+    nearest = np.full(shape, np.inf, np.float32)
+    if inside.any():
+        np.minimum.at(nearest, (where[inside, 1], where[inside, 0]), depth[inside].astype(np.float32))
+        radius = int(np.ceil(0.5 * voxel * K[0, 0] / float(np.median(depth[inside]))))
+        nearest = cv2.erode(nearest, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
+    return nearest, where, np.where(inside, depth, np.inf)

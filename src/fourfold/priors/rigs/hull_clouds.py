@@ -22,7 +22,7 @@ from fourfold.notices import fallback
 from fourfold.priors.contracts import Clouds, Masks, Priors, Provenance
 from fourfold.priors.depth.rig import stage_of
 from fourfold.priors.providers import Provider
-from fourfold.priors.rigs.hull import HullNumbers, Points, Silhouette, carve, silhouette, visible
+from fourfold.priors.rigs.hull import HullNumbers, Points, Silhouette, carve, silhouette, thinned, visible
 from fourfold.priors.rigs.hull_repair import RepairNumbers, Stand, coverage, mended
 from fourfold.priors.tracking.flow import FlowConfig, flow_between
 
@@ -105,10 +105,7 @@ def hull_clouds(capture: Capture, masks: Masks, numbers: HullCloudNumbers = Hull
         made = list(pool.map(at, keys))
     clouds = [(t, cloud) for t, cloud in zip(keys, made, strict=True) if cloud is not None]
     if not clouds:
-        sentence = f"the masks of {capture.name} agree on no body, so nothing moves in the initial scene"
-        fallback(sentence)
-        none = np.zeros((0, 3), np.float32)
-        return Clouds(Provenance("hull", notes=(sentence,)), none, np.zeros(0, np.int32), none, none, np.zeros(0, np.float32))
+        return no_body(capture, "hull")
     voxels = [cloud.voxel for _, cloud in clouds]
     covered = _covered(capture, masks, dict(zip(keys, made, strict=True)))
     figures = {
@@ -127,12 +124,20 @@ def hull_clouds(capture: Capture, masks: Masks, numbers: HullCloudNumbers = Hull
     )
 
 
+def no_body(capture: Capture, provider: str) -> Clouds:
+    """No point at all, and why."""
+    sentence = f"the masks of {capture.name} agree on no body, so nothing moves in the initial scene"
+    fallback(sentence)
+    none = np.zeros((0, 3), np.float32)
+    return Clouds(Provenance(provider, notes=(sentence,)), none, np.zeros(0, np.int32), none, none, np.zeros(0, np.float32))
+
+
 def _cloud(
     capture: Capture, masks: Masks, index: int, moments: NDArray[np.int64], place: tuple[Points, float, float], numbers: HullCloudNumbers
 ) -> Cloud | None:
     center, half, voxel = place
     cameras = [int(v) for v in np.flatnonzero(capture.train[:, index])]
-    views = [_view(capture, masks, v, index, numbers.erode) for v in cameras]
+    views = [view_of(capture, masks, (v, index), numbers.erode) for v in cameras]
     outlines = [view.outline for view in views]
     points, cells = carve(outlines, center, half, voxel, numbers.hull)
     covered = coverage(cells, outlines, voxel)
@@ -141,9 +146,7 @@ def _cloud(
         views = [replace(view, outline=outline) for view, outline in zip(views, outlines, strict=True)]
         points, cells = carve(outlines, center, half, voxel, numbers.hull)
         covered = coverage(cells, outlines, voxel)
-    while len(points) > numbers.most:
-        voxel *= max(1.05, float(np.sqrt(len(points) / numbers.most)))
-        points, _ = carve(outlines, center, half, voxel, numbers.hull)
+    points, voxel = thinned(points, outlines, center, half, voxel, numbers.most, numbers.hull)
     if len(points) < numbers.neighbours:
         return None
     after = moments[moments > index]
@@ -181,12 +184,11 @@ def _doubts(covered: dict[str, float], numbers: HullCloudNumbers) -> tuple[str, 
     )
 
 
-def _view(capture: Capture, masks: Masks, view: int, index: int, erode: int) -> View:
-    state = masks.mask[view][index]
-    moving = (state > 0).astype(np.uint8)
-    sure = cv2.erode(moving, np.ones((2 * erode + 1, 2 * erode + 1), np.uint8)) > 0
-    outline = silhouette(np.asarray(state >= 0), capture.K[view, index], capture.world_to_camera[view, index])
-    return View(outline, np.asarray(capture.image(view, index)), sure)
+def view_of(capture: Capture, masks: Masks, frame: tuple[int, int], erode: int) -> View:
+    """The camera of `frame` (view, time index); colours may be read `erode` pixels inside its mask."""
+    state = masks.mask[frame[0]][frame[1]]
+    sure = cv2.erode((state > 0).astype(np.uint8), np.ones((2 * erode + 1, 2 * erode + 1), np.uint8)) > 0
+    return View(silhouette(np.asarray(state >= 0), capture.K[frame], capture.world_to_camera[frame]), np.asarray(capture.image(*frame)), sure)
 
 
 def _flow(capture: Capture, view: int, index: int, other: int, numbers: HullCloudNumbers) -> NDArray[np.float32] | None:

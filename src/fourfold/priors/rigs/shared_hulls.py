@@ -11,21 +11,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
-from fourfold.notices import fallback
 from fourfold.priors.contracts import Clouds, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth.rig import Stage, around
 from fourfold.priors.depth.sweep_views import usable_frames
 from fourfold.priors.depth_range import near_far
 from fourfold.priors.providers import Provider
-from fourfold.priors.rigs.hull import HullNumbers, Points, carve, projected, silhouette
-from fourfold.priors.rigs.hull_clouds import View, filled_in, median_color, readable
+from fourfold.priors.rigs.hull import HullNumbers, Points, carve, front, thinned
+from fourfold.priors.rigs.hull_clouds import filled_in, median_color, no_body, readable, view_of
 
 Frame = tuple[int, int]
 
@@ -89,33 +87,22 @@ def shared_hulls(capture: Capture, masks: Masks, numbers: SharedHullNumbers = Sh
 
 
 def _hull(capture: Capture, masks: Masks, moment: int, frames: Sequence[Frame], stage: Stage, numbers: SharedHullNumbers) -> SharedHull | None:
-    views = [_view(capture, masks, frame, numbers.erode) for frame in frames]
+    views = [view_of(capture, masks, frame, numbers.erode) for frame in frames]
     outlines = [view.outline for view in views]
     voxel = numbers.voxel_pixels * stage.radius / float(np.median(capture.K[capture.train][:, 0, 0]))
     half = stage.radius * 0.75
     points, _ = carve(outlines, stage.center, half, voxel, numbers.hull)
-    while len(points) > numbers.most:
-        voxel *= max(1.05, float(np.sqrt(len(points) / numbers.most)))
-        points, _ = carve(outlines, stage.center, half, voxel, numbers.hull)
+    points, voxel = thinned(points, outlines, stage.center, half, voxel, numbers.most, numbers.hull)
     if len(points) < numbers.fewest:
         return None
     color = filled_in(median_color(len(points), views, [readable(points, view, voxel) for view in views]), points, 0.5)
     return SharedHull(moment, points, color.astype(np.float32), voxel)
 
 
-def _view(capture: Capture, masks: Masks, frame: Frame, erode: int) -> View:
-    state = masks.mask[frame[0]][frame[1]]
-    sure = cv2.erode((state > 0).astype(np.uint8), np.ones((2 * erode + 1, 2 * erode + 1), np.uint8)) > 0
-    return View(silhouette(np.asarray(state >= 0), capture.K[frame], capture.world_to_camera[frame]), np.asarray(capture.image(*frame)), sure)
-
-
 def clouds_of(capture: Capture, hulls: Sequence[SharedHull]) -> Clouds:
     """The hulls as clouds that stand still: how a point moves is left to the optimisation."""
     if not hulls:
-        sentence = f"the masks of {capture.name} agree on no body, so nothing moves in the initial scene"
-        fallback(sentence)
-        none = np.zeros((0, 3), np.float32)
-        return Clouds(Provenance("shared_hulls", notes=(sentence,)), none, np.zeros(0, np.int32), none, none, np.zeros(0, np.float32))
+        return no_body(capture, "shared_hulls")
     xyz = np.concatenate([hull.xyz for hull in hulls]).astype(np.float32)
     figures = {"moments": len(hulls), "voxel": float(np.median([hull.voxel for hull in hulls])), "points": len(xyz)}
     return Clouds(
@@ -135,25 +122,12 @@ def depth_of(capture: Capture, masks: Masks, hulls: Sequence[SharedHull], number
     moments = np.array([hull.moment for hull in hulls])
     for view, index in usable_frames(capture) if len(hulls) else []:
         hull = hulls[int(np.abs(moments - index).argmin())]
-        shown = _nearest(hull, capture.K[view, index], capture.world_to_camera[view, index], sizes[view][1:])
-        known = (masks.mask[view][index] > 0) & np.isfinite(shown)
+        shown, _, _ = front(hull.xyz, capture.K[view, index], capture.world_to_camera[view, index], sizes[view][1:], hull.voxel)
+        known = masks.moving(view, index) & np.isfinite(shown)
         depth[view][index][known] = shown[known]
         confidence[view][index][known] = numbers.confident
     near, far = near_far(Depth(Provenance("shared_hulls"), depth, confidence))
     return Depth(Provenance("shared_hulls", figures={"near": near, "far": far}), depth, confidence)
-
-
-def _nearest(hull: SharedHull, K: NDArray[np.float64], world_to_camera: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """(H, W) depth of the hull's nearest voxel, infinite where there is none."""
-    pixel, along = projected(hull.xyz, K, world_to_camera)
-    where = np.floor(np.clip(pixel, -1, 1e6)).astype(np.int64)
-    inside = (along > hull.voxel) & (where >= 0).all(1) & (where[:, 0] < shape[1]) & (where[:, 1] < shape[0])
-    nearest = np.full(shape, np.inf, np.float32)
-    if inside.any():
-        np.minimum.at(nearest, (where[inside, 1], where[inside, 0]), along[inside].astype(np.float32))
-        radius = int(np.ceil(0.5 * hull.voxel * K[0, 0] / float(np.median(along[inside]))))
-        nearest = cv2.erode(nearest, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
-    return nearest
 
 
 def _missing(capture: Capture) -> str | None:

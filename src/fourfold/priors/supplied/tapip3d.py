@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.contracts import Cameras, Depth, Provenance, Tracks3D
 from fourfold.priors.supplied.layout import Layout, archives, arrays_of, finite
 from fourfold.priors.supplied.megasam import depth_of
 from fourfold.priors.supplied.places import intrinsics_to_stored, lone_view
 from fourfold.priors.supplied.tapir import sigmoid
 from fourfold.priors.supplied.worlds import cameras_from, need_world, rigid
-from fourfold.priors.tracking.lift import point_spacing
 from fourfold.untrusted.arrays import check_shape
 
 SCENE = ("depths", "intrinsics", "extrinsics")
@@ -76,7 +76,7 @@ def read_tracks(capture: Capture, files: list[Path]) -> Tracks3D:
         visibility,
         confidence,
         _colors(capture, view, xyz, visibility),
-        point_spacing(xyz[:, middle]) if count > 1 else np.zeros(count, np.float32),
+        neighbour_spacing(xyz[:, middle], lonely=0.0),
         np.zeros(count, np.int32),
         np.ones(count, np.uint8),
     )

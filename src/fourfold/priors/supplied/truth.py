@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic.truth import TRUTH, Truth, truth_image
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth_range import near_far
 from fourfold.priors.providers import Provider
 from fourfold.priors.supplied.places import source_path
-from fourfold.priors.tracking.lift import point_spacing
 
 BY = "truth"
 
@@ -73,7 +73,7 @@ def true_tracks(capture: Capture, root: Path) -> list[Tracks3D | Tracks2D]:
         anywhere.astype(np.float16),
         np.ones(anywhere.shape, np.float16),
         truth.color[rows],
-        point_spacing(xyz[:, int(anywhere.sum(0).argmax())].astype(np.float64)),
+        neighbour_spacing(xyz[:, int(anywhere.sum(0).argmax())].astype(np.float64), lonely=1.0),
         truth.object_id[rows].astype(np.int32) - 1,
         np.ones(len(rows), np.uint8),
     )

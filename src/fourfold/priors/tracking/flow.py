@@ -16,6 +16,7 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Flow, Provenance
 from fourfold.priors.frames_kept import KeptFrames
 from fourfold.priors.providers import Provider
+from fourfold.priors.tracking.track_step import grey_of
 
 Image = NDArray[np.uint8]
 Field = NDArray[np.float32]
@@ -80,7 +81,7 @@ def flow_between(image_a: Image, image_b: Image, config: FlowConfig = FlowConfig
     Returns:
         a to b (H, W, 2) float32 pixels (dx, dy), b to a, and their confidences (H, W) in [0, 1] from the round trip.
     """
-    grey_a, grey_b = (cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in (image_a, image_b))
+    grey_a, grey_b = (grey_of(image) for image in (image_a, image_b))
     ahead, back = _dis(grey_a, grey_b, None, config), _dis(grey_b, grey_a, None, config)
     confidence = round_trip_confidence(ahead, back, config)
     if (confidence > 0.5).mean() < config.restart_below:

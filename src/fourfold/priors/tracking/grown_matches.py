@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from fourfold.priors.tracking.track_step import MatchConfig, Points, TrackFrame, correlation, match, patches
+from fourfold.priors.tracking.track_step import Grey, MatchConfig, Points, correlation, match, patches
 
 Found = tuple[Points, Points, NDArray[np.float32]]
 
@@ -33,7 +33,7 @@ class GrowNumbers:
     match: MatchConfig = field(default_factory=lambda: MatchConfig(window=11, back_error=0.5, patch=9))
 
 
-def grow(first: TrackFrame, second: TrackFrame, sure: Found, moving: NDArray[np.bool_] | None, numbers: GrowNumbers = GrowNumbers()) -> Found:
+def grow(first: Grey, second: Grey, sure: Found, moving: NDArray[np.bool_], numbers: GrowNumbers = GrowNumbers()) -> Found:
     """Matches of grid points inside `moving` (H, W) of the first image, without the sure ones; none where there are too few of those.
 
     A grid point starts where the affine map of its nearest sure matches puts it, and is placed by Lucas-Kanade there and back.
@@ -42,11 +42,11 @@ def grow(first: TrackFrame, second: TrackFrame, sure: Found, moving: NDArray[np.
     none = np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
     if len(xy_a) < numbers.neighbours:
         return none
-    height, width = first.grey.shape
+    height, width = first.shape
     row, column = np.meshgrid(
         np.arange(numbers.stride // 2, height, numbers.stride), np.arange(numbers.stride // 2, width, numbers.stride), indexing="ij"
     )
-    inside = np.ones(row.shape, bool) if moving is None else moving[row, column]
+    inside = moving[row, column]
     grid = np.stack([column[inside], row[inside]], axis=1).astype(np.float32) + np.float32(0.5)
     if len(grid) == 0:
         return none

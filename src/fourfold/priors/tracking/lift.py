@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
+from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.contracts import Depth, Masks, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.tracking.track_step import sample
 
@@ -32,7 +33,7 @@ class LiftConfig:
     edge: float = 0.15
 
 
-def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks | None, capture: Capture, config: LiftConfig | None = None) -> Tracks3D:
+def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks, capture: Capture, config: LiftConfig | None = None) -> Tracks3D:
     """Lift the tracks that lie on moving objects.
 
     A point is lifted at a frame where it is visible, inside the moving mask with all four pixels around it, and the depth is known there
@@ -40,7 +41,6 @@ def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks | None, capture: 
 
     Args:
         tracks2d: visibility and confidence in [0, 1]; visible means their product is above `config.visible`.
-        masks: None uses the capture's own; without any, the whole image counts as moving.
         capture: with cameras.
 
     Returns:
@@ -62,7 +62,7 @@ def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks | None, capture: 
             if not (capture.train[view, time] and np.isfinite(capture.world_to_camera[view, time]).all()):
                 continue
             seen = own[strength[own, time] > config.visible]
-            z = depth_inside(tracks2d.xy[seen, time], depth.depth[view][time], _moving(capture, masks, view, time), config.edge)
+            z = depth_inside(tracks2d.xy[seen, time], depth.depth[view][time], masks.moving(view, time), config.edge)
             good = z > 0
             seen, z = seen[good], np.minimum(z[good], limit)
             xyz[seen, time] = unproject_points(tracks2d.xy[seen, time], z, capture.K[view, time], capture.world_to_camera[view, time])
@@ -80,35 +80,44 @@ def _tracks(capture: Capture, tracks2d: Tracks2D, keep: NDArray[np.intp], xyz: N
     for view, time in {(int(tracks2d.view[i]), int(tracks2d.query_time[i])) for i in keep}:
         rows = np.flatnonzero((tracks2d.view[keep] == view) & (tracks2d.query_time[keep] == time))
         color[rows] = sample(np.asarray(capture.image(view, time), np.float32), tracks2d.xy[keep[rows], time]) / 255
-    middle = int((weight > 0).sum(axis=0).argmax()) if len(keep) else 0
     provenance = Provenance(f"lifted {tracks2d.provenance.provider}", tracks2d.provenance.needs_weights, figures={"tracks": len(keep)})
-    ones = np.zeros(len(keep))
+    return solid_tracks(provenance, xyz, weight > 0, weight, color)
+
+
+def solid_tracks(
+    provenance: Provenance,
+    xyz: NDArray[np.floating],
+    visibility: NDArray[np.generic],
+    confidence: NDArray[np.floating],
+    color: NDArray[np.floating],
+    *,
+    native: NDArray[np.generic] | bool = False,
+) -> Tracks3D:
+    """One group of `Tracks3D` xyz (P, T, 3), visibility and confidence (P, T), color (P, 3) in [0, 1], native (P,) or of all; as far apart as at
+    the moment at which most are visible."""
+    count, middle = len(xyz), int(np.asarray(visibility, bool).sum(axis=0).argmax()) if len(xyz) else 0
     return Tracks3D(
         provenance,
         xyz.astype(np.float32),
-        (weight > 0).astype(np.float16),
-        weight.astype(np.float16),
-        color,
-        point_spacing(xyz[:, middle]),
-        ones.astype(np.int32),
-        ones.astype(np.uint8),
+        visibility.astype(np.float16),
+        confidence.astype(np.float16),
+        color.astype(np.float32),
+        neighbour_spacing(xyz[:, middle], lonely=1.0),
+        np.zeros(count, np.int32),
+        np.broadcast_to(native, count).astype(np.uint8),
     )
+
+
+def joined_tracks(parts: Sequence[Tracks3D], provenance: Provenance) -> Tracks3D:
+    """The tracks of all parts; at least one."""
+    names = [f.name for f in fields(Tracks3D) if f.name != "provenance"]
+    return Tracks3D(provenance, *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def empty_tracks(times: int, provider: str, notes: tuple[str, ...] = ()) -> Tracks3D:
     """`Tracks3D` without a track, for captures in which nothing moves."""
-    nothing = np.zeros((0, times), np.float16)
-    none = np.zeros(0)
-    return Tracks3D(
-        Provenance(provider, notes=notes),
-        np.zeros((0, times, 3), np.float32),
-        nothing,
-        nothing,
-        np.zeros((0, 3), np.float32),
-        none.astype(np.float32),
-        none.astype(np.int32),
-        none.astype(np.uint8),
-    )
+    nothing = np.zeros((0, times))
+    return solid_tracks(Provenance(provider, notes=notes), np.zeros((0, times, 3)), nothing, nothing, np.zeros((0, 3)))
 
 
 def unproject_points(
@@ -128,20 +137,6 @@ def fill_between(xyz: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[
         for axis in range(3):
             filled[row, :, axis] = np.interp(moments, own, xyz[row, own, axis])
     return filled
-
-
-def point_spacing(points: NDArray[np.floating], neighbours: int = 3) -> NDArray[np.float32]:
-    """(P,) mean distance of each (P, 3) point to its nearest ones; 1 for a lonely point."""
-    if len(points) < 2:
-        return np.ones(len(points), np.float32)
-    near = min(neighbours, len(points) - 1)
-    distance, _ = cKDTree(points).query(points, k=near + 1)
-    return distance[:, 1:].mean(axis=1).astype(np.float32)
-
-
-def _moving(capture: Capture, masks: Masks | None, view: int, time: int) -> NDArray[np.bool_] | None:
-    mask = capture.mask(view, time) if masks is None else masks.mask[view][time]
-    return None if mask is None else np.asarray(mask) > 0
 
 
 def _largest_depth(depth: NDArray[np.floating]) -> float:

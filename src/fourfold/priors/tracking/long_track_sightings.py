@@ -19,7 +19,7 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import LongTracks
 from fourfold.priors.tracking.long_tracks import tracking_frames, tracking_size
 from fourfold.priors.tracking.matching import MatchConfig, PointFeatures, match
-from fourfold.priors.tracking.sift_matches import agreeing
+from fourfold.priors.tracking.sift_matches import agreeing, keypoints
 from fourfold.priors.tracking.track_anchor import AnchorConfig, Points, align, anchor, smooth
 
 Image = NDArray[np.float32]
@@ -86,11 +86,11 @@ def sightings(capture: Capture, tracks: LongTracks, images: NDArray[np.int32], c
         images: (M, 4) rows (view a, time index a, view b, time index b); tracks of a are looked for in b, and those of b in a.
     """
     grey = cache(lambda view, time: next(tracking_frames(capture, view, np.array([time]), config.long_side)))
-    keypoints = cache(lambda view, time: _keypoints(grey(view, time), config))
+    described = cache(lambda view, time: _keypoints(grey(view, time), config))
     found = [_nothing()]
     for view_a, time_a, view_b, time_b in images.tolist():
         first, second = (view_a, time_a), (view_b, time_b)
-        pairs = _matches(keypoints(*first), keypoints(*second), config)
+        pairs = _matches(described(*first), described(*second), config)
         for here, there, local in ((first, second, pairs), (second, first, _swapped(pairs))):
             found.append(_seen_again(capture, tracks, here, there, grey, local, config))
     return Sightings(*(np.concatenate([getattr(f, name) for f in found]) for name in ("track", "view", "time", "xy")))
@@ -102,13 +102,7 @@ def _nothing() -> Sightings:
 
 
 def _keypoints(grey: NDArray[np.uint8], config: SightingConfig) -> _Keypoints:
-    sift = cv2.SIFT_create(nfeatures=config.features, contrastThreshold=config.contrast)  # type: ignore[attr-defined]
-    found, descriptor = sift.detectAndCompute(grey, None)
-    if descriptor is None or not found:
-        descriptor = np.zeros((0, 128), np.float32)
-    root = np.sqrt(descriptor / np.maximum(descriptor.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
-    xy = np.array([k.pt for k in found], np.float32).reshape(-1, 2)
-    features = PointFeatures(xy, root, np.array([k.response for k in found], np.float32))
+    found, features = keypoints(grey, None, config.features, config.contrast)
     return _Keypoints(features, np.radians([k.angle for k in found]), np.array([k.size for k in found]))
 
 

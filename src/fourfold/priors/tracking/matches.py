@@ -20,7 +20,7 @@ from fourfold.priors.providers import Provider
 from fourfold.priors.tracking.grown_matches import GrowNumbers, grow
 from fourfold.priors.tracking.matching import DetectAndDescribe, MatchConfig, PointFeatures, match
 from fourfold.priors.tracking.sift_matches import SiftNumbers, agreeing, describe, match_along_lines
-from fourfold.priors.tracking.track_step import TrackFrame, prepare_frame
+from fourfold.priors.tracking.track_step import Grey, grey_of
 
 Points = NDArray[np.float32]
 Frame = tuple[int, int]
@@ -35,7 +35,7 @@ class PairMatcher(Protocol):
         """How the report calls it."""
         ...
 
-    def moment(self, capture: Capture, masks: Masks | None, frames: Sequence[Frame]) -> Mapping[tuple[Frame, Frame], Found]:
+    def moment(self, capture: Capture, masks: Masks, frames: Sequence[Frame]) -> Mapping[tuple[Frame, Frame], Found]:
         """For pairs of `frames`: (N, 2) pixels in the first, (N, 2) in the second, centres at +0.5, and confidences (N,) in [0, 1]."""
         ...
 
@@ -78,7 +78,7 @@ class FeatureMatcher:
     margin: int = 1
     tolerance: float = 1.0
 
-    def moment(self, capture: Capture, masks: Masks | None, frames: Sequence[Frame]) -> Mapping[tuple[Frame, Frame], Found]:
+    def moment(self, capture: Capture, masks: Masks, frames: Sequence[Frame]) -> Mapping[tuple[Frame, Frame], Found]:
         """See `PairMatcher`."""
         described = {f: self._describe(capture, masks, f) for f in frames}
         result: dict[tuple[Frame, Frame], Found] = {}
@@ -93,8 +93,8 @@ class FeatureMatcher:
             result[a, b] = xy_a[good], xy_b[good], confidence[good]
         return result
 
-    def _describe(self, capture: Capture, masks: Masks | None, frame: Frame) -> PointFeatures:
-        image, where = np.asarray(capture.image(*frame)), moving_pixels(capture, masks, frame, self.margin)
+    def _describe(self, capture: Capture, masks: Masks, frame: Frame) -> PointFeatures:
+        image, where = np.asarray(capture.image(*frame)), moving_pixels(masks, frame, self.margin)
         if self.detector is None:
             return describe(image, where, self.numbers)
         found = self.detector(image)
@@ -105,7 +105,7 @@ class FeatureMatcher:
 
 def match_views(
     capture: Capture,
-    masks: Masks | None,
+    masks: Masks,
     matchers: Sequence[PairMatcher] = (FeatureMatcher(),),
     numbers: MatchNumbers = MatchNumbers(),
     stride: int = 1,
@@ -113,7 +113,7 @@ def match_views(
     """Match every pair of training images of the same moment.
 
     Args:
-        masks: only moving pixels are matched; None uses the capture's own, without any the whole image counts.
+        masks: only moving pixels are matched.
         stride: every so many moments.
     """
     images: list[tuple[int, int, int, int]] = []
@@ -121,7 +121,7 @@ def match_views(
     for time in range(0, capture.times, stride):
         frames = [(int(v), time) for v in np.flatnonzero(capture.train[:, time] & capture.present[:, time])]
         answers = [matcher.moment(capture, masks, frames) for matcher in matchers] if len(frames) > 1 else []
-        ready = {f: prepare_frame(np.asarray(capture.image(*f))) for f in frames}
+        ready = {f: grey_of(np.asarray(capture.image(*f))) for f in frames}
         for a, b in combinations(frames, 2):
             if not _look_alike(capture, a, b, numbers.angle):
                 continue
@@ -142,12 +142,10 @@ def match_views(
     return Matches(provenance, np.array(images, np.int32).reshape(-1, 4), pair, xy_a, xy_b, confidence)
 
 
-def _grown(
-    capture: Capture, masks: Masks | None, pair: tuple[Frame, Frame], ready: Mapping[Frame, TrackFrame], sure: Found, numbers: MatchNumbers
-) -> Found:
+def _grown(capture: Capture, masks: Masks, pair: tuple[Frame, Frame], ready: Mapping[Frame, Grey], sure: Found, numbers: MatchNumbers) -> Found:
     """Matches grown from `sure` ones of a pair of images, near their epipolar lines where these are known."""
     a, b = pair
-    xy_a, xy_b, confidence = grow(ready[a], ready[b], sure, moving_pixels(capture, masks, a, 0), numbers.grow or GrowNumbers())
+    xy_a, xy_b, confidence = grow(ready[a], ready[b], sure, moving_pixels(masks, a, 0), numbers.grow or GrowNumbers())
     known = fundamental_between(capture, a, b)
     if known is not None and len(xy_a):
         lines = np.concatenate([xy_a, np.ones((len(xy_a), 1))], axis=1) @ known.T
@@ -183,21 +181,17 @@ def fundamental_between(capture: Capture, a: Frame, b: Frame) -> NDArray[np.floa
     return matrix if np.abs(matrix).max() > 1e-12 else None
 
 
-def moving_pixels(capture: Capture, masks: Masks | None, frame: Frame, margin: int) -> NDArray[np.bool_] | None:
-    """(H, W) moving pixels grown by `margin`, or None where no mask is known."""
-    mask = capture.mask(*frame) if masks is None else masks.mask[frame[0]][frame[1]]
-    if mask is None:
-        return None
-    moving = (np.asarray(mask) > 0).astype(np.uint8)
-    return cv2.dilate(moving, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0 if margin else moving > 0
+def moving_pixels(masks: Masks, frame: Frame, margin: int) -> NDArray[np.bool_]:
+    """(H, W) moving pixels grown by `margin`."""
+    return cv2.dilate(masks.moving(*frame).astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
 
 
-def _inside(capture: Capture, masks: Masks | None, frame: Frame, xy: Points, margin: int) -> NDArray[np.bool_]:
-    moving = moving_pixels(capture, masks, frame, margin)
+def _inside(capture: Capture, masks: Masks, frame: Frame, xy: Points, margin: int) -> NDArray[np.bool_]:
+    moving = moving_pixels(masks, frame, margin)
     width, height = (int(n) for n in capture.sizes[frame[0]])
     inside = (xy >= 0).all(axis=1) & (xy < [width, height]).all(axis=1)
     column, row = np.clip(np.floor(xy).astype(int), 0, [width - 1, height - 1]).T
-    return inside if moving is None else inside & moving[row, column]
+    return inside & moving[row, column]
 
 
 def _look_alike(capture: Capture, a: Frame, b: Frame, angle: float) -> bool:
@@ -210,7 +204,7 @@ def _missing(capture: Capture) -> str | None:
 
 
 def _make(capture: Capture, priors: Priors) -> list[Matches]:
-    return [match_views(capture, priors.masks)]
+    return [match_views(capture, priors.require(Masks))]
 
 
 PROVIDERS = (Provider("sift", ("matches",), ("masks", "cameras"), 10, _missing, _make),)

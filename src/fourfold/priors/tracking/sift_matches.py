@@ -5,13 +5,15 @@ Spec sparse_dynamic_cameras.md section 2.1: one member of the union of matchers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.priors.tracking.matching import PointFeatures
+from fourfold.priors.tracking.track_step import grey_of
 
 Points = NDArray[np.float32]
 
@@ -40,17 +42,23 @@ class SiftNumbers:
 
 def describe(image: NDArray[np.uint8], where: NDArray[np.bool_] | None, numbers: SiftNumbers = SiftNumbers()) -> PointFeatures:
     """Keypoints of an (H, W, 3) RGB image, inside `where` (H, W) if given, with RootSIFT descriptors (N, 128) of unit length."""
-    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    grey = grey_of(image)
     mask = None if where is None else where.astype(np.uint8) * 255
     if numbers.enlarge > 1:
         grey = cv2.resize(grey, None, fx=numbers.enlarge, fy=numbers.enlarge, interpolation=cv2.INTER_CUBIC)
         mask = None if mask is None else cv2.resize(mask, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    found, descriptor = cv2.SIFT_create(nfeatures=numbers.features, contrastThreshold=numbers.contrast).detectAndCompute(grey, mask)  # type: ignore[attr-defined]
+    _, features = keypoints(grey, mask, numbers.features, numbers.contrast)
+    return replace(features, xy=(features.xy + 0.5) / numbers.enlarge)
+
+
+def keypoints(grey: NDArray[np.uint8], mask: NDArray[np.uint8] | None, most: int, contrast: float) -> tuple[Sequence[cv2.KeyPoint], PointFeatures]:
+    """OpenCV's keypoints of a grey image (H, W), where `mask` (H, W) is not 0, and their RootSIFT features, pixel centres at whole numbers."""
+    found, descriptor = cv2.SIFT_create(nfeatures=most, contrastThreshold=contrast).detectAndCompute(grey, mask)  # type: ignore[attr-defined]
     if descriptor is None or not found:
-        return PointFeatures(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32), np.zeros(0, np.float32))
-    xy = (np.array([k.pt for k in found], np.float32) + 0.5) / numbers.enlarge
-    root = np.sqrt(descriptor / np.maximum(descriptor.sum(axis=1, keepdims=True), 1e-12))
-    return PointFeatures(xy, root.astype(np.float32), np.array([k.response for k in found], np.float32))
+        found, descriptor = (), np.zeros((0, 128), np.float32)
+    root = np.sqrt(descriptor / np.maximum(descriptor.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    xy = np.array([k.pt for k in found], np.float32).reshape(-1, 2)
+    return found, PointFeatures(xy, root, np.array([k.response for k in found], np.float32))
 
 
 def match_along_lines(

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.priors.tracking.track_step import remapped
+
 Points = NDArray[np.float32]
 """(N, 2) pixels, pixel centres at whole numbers as OpenCV has them."""
 Rows = NDArray[np.float32]
@@ -87,10 +89,10 @@ def anchor(image: NDArray[np.float32], points: Points, config: AnchorConfig) -> 
     """The patches of (N, 2) points of a smoothed image (H, W)."""
     offset, weight = _offsets(config)
     u, v = points[:, :1] + offset[:, 0], points[:, 1:] + offset[:, 1]
-    value = _centred(sample(image, u, v), weight)
+    value = _centred(remapped(image, u, v), weight)
     deviation = np.sqrt((weight * value * value).sum(axis=1))
     down, along = (cv2.Sobel(image, cv2.CV_32F, 1 - d, d, ksize=3, scale=0.125) for d in (1, 0))
-    gx, gy = sample(along, u, v), sample(down, u, v)
+    gx, gy = remapped(along, u, v), remapped(down, u, v)
     slope = np.stack([g * o for o in (np.float32(1), offset[:, 0], offset[:, 1]) for g in (gx, gy)], axis=2)
     slope -= (weight @ slope)[:, None]
     unit = value / np.maximum(deviation, 1e-3)[:, None]
@@ -145,16 +147,8 @@ def _seen(
 ) -> tuple[Rows, NDArray[np.float32]]:
     """(N, k) grey levels less their mean of the patches of `shape` (N, 2, 2) around `points`, and (N,) their deviation."""
     u, v = (points[:, i : i + 1] + shape[:, i, :1] * offset[:, 0] + shape[:, i, 1:] * offset[:, 1] for i in (0, 1))
-    value = _centred(sample(image, u, v), weight)
+    value = _centred(remapped(image, u, v), weight)
     return value, np.sqrt((weight * value * value).sum(axis=1))
-
-
-def sample(image: NDArray[np.float32], u: Rows, v: Rows) -> Rows:
-    """(N, k) bilinear samples at columns u and rows v; the border repeats. OpenCV takes at most 32767 rows at once."""
-    blocks = [
-        cv2.remap(image, u[i : i + 30000], v[i : i + 30000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for i in range(0, len(u), 30000)
-    ]
-    return np.concatenate(blocks).astype(np.float32) if blocks else np.zeros(u.shape, np.float32)
 
 
 def _centred(value: Rows, weight: NDArray[np.float32]) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 Points = NDArray[np.float32]
+Grey = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -32,21 +34,12 @@ class MatchConfig:
     neighbour_share: float = 0.25
 
 
-@dataclass(frozen=True)
-class TrackFrame:
-    """One frame made ready for matching: grey (H, W) uint8."""
-
-    grey: NDArray[np.uint8]
+def grey_of(image: NDArray[np.uint8]) -> Grey:
+    """(H, W) uint8 of an (H, W, 3) uint8 RGB image."""
+    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
-def prepare_frame(image: NDArray[np.uint8]) -> TrackFrame:
-    """Grey image of an (H, W, 3) uint8 image."""
-    return TrackFrame(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
-
-
-def match(
-    first: TrackFrame, second: TrackFrame, points: Points, guess: Points, levels: int, config: MatchConfig
-) -> tuple[Points, NDArray[np.float32]]:
+def match(first: Grey, second: Grey, points: Points, guess: Points, levels: int, config: MatchConfig) -> tuple[Points, NDArray[np.float32]]:
     """Move `points` of `first` to `second`, starting at `guess`.
 
     Args:
@@ -65,39 +58,34 @@ def match(
         "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
     }
     start, there = np.ascontiguousarray(points - 0.5, np.float32), np.ascontiguousarray(guess - 0.5, np.float32)
-    found, status, _ = cv2.calcOpticalFlowPyrLK(first.grey, second.grey, start, there.copy(), **options)
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(second.grey, first.grey, found, np.ascontiguousarray(start + found - there), **options)
+    found, status, _ = cv2.calcOpticalFlowPyrLK(first, second, start, there.copy(), **options)
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(second, first, found, np.ascontiguousarray(start + found - there), **options)
     error = np.linalg.norm(back - start, axis=1)
     good = (status[:, 0] > 0) & (returned[:, 0] > 0) & np.isfinite(found).all(axis=1)
     return np.where(good[:, None], found, there) + np.float32(0.5), np.where(good, error, np.inf).astype(np.float32)
 
 
-def sample(image: NDArray[np.floating], points: Points, border: float = 0.0) -> NDArray[np.float32]:
-    """(N,) or (N, C) bilinear samples of an (H, W) or (H, W, C) image at (N, 2) pixels, pixel centres at +0.5."""
-    if len(points) == 0:
-        return np.zeros((0, *image.shape[2:]), np.float32)
-    u, v = (np.ascontiguousarray(points[:, i : i + 1] - 0.5, np.float32) for i in (0, 1))
-    rows = [
-        cv2.remap(
-            image.astype(np.float32), u[i : i + 30000], v[i : i + 30000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(border,) * 4
-        )
-        for i in range(0, len(u), 30000)
-    ]
-    return np.concatenate(rows)[:, 0]
+def sample(image: NDArray[np.floating], points: Points) -> NDArray[np.float32]:
+    """(N,) or (N, C) bilinear samples of an (H, W) or (H, W, C) image at (N, 2) pixels, pixel centres at +0.5; 0 outside."""
+    return remapped(image.astype(np.float32), points[:, :1] - 0.5, points[:, 1:] - 0.5, cv2.BORDER_CONSTANT)[:, 0]
 
 
-def patches(frame: TrackFrame, points: Points, side: int) -> NDArray[np.float32]:
+def remapped(image: NDArray[Any], u: NDArray[np.floating], v: NDArray[np.floating], border: int = cv2.BORDER_REPLICATE) -> NDArray[np.float32]:
+    """(N, k) or (N, k, C) bilinear samples of an (H, W) or (H, W, C) image at columns u and rows v (N, k), pixel centres at whole numbers.
+
+    OpenCV takes at most 32767 rows at once.
+    """
+    u, v = (np.ascontiguousarray(c, np.float32) for c in (u, v))
+    blocks = [cv2.remap(image, u[i : i + 30000], v[i : i + 30000], cv2.INTER_LINEAR, borderMode=border) for i in range(0, len(u), 30000)]
+    return np.concatenate(blocks).astype(np.float32) if blocks else np.zeros((*u.shape, *image.shape[2:]), np.float32)
+
+
+def patches(frame: Grey, points: Points, side: int) -> NDArray[np.float32]:
     """(N, side * side) patches around (N, 2) pixels, made zero-mean and of unit length (zeros where flat)."""
-    if len(points) == 0:
-        return np.zeros((0, side * side), np.float32)
     offset = np.arange(side, dtype=np.float32) - side // 2
     u = (points[:, 0:1] - 0.5) + np.tile(offset, side)[None]
     v = (points[:, 1:2] - 0.5) + np.repeat(offset, side)[None]
-    u, v = np.ascontiguousarray(u, np.float32), np.ascontiguousarray(v, np.float32)
-    blocks = [
-        cv2.remap(frame.grey, u[i : i + 30000], v[i : i + 30000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for i in range(0, len(u), 30000)
-    ]
-    values = np.concatenate(blocks).astype(np.float32)
+    values = remapped(frame, u, v)
     values -= values.mean(axis=1, keepdims=True)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.where(length > side, values / np.maximum(length, 1e-6), 0).astype(np.float32)

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float32]
+from fourfold.priors.tracking.track_step import Points, remapped
+
 Rows = NDArray[np.float32]
 
 
@@ -79,7 +80,8 @@ def make_templates(
     """Templates of (N, 2) points of a smoothed image (H, W); samples count where `label` (H, W) equals the point's group (N,)."""
     offset = _offsets(image.shape[1], config)
     where = points[:, None] + offset
-    value = bilinear(image, where[..., 0], where[..., 1])
+    u, v = (where[..., i] - np.float32(0.5) for i in (0, 1))
+    value = remapped(image, u, v)
     reach = config.side // 2 * sample_spacing(image.shape[1], config)
     soft = np.exp(-0.5 * (offset**2).sum(axis=1) / (0.7 * reach) ** 2)
     height, width = label.shape
@@ -90,7 +92,7 @@ def make_templates(
     weight[:, len(offset) // 2] = np.maximum(weight[:, len(offset) // 2], 1e-3)
     weight = (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
     gx, gy = (cv2.Sobel(image, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=0.125) for dx in (1, 0))
-    slope_x, slope_y = (_centred(bilinear(g, where[..., 0], where[..., 1]), weight) for g in (gx, gy))
+    slope_x, slope_y = (_centred(remapped(g, u, v), weight) for g in (gx, gy))
     value = _centred(value, weight)
     return Templates(offset, value, weight, slope_x, slope_y, np.sqrt((weight * value**2).sum(axis=1)))
 
@@ -141,7 +143,7 @@ def alike(image: NDArray[np.float32], templates: Templates, xy: Points, shape: N
 def _seen(image: NDArray[np.float32], templates: Templates, xy: Points, shape: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
     """What the image shows at the templates' samples, in their brightness and contrast (at most doubled or halved), and the correlation."""
     u, v = (xy[:, i : i + 1] + shape[:, i] @ templates.offset.T for i in (0, 1))
-    value = _centred(bilinear(image, u, v), templates.weight)
+    value = _centred(remapped(image, u - np.float32(0.5), v - np.float32(0.5)), templates.weight)
     deviation = np.sqrt((templates.weight * value**2).sum(1))
     product = (templates.weight * value * templates.value).sum(1)
     correlation = np.where(templates.deviation > 0, product / np.maximum(deviation * templates.deviation, 1e-6), 0)
@@ -162,10 +164,3 @@ def _offsets(width: int, config: TemplateConfig) -> Points:
 def _turned(matrix: NDArray[np.float32], vector: Points) -> Points:
     """(N, 2) products of (N, 2, 2) with (N, 2)."""
     return matrix[:, :, 0] * vector[:, :1] + matrix[:, :, 1] * vector[:, 1:]
-
-
-def bilinear(image: NDArray[np.float32], x: Rows, y: Rows) -> Rows:
-    """(N, k) samples of a float32 image (H, W) at pixels x, y (N, k), pixel centres at +0.5; the border repeats."""
-    u, v = (np.ascontiguousarray(c - np.float32(0.5), np.float32) for c in (x, y))
-    rows = [cv2.remap(image, u[i : i + 30000], v[i : i + 30000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for i in range(0, len(u), 30000)]
-    return np.concatenate(rows) if rows else np.zeros(u.shape, np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Flow, Masks, Provenance, Tracks2D
+from fourfold.priors.contracts import Flow, Masks, Priors, Provenance, Tracks2D
 from fourfold.priors.providers import Provider
 from fourfold.priors.tracking.track_follow import UNDECIDED, Clip, FollowConfig, follow_both_ways, widened
-from fourfold.priors.tracking.track_step import Points
+from fourfold.priors.tracking.track_step import Points, grey_of
 from fourfold.priors.tracking.track_template import smooth
 
 
@@ -44,18 +43,17 @@ class TrackConfig:
     least_visible: float = 0.05
 
 
-def track_points(capture: Capture, masks: Masks | None = None, flow: Flow | None = None, config: TrackConfig | None = None) -> Tracks2D:
+def track_points(capture: Capture, masks: Masks, flow: Flow, config: TrackConfig = TrackConfig()) -> Tracks2D:
     """Track points through the training frames of every view.
 
     Args:
         capture: images; cameras are not needed.
-        masks: moving pixels are tracked densely, a track stays on its side of the mask; None uses the capture's own or none.
-        flow: between neighbouring training frames, used as the first guess; None computes it.
+        masks: moving pixels are tracked densely, a track stays on its side of the mask.
+        flow: between neighbouring training frames, used as the first guess.
 
     Returns:
         `Tracks2D` over all T; between training frames the positions are interpolated and visibility is 0.
     """
-    config = config or TrackConfig()
     views = [v for v in range(capture.views) if int((capture.train[v] & capture.present[v]).sum()) >= 2]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         parts = list(pool.map(lambda v: _track_view(capture, v, masks, flow, config), views))
@@ -71,7 +69,7 @@ def _nothing(times: int) -> tuple[NDArray[np.generic], ...]:
     return np.zeros((0, times, 2), np.float32), zeros, zeros, np.zeros(0, np.int32), np.zeros(0, np.int32)
 
 
-def _track_view(capture: Capture, view: int, masks: Masks | None, flow: Flow | None, config: TrackConfig) -> tuple[NDArray[np.generic], ...]:
+def _track_view(capture: Capture, view: int, masks: Masks, flow: Flow, config: TrackConfig) -> tuple[NDArray[np.generic], ...]:
     clip = _prepare(capture, view, masks, flow, config)
     found: list[tuple[Points, NDArray[np.float32], NDArray[np.int32], int]] = []
     for query in _query_order(len(clip.frames), config.queries):
@@ -103,24 +101,16 @@ def _spread(
     return full, (confidence > 0).astype(np.float32), confidence, np.full(len(xy), view, np.int32), query_time
 
 
-def _prepare(capture: Capture, view: int, masks: Masks | None, flow: Flow | None, config: TrackConfig) -> Clip:
+def _prepare(capture: Capture, view: int, masks: Masks, flow: Flow, config: TrackConfig) -> Clip:
     times = [int(t) for t in np.flatnonzero(capture.train[view] & capture.present[view])]
-    grey = [cv2.cvtColor(np.ascontiguousarray(capture.image(view, t)), cv2.COLOR_RGB2GRAY) for t in times]
+    grey = [grey_of(capture.image(view, t)) for t in times]
     labels = []
     for t in times:
-        mask = capture.mask(view, t) if masks is None else masks.mask[view][t]
-        label = np.zeros(grey[0].shape, np.uint8) if mask is None else np.choose(np.asarray(mask) + 1, (0, UNDECIDED, 1)).astype(np.uint8)
+        label = np.choose(np.asarray(masks.mask[view][t]) + 1, (0, UNDECIDED, 1)).astype(np.uint8)
         alpha = capture.alpha(view, t)
         labels.append(label if alpha is None else np.where(np.asarray(alpha) < 128, np.uint8(255), label))
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    forward, backward = [], []
-    for index, (a, b) in enumerate(itertools.pairwise(times)):
-        if flow is not None:
-            forward.append(np.asarray(flow.forward[view][a], np.float32))
-            backward.append(np.asarray(flow.backward[view][b], np.float32))
-        else:
-            forward.append(estimator.calc(grey[index], grey[index + 1], None))
-            backward.append(estimator.calc(grey[index + 1], grey[index], None))
+    forward = [np.asarray(flow.forward[view][t], np.float32) for t in times[:-1]]
+    backward = [np.asarray(flow.backward[view][t], np.float32) for t in times[1:]]
     frames = [smooth(g, config.follow.template) for g in grey]
     return Clip(times, frames, labels, [widened(label) for label in labels], forward, backward)
 
@@ -177,6 +167,8 @@ def _cannot(capture: Capture) -> str | None:
     return None if (capture.train & capture.present).sum(axis=1).max() >= 2 else "no view has two training frames"
 
 
-PROVIDERS = (
-    Provider("chained_lucas_kanade", ("tracks2d",), ("masks", "flow"), 10, _cannot, lambda c, p: [track_points(c, p.masks, p.flow)], version=3),
-)
+def _make(capture: Capture, priors: Priors) -> list[Tracks2D]:
+    return [track_points(capture, priors.require(Masks), priors.require(Flow))]
+
+
+PROVIDERS = (Provider("chained_lucas_kanade", ("tracks2d",), ("masks", "flow"), 10, _cannot, _make, version=3),)
