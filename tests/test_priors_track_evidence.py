@@ -50,7 +50,7 @@ def test_resting_points_return_exactly() -> None:
     poses, points = _poses(0.1, 0.01), _still(50, (3, 9))
     seen = _seen(points, poses)
     found = static_points(_view(poses), seen, np.ones(len(seen.time), bool))
-    assert np.abs(found.points() - points[:, 0]).max() < 1e-3
+    assert np.abs((found.origin + found.direction / found.rho[:, None]) - points[:, 0]).max() < 1e-3
     assert np.nanmax(found.error) < 1e-2
 
 
@@ -59,7 +59,7 @@ def test_a_bad_observation_is_left_out_of_the_fit() -> None:
     seen = _seen(points, poses)
     seen.xy[5::TIMES] += 25.0
     found = static_points(_view(poses), seen, np.ones(len(seen.time), bool))
-    assert np.abs(found.points() - points[:, 0]).max() < 0.05
+    assert np.abs((found.origin + found.direction / found.rho[:, None]) - points[:, 0]).max() < 0.05
     assert np.allclose(found.error[5::TIMES], 25 * np.sqrt(2), atol=1.0)
 
 

@@ -13,7 +13,7 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import backdrop, object_alone
 from fourfold.initialize.background import static_layer
 from fourfold.priors.contracts import Priors
-from fourfold.priors.masks.opacity_masks import opacity_masks
+from fourfold.priors.given import opacity_masks
 from fourfold.priors.providers import choose
 from fourfold.priors.rigs.shared_hulls import clouds_of, depth_of, shared_hulls
 from fourfold.recipes.auto import camera_jump, choose_recipe

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.cutout import object_alone
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth_range import near_far
 from fourfold.priors.providers import Provider
@@ -25,6 +26,17 @@ def given_masks(capture: Capture) -> Masks:
     """The masks the capture brought, of every present frame; views without any are all 0."""
     masks = tuple(_stack(capture, v, capture.mask, capture.present[v], np.int8) for v in range(capture.views))
     return Masks(Provenance("given", figures={"evidence": ["given"]}), masks)
+
+
+def opacity_masks(capture: Capture) -> Masks:
+    """Of an object alone: +1 where a present image is opaque (alpha above 127), -1 elsewhere; 0 for images that have no opacity."""
+
+    def read(view: int, index: int) -> NDArray[np.int8] | None:
+        alpha = capture.alpha(view, index)
+        return None if alpha is None else np.where(np.asarray(alpha) > 127, 1, -1).astype(np.int8)
+
+    masks = tuple(_stack(capture, v, read, capture.present[v], np.int8) for v in range(capture.views))
+    return Masks(Provenance("opacity", figures={"evidence": ["given"]}), masks)
 
 
 def given_depth(capture: Capture) -> Depth:
@@ -56,6 +68,10 @@ def _missing(kind: str) -> Callable[[Capture], str | None]:
     return applies
 
 
+def _no_opacity(capture: Capture) -> str | None:
+    return "" if _missing("masks")(capture) is None or not object_alone(capture) else None
+
+
 def _no_cameras(capture: Capture) -> str | None:
     known = np.isfinite(capture.world_to_camera[capture.train]).all() and np.isfinite(capture.K[capture.train]).all()
     return None if known else ""
@@ -68,5 +84,6 @@ def _alone(make: Callable[[Capture], Any]) -> Callable[[Capture, Priors], list[A
 PROVIDERS = (
     Provider("given", ("cameras",), (), 1000, _no_cameras, _alone(given_cameras)),
     Provider("given-masks", ("masks",), (), 1000, _missing("masks"), _alone(given_masks)),
+    Provider("opacity", ("masks",), (), 900, _no_opacity, _alone(opacity_masks)),
     Provider("given-depth", ("depth",), (), 1000, _missing("depth"), _alone(given_depth), version=2),
 )

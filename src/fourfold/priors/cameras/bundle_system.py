@@ -78,14 +78,6 @@ class Solved:
     bend: Array
 
 
-@dataclass(frozen=True)
-class Step:
-    """A change of everything: of frames and lenses (6 F + 2 C,) and of the tracks (N, 3) along their tangents and in inverse distance."""
-
-    frames: Array
-    tracks: Array
-
-
 def camera_points(seen: Sightings, at: Solved) -> Array:
     """(M, 3) the tracks before their cameras, in units of their distances."""
     track = seen.track

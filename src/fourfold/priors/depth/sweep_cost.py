@@ -30,7 +30,7 @@ class SweepConfig:
         colour_weight, detail_weight: weights of the colour channels and of the high-passed luminance.
         detail_sigma: width of the blur that the high-pass subtracts, pixels.
         unseen_penalty: added per missing neighbour among the best ones.
-        small_step, large_step: semi-global smoothing penalties for a change of one plane and of more, in units of cost; 0 turns it off.
+        small_step, large_step: semi-global smoothing penalties for a change of one plane and of more, in units of cost.
     """
 
     planes: int = 80
@@ -134,8 +134,6 @@ def smooth_volume(volume: NDArray[np.float32], guide: NDArray[np.uint8], config:
 
     Source: Hirschmueller, "Stereo processing by semiglobal matching and mutual information" (2008).
     """
-    if config.large_step <= 0:
-        return volume
     grey = grey_of(guide[..., :3]).astype(np.float32)
     costs = np.minimum(volume, 1.0)
     down = _aggregate(np.ascontiguousarray(costs.transpose(1, 0, 2)), grey, config).transpose(1, 0, 2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fourfold.capture.capture import Capture
-from fourfold.priors.contracts import Depth, Disparity, Priors
+from fourfold.priors.contracts import Depth, Disparity, Masks, Priors
 from fourfold.priors.depth_alignment.scaled_disparity import depth_of_disparity
 from fourfold.priors.foundation import aligned_pairs, depth_anything_v2, dust3r, unidepth
 from fourfold.priors.foundation.weights import first_here, missing
@@ -26,7 +26,7 @@ def on_dust3r(capture: Capture, _: Priors) -> Depth:
 def _provider(name: str, reference: Callable[[Capture, Priors], Depth], networks: tuple[str, ...]) -> Provider:
     def make(capture: Capture, priors: Priors) -> list[Depth]:
         onto = reference(capture, priors)
-        made = depth_of_disparity(capture, priors.require(Disparity), priors.masks, priors.cameras, onto=onto)
+        made = depth_of_disparity(capture, priors.require(Disparity), priors.require(Masks), priors.cameras, onto=onto)
         return [replace(made, provenance=replace(made.provenance, provider=name))]
 
     def lacking(capture: Capture) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,43 +13,22 @@ Image = NDArray[np.float32]
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class PlateFrame(Protocol):
-    """One picture that holds whatever all images of a camera show; `frame` counts its images from 0."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the plate."""
-        ...
-
-    def gather(self, frame: int, image: Image) -> Image:
-        """`image` (h, w) or (h, w, C) of the camera, drawn on the plate; 0 where it does not reach."""
-        ...
-
-    def reached(self, frame: int) -> NDArray[np.bool_]:
-        """(H, W) where the image of this frame reaches."""
-        ...
-
-    def show(self, frame: int, plate: Image) -> Image:
-        """What the camera sees of `plate` (H, W) or (H, W, C) at this frame."""
-        ...
-
-
 @dataclass(frozen=True)
 class Standing:
-    """The plate of a camera that stood still is an image like its others, of this `shape`."""
+    """The plate of a camera that stood still is an image like its others, of this `shape`, height and width. Frames count its images from 0."""
 
     shape: tuple[int, int]
 
     def gather(self, frame: int, image: Image) -> Image:
-        """The image as it is."""
+        """`image` (h, w) or (h, w, C) of the camera, drawn on the plate; 0 where it does not reach. Here as it is."""
         return image
 
     def reached(self, frame: int) -> NDArray[np.bool_]:
-        """Everywhere."""
+        """(H, W) where the image of this frame reaches: everywhere."""
         return np.ones(self.shape, bool)
 
     def show(self, frame: int, plate: Image) -> Image:
-        """The plate as it is."""
+        """What the camera sees of `plate` (H, W) or (H, W, C) at this frame: the plate as it is."""
         return plate
 
 
@@ -81,6 +60,10 @@ class Turned:
     def show(self, frame: int, plate: Image) -> Image:
         """The sphere seen by the camera."""
         return cv2.remap(plate, *self.out[frame], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+PlateFrame = Standing | Turned
+"""One picture that holds whatever all images of a camera show."""
 
 
 def turned(K: NDArray[np.float64], rotation: NDArray[np.float64], size: tuple[int, int], widest: int = 1400) -> Turned:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.priors.cameras.bundle_system import tangents
+
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
@@ -66,11 +68,6 @@ class StaticPoints:
     rho: Array
     rho_error: Array
     error: Array
-
-    def points(self) -> Array:
-        """(P, 3) world positions; infinite or NaN where there is none."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.origin + self.direction / self.rho[:, None]
 
 
 @dataclass(frozen=True)
@@ -154,10 +151,7 @@ def _linearised(view: View, seen: Observations, rows: Rows, middle: Rows, travel
     ray = np.concatenate([normal[middle[has]], np.ones((int(has.sum()), 1))], 1)
     base[has] = np.einsum("pji,pj->pi", rotation[at], ray / np.linalg.norm(ray, axis=1, keepdims=True))
     origin[has] = -np.einsum("pji,pj->pi", rotation[at], shift[at])
-    helper = np.where(np.abs(base[:, :1]) < 0.7, [[1.0, 0, 0]], [[0, 1.0, 0]])
-    first = np.cross(base, helper)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    axes = np.stack([base, first, np.cross(base, first)])
+    axes = np.concatenate([base[None], tangents(base).transpose(1, 0, 2)])
     turned = [np.einsum("mij,mj->mi", rotation[time], axis[track]) for axis in axes]
     turned.append((np.einsum("mij,mj->mi", rotation[time], origin[track]) + shift[time]) / travel)
     stacked = np.stack(turned)

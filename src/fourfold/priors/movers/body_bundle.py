@@ -19,13 +19,12 @@ class BundleConfig:
         iterations: at most this many accepted or refused steps.
         sigma: residual in pixels at which an observation starts to count less (Huber).
         tolerance: stop when a step lowers the cost by less than this share.
-        move_poses, move_points: what is free.
+        move_points: whether points are free, and not the poses alone.
     """
 
     iterations: int = 25
     sigma: float = 1.0
     tolerance: float = 1e-5
-    move_poses: bool = True
     move_points: bool = True
 
 
@@ -120,8 +119,6 @@ def _step(poses: Array, points: Array, seen: Observations, damping: float, confi
     poses_block = _damped(poses_block, damping)
     points_block = _damped(points_block, damping)
     try:
-        if not config.move_poses:
-            return np.zeros((frames, 6)), np.linalg.solve(points_block, points_side[..., None])[..., 0]
         if not config.move_points:
             return np.linalg.solve(poses_block, poses_side[..., None])[..., 0], np.zeros((count, 3))
         mixed = np.zeros((frames, 6, count, 3))

@@ -8,8 +8,6 @@ from scipy.spatial import cKDTree
 
 from fourfold.priors.movers.mover_models import Mover, MoverModel
 
-Array = NDArray[np.float64]
-
 
 def loose_tracks(mover: Mover, model: MoverModel, limit: float, least_frames: int = 4) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of the mover's tracks its rigid body does not explain, and which could be judged at all.

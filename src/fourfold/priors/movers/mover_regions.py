@@ -29,9 +29,8 @@ class RegionConfig:
     least_link: float = 0.15
 
 
-def movers_of(masks: NDArray[np.bool_], config: RegionConfig | None = None) -> list[NDArray[np.bool_]]:
+def movers_of(masks: NDArray[np.bool_], config: RegionConfig = RegionConfig()) -> list[NDArray[np.bool_]]:
     """Follow the large components of (F, H, W) masks; each mover is an (F, H, W) mask, the largest first."""
-    config = config or RegionConfig()
     frames, height, width = masks.shape
     movers: list[dict[int, NDArray[np.bool_]]] = []
     for frame in range(frames):

@@ -59,7 +59,7 @@ PROVENANCE = Provenance("movers")
 
 
 def moving_objects(
-    capture: Capture, masks: Masks, tracks2d: Tracks2D, longtracks: LongTracks, static: Depth, config: MoverConfig | None = None
+    capture: Capture, masks: Masks, tracks2d: Tracks2D, longtracks: LongTracks, static: Depth, config: MoverConfig = MoverConfig()
 ) -> tuple[Depth, Tracks3D]:
     """Depth with the moving objects in it, and their 3D tracks.
 
@@ -76,7 +76,6 @@ def moving_objects(
     Returns:
         Depth with the objects inside the masks, and `Tracks3D` (empty if nothing moves).
     """
-    config = config or MoverConfig()
     frames = usable_frames(capture)
     if len({v for v, _ in frames}) != 1 or static.provenance.provider == "given":
         return static, lift_tracks(tracks2d, static, masks, capture, config.lift)
@@ -330,6 +329,6 @@ def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=5),
+    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=6),
     Provider("lifted_tracks", ("tracks3d",), ("masks", "tracks2d", "depth"), 15, _alone, _lift),
 )

@@ -57,9 +57,8 @@ class AlignedTracks:
     reference: int
 
 
-def align_object(images: list[NDArray[np.uint8]], masks: NDArray[np.bool_], config: AlignConfig | None = None) -> AlignedTracks | None:
+def align_object(images: list[NDArray[np.uint8]], masks: NDArray[np.bool_], config: AlignConfig = AlignConfig()) -> AlignedTracks | None:
     """Align one object in F frames, given as (H, W, 3) uint8 images and (F, H, W) masks; None if no frame shows it well."""
-    config = config or AlignConfig()
     area = masks.sum(axis=(1, 2))
     shown = np.flatnonzero(area > 60)
     if len(shown) < 2:

@@ -87,19 +87,6 @@ def minimal_motion(centers: Array, offsets: Array, step: int = 1) -> Rival:
     return _explained(centers[step:] - centers[:-step], offsets[step:] - offsets[:-step], "motion")
 
 
-def minimal_motion_robust(centers: Array, offsets: Array, step: int = 1, rounds: int = 20) -> Rival:
-    """The same with the sum of lengths instead of squares, so that short bursts of motion do not count much (iteratively reweighted)."""
-    moved, shifted = centers[step:] - centers[:-step], offsets[step:] - offsets[:-step]
-    weight = np.ones(len(moved))
-    scale = 0.0
-    for _ in range(rounds):
-        scale = -float((weight * (moved * shifted).sum(axis=1)).sum() / max(float((weight * (shifted**2).sum(axis=1)).sum()), 1e-30))
-        length = np.linalg.norm(moved + scale * shifted, axis=1)
-        weight = 1 / np.maximum(length, 1e-3 * max(float(length.mean()), 1e-30))
-    left, whole = np.linalg.norm(moved + scale * shifted, axis=1).sum(), np.linalg.norm(moved, axis=1).sum()
-    return Rival(scale, float(np.clip(1 - left / max(float(whole), 1e-30), 0, 1)), "motion")
-
-
 def minimal_acceleration(centers: Array, offsets: Array, step: int = 1) -> Rival:
     """Scale at which the object accelerates least, from second differences over `step` frames."""
     second = [a[2 * step :] - 2 * a[step:-step] + a[: -2 * step] for a in (centers, offsets)]
@@ -123,20 +110,18 @@ def ground_contact(ground: Array, config: ScaleConfig) -> Rival | None:
     return Rival(middle ** (1 - hopping) * low**hopping, quality, "ground")
 
 
-def choose_scale(evidence: ScaleEvidence, config: ScaleConfig | None = None) -> ScaleChoice:
+def choose_scale(evidence: ScaleEvidence, config: ScaleConfig = ScaleConfig()) -> ScaleChoice:
     """Let the rivals vote.
 
     A rival must be positive and must not put the object behind what it hides. Its vote is its quality plus half the quality of the best
     agreeing rival of every other family. Without a plausible rival the object is put a little in front of what it hides.
     """
-    config = config or ScaleConfig()
     rivals: dict[str, Rival] = {}
     frames = len(evidence.centers)
     for step in (s for s in config.steps if s == 1 or config.least_intervals * s <= frames):
         rivals[f"minimal_motion_{step}"] = minimal_motion(evidence.centers, evidence.offsets, step)
         if frames > 2 * step + 1:
             rivals[f"minimal_acceleration_{step}"] = minimal_acceleration(evidence.centers, evidence.offsets, step)
-    rivals["minimal_motion_robust"] = minimal_motion_robust(evidence.centers, evidence.offsets)
     contact = ground_contact(evidence.ground, config)
     if contact is not None:
         rivals["ground_contact"] = contact

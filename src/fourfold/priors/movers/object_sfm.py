@@ -73,7 +73,7 @@ class RigidObject:
 
 
 def solve_object(
-    xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig | None = None, known: Array | None = None
+    xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig = ObjectSfmConfig(), known: Array | None = None
 ) -> RigidObject | None:
     """Rigid shape and motion from the tracks of one object; with poses that are known, of several starts the one that explains most.
 
@@ -86,7 +86,6 @@ def solve_object(
     Returns:
         None where too few tracks live long enough to say anything.
     """
-    config = config or ObjectSfmConfig()
     chosen = longest(visible, config.max_points, evenly=config.evenly)
     frames = np.unique(np.linspace(0, xy.shape[1] - 1, min(config.max_frames, xy.shape[1])).round().astype(int))
     if len(chosen) < config.least_points or len(frames) < 3:
@@ -228,11 +227,18 @@ def _grow(
     return all_poses, all_points, inliers
 
 
-def _inlier_share(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> float:
-    """Share of the observations in known frames that the rigid body explains; those of tracks without a point are not explained."""
+def _known(
+    xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Observations, Array]:
+    """Frames with a pose, tracks with a point, the observations of these in those, and their reprojection errors in pixels."""
     frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
     observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
-    error = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    return frames, tracks, observed, np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+
+
+def _inlier_share(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> float:
+    """Share of the observations in known frames that the rigid body explains; those of tracks without a point are not explained."""
+    frames, _, _, error = _known(xy, seen, K, poses, points)
     return float((error < config.explained).sum() / max(int(seen[:, frames].sum()), 1))
 
 
@@ -249,9 +255,7 @@ def _keep_core(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, point
 
 def track_errors(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array) -> Array:
     """(P,) median reprojection error of each track in pixels, NaN where its point or all its frames are unknown."""
-    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
-    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
-    length = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    frames, tracks, observed, length = _known(xy, seen, K, poses, points)
     table = np.full((len(tracks), len(frames)), np.nan)
     table[observed.point, observed.frame] = length
     error = np.full(len(points), np.nan)
@@ -303,9 +307,7 @@ def _triangulate(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, poi
 
 def _bundle_known(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig, iterations: int) -> None:
     """Bundle adjust what is known, in place; observations far off are left out first."""
-    frames, tracks = np.flatnonzero(np.isfinite(poses[:, 0, 0])), np.flatnonzero(np.isfinite(points[:, 0]))
-    observed = _observations(xy[tracks][:, frames], seen[tracks][:, frames], K[frames])
-    error = np.linalg.norm(residuals(poses[frames], points[tracks], observed), axis=1)
+    frames, tracks, observed, error = _known(xy, seen, K, poses, points)
     near = observed.of(error < 4 * config.outlier)
     if not len(near.frame):
         return
@@ -331,12 +333,9 @@ def _finish(
         pose = place(points, xy[:, frame], visible[:, frame], K[frame], poses[known[np.abs(known - frame).argmin()]], config)
         if pose is not None:
             poses[frame] = pose
-    known = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
-    tracks = np.flatnonzero(np.isfinite(points[:, 0]))
+    known, tracks, _, error = _known(xy, visible, K, poses, points)
     if len(known) < 3 or len(tracks) < config.least_points:
         return None
-    observed = _observations(xy[tracks][:, known], visible[tracks][:, known], K[known])
-    error = np.linalg.norm(residuals(poses[known], points[tracks], observed), axis=1)
     rotation = poses[known, :3, :3]
     angles = np.arccos(np.clip((np.einsum("fij,gij->fg", rotation, rotation) - 1) / 2, -1, 1))
     middle = np.median(points[tracks], axis=0)

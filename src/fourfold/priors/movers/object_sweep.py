@@ -62,7 +62,7 @@ def sweep_object(
     masks: NDArray[np.bool_],
     object_to_camera: Array,
     sparse: Array,
-    config: ObjectSweepConfig | None = None,
+    config: ObjectSweepConfig = ObjectSweepConfig(),
 ) -> ObjectShape | None:
     """Dense points of one object.
 
@@ -75,7 +75,6 @@ def sweep_object(
     Returns:
         None if no reference could be swept.
     """
-    config = config or ObjectSweepConfig()
     known = [i for i in range(len(times)) if np.isfinite(object_to_camera[i]).all() and masks[i].sum() > 30]
     if len(known) < 3:
         return None

@@ -33,7 +33,7 @@ class LiftConfig:
     edge: float = 0.15
 
 
-def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks, capture: Capture, config: LiftConfig | None = None) -> Tracks3D:
+def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks, capture: Capture, config: LiftConfig = LiftConfig()) -> Tracks3D:
     """Lift the tracks that lie on moving objects.
 
     A point is lifted at a frame where it is visible, inside the moving mask with all four pixels around it, and the depth is known there
@@ -46,7 +46,6 @@ def lift_tracks(tracks2d: Tracks2D, depth: Depth, masks: Masks, capture: Capture
     Returns:
         `Tracks3D` with native 0 and a single group per capture; empty if nothing moves.
     """
-    config = config or LiftConfig()
     points, times = tracks2d.xy.shape[:2]
     if tracks2d.visibility.shape != (points, times) or times != capture.times:
         raise FourfoldError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,26 +17,13 @@ from fourfold.geometry.epipolar import fundamental_matrix
 from fourfold.priors.contracts import Masks, Matches, Priors, Provenance
 from fourfold.priors.providers import Provider
 from fourfold.priors.tracking.grown_matches import GrowNumbers, grow
-from fourfold.priors.tracking.matching import DetectAndDescribe, MatchConfig, PointFeatures, match
-from fourfold.priors.tracking.sift_matches import SiftNumbers, agreeing, describe, match_along_lines
+from fourfold.priors.tracking.matching import DetectAndDescribe, PointFeatures
+from fourfold.priors.tracking.sift_matches import SiftNumbers, describe, match_along_lines
 from fourfold.priors.tracking.track_step import Grey, grey_of
 
 Points = NDArray[np.float32]
 Frame = tuple[int, int]
 Found = tuple[Points, Points, NDArray[np.float32]]
-
-
-class PairMatcher(Protocol):
-    """One member of the union: told all frames of one moment, it matches every pair of them."""
-
-    @property
-    def name(self) -> str:
-        """How the report calls it."""
-        ...
-
-    def moment(self, capture: Capture, masks: Masks, frames: Sequence[Frame]) -> Mapping[tuple[Frame, Frame], Found]:
-        """For pairs of `frames`: (N, 2) pixels in the first, (N, 2) in the second, centres at +0.5, and confidences (N,) in [0, 1]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +35,7 @@ class MatchNumbers:
         most: matches of a pair of images at most, the surest ones.
         margin: matches of movers must lie inside the moving masks, grown by so many pixels, in both images.
         angle: pairs of cameras that look apart by more than so many degrees show no common surface.
-        grow: grid points between the matches are matched too; None for not.
+        grow: grid points between the matches are matched too.
         band: grown matches are at most so many pixels away from their epipolar lines, where the cameras are known.
     """
 
@@ -57,40 +43,35 @@ class MatchNumbers:
     most: int = 500
     margin: int = 1
     angle: float = 75.0
-    grow: GrowNumbers | None = field(default_factory=GrowNumbers)
+    grow: GrowNumbers = field(default_factory=GrowNumbers)
     band: float = 1.5
 
 
 @dataclass(frozen=True)
 class FeatureMatcher:
-    """Points with descriptors, matched along epipolar lines; where the cameras are not known, matched freely and cleaned by USAC.
+    """Points with descriptors, matched along epipolar lines.
 
     Attributes:
         name: of the features; numbers: of the matching, and of SIFT.
         detector: finds and describes points; None is SIFT.
         margin: only points within the moving masks, grown by so many pixels.
-        tolerance: of the fundamental matrix where the cameras are not known, pixels.
     """
 
     name: str = "sift"
     numbers: SiftNumbers = field(default_factory=SiftNumbers)
     detector: DetectAndDescribe | None = None
     margin: int = 1
-    tolerance: float = 1.0
 
     def moment(self, capture: Capture, masks: Masks, frames: Sequence[Frame]) -> Mapping[tuple[Frame, Frame], Found]:
-        """See `PairMatcher`."""
+        """For pairs of `frames`, (view, time index) of one moment: (N, 2) pixels in the first, (N, 2) in the second, centres at +0.5, and confidences
+        (N,) in [0, 1]; none where their epipolar lines are not known."""
         described = {f: self._describe(capture, masks, f) for f in frames}
         result: dict[tuple[Frame, Frame], Found] = {}
         for a, b in combinations(frames, 2):
             known = fundamental_between(capture, a, b)
-            if known is None:
-                pairs, confidence = match(described[a], described[b], MatchConfig(ratio=self.numbers.ratio))
-            else:
+            if known is not None:
                 pairs, confidence = match_along_lines(described[a], described[b], known, self.numbers)
-            xy_a, xy_b = described[a].xy[pairs[:, 0]], described[b].xy[pairs[:, 1]]
-            good = np.ones(len(pairs), bool) if known is not None else agreeing(xy_a, xy_b, self.tolerance)
-            result[a, b] = xy_a[good], xy_b[good], confidence[good]
+                result[a, b] = described[a].xy[pairs[:, 0]], described[b].xy[pairs[:, 1]], confidence
         return result
 
     def _describe(self, capture: Capture, masks: Masks, frame: Frame) -> PointFeatures:
@@ -106,7 +87,7 @@ class FeatureMatcher:
 def match_views(
     capture: Capture,
     masks: Masks,
-    matchers: Sequence[PairMatcher] = (FeatureMatcher(),),
+    matchers: Sequence[FeatureMatcher] = (FeatureMatcher(),),
     numbers: MatchNumbers = MatchNumbers(),
     stride: int = 1,
 ) -> Matches:
@@ -126,8 +107,7 @@ def match_views(
             if not _look_alike(capture, a, b, numbers.angle):
                 continue
             found = union([answer[a, b] for answer in answers if (a, b) in answer], numbers)
-            if numbers.grow is not None:
-                found = union([found, _grown(capture, masks, (a, b), ready, found, numbers)], numbers)
+            found = union([found, _grown(capture, masks, (a, b), ready, found, numbers)], numbers)
             inside = _inside(capture, masks, a, found[0], numbers.margin) & _inside(capture, masks, b, found[1], numbers.margin)
             if inside.any():
                 images.append((*a, *b))
@@ -145,7 +125,7 @@ def match_views(
 def _grown(capture: Capture, masks: Masks, pair: tuple[Frame, Frame], ready: Mapping[Frame, Grey], sure: Found, numbers: MatchNumbers) -> Found:
     """Matches grown from `sure` ones of a pair of images, near their epipolar lines where these are known."""
     a, b = pair
-    xy_a, xy_b, confidence = grow(ready[a], ready[b], sure, moving_pixels(masks, a, 0), numbers.grow or GrowNumbers())
+    xy_a, xy_b, confidence = grow(ready[a], ready[b], sure, moving_pixels(masks, a, 0), numbers.grow)
     known = fundamental_between(capture, a, b)
     if known is not None and len(xy_a):
         lines = np.concatenate([xy_a, np.ones((len(xy_a), 1))], axis=1) @ known.T

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,8 @@ class PointFeatures:
     scores: NDArray[np.float32]
 
 
-class DetectAndDescribe(Protocol):
-    """Finds and describes points of `image` (H, W, 3) uint8 RGB."""
-
-    def __call__(self, image: NDArray[np.uint8]) -> PointFeatures: ...
+DetectAndDescribe = Callable[[NDArray[np.uint8]], PointFeatures]
+"""Finds and describes points of an image (H, W, 3) uint8 RGB."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +28,15 @@ class MatchConfig:
 
     Attributes:
         ratio: most distance to the nearest descriptor as a share of that to the second nearest (Lowe 2004); 1 switches the test off.
-        mutual: both points must be each other's nearest.
         rows: descriptors compared at a time; lower it to save memory.
     """
 
     ratio: float = 0.9
-    mutual: bool = True
     rows: int = 2048
 
 
 def match(features_a: PointFeatures, features_b: PointFeatures, config: MatchConfig = MatchConfig()) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Nearest descriptors by Euclidean distance.
+    """Descriptors that are each other's nearest by Euclidean distance.
 
     Returns:
         pairs (M, 2) rows of `features_a` and `features_b`, and confidence (M,) in [0, 1]: 1 - distance / second distance.
@@ -49,11 +45,8 @@ def match(features_a: PointFeatures, features_b: PointFeatures, config: MatchCon
     if len(a) == 0 or len(b) == 0:
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     nearest, first, second = _two_nearest(a, b, config.rows)
-    keep = first <= config.ratio * second
-    if config.mutual:
-        back, _, _ = _two_nearest(b, a, config.rows)
-        keep &= back[nearest] == np.arange(len(a))
-    rows = np.flatnonzero(keep)
+    back, _, _ = _two_nearest(b, a, config.rows)
+    rows = np.flatnonzero((first <= config.ratio * second) & (back[nearest] == np.arange(len(a))))
     lead = 1.0 - first[rows] / np.maximum(second[rows], np.finfo(np.float32).tiny)
     return np.stack([rows, nearest[rows]], axis=1), np.clip(lead, 0.0, 1.0).astype(np.float32)
 
