@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import sys
 from pathlib import Path
 
 from fourfold.errors import FourfoldError
+
+if sys.platform != "win32":
+    import resource
 
 _WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "insufficient memory", "bad_alloc")
 SMALLER = "free some, or ask for less with a lower --quality or --max-frames; what is finished stays, and the same command again continues"
@@ -73,6 +75,8 @@ def _of_container() -> int | None:
 
 def _of_limit() -> int | None:
     """What the limit of the process's address space leaves."""
+    if sys.platform == "win32":  # has no such limit
+        return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     try:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")

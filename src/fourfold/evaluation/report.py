@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,16 @@ from fourfold.evaluation.heldout import Scores
 from fourfold.files import write_sealed
 from fourfold.scene.scene import DYNAMIC, STATIC, Scene
 
+if sys.platform != "win32":
+    import resource
+
 SCHEMA = 1
 
 
 def peak_rss_bytes() -> int:
-    """Peak resident memory of this process, bytes."""
+    """Peak resident memory of this process, bytes; 0 on Windows, which tells it another way."""
+    if sys.platform == "win32":
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

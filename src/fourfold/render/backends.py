@@ -77,6 +77,11 @@ def fast_on(device: torch.device) -> tuple[Rasterizer | None, str]:
         from fourfold.render.cpu import available, rasterize_cpu
 
         return (rasterize_cpu, "") if available() else (None, "no compiled CPU kernel is installed")
+    if device.type == "mps":
+        from fourfold.render.cpu import available
+        from fourfold.render.through_cpu import rasterize_through_cpu
+
+        return (rasterize_through_cpu, "") if available() else (None, "no compiled CPU kernel is installed")
     from fourfold.render.triton_backend import missing, rasterize_triton
 
     reasons = [missing()] if device.type in TRITON_DEVICES else [f"no rasterizer of fourfold draws on {device.type}"]

@@ -51,7 +51,7 @@ class TrainConfig:
         seed: of every random choice.
         quality: how much work to do.
         time_budget: seconds that training may take, or None; stages are shortened to fit, never lengthened.
-        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
+        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", "mps", ...
         checkpoint_every: steps between checkpoints; one is also written at the beginning of every stage.
         patience: steps in a row that may be left out as not finite; then training goes back to its last good state with half the rates.
         progress: told after every step.
@@ -113,6 +113,8 @@ def choose_device(name: str) -> torch.device:
         raise FourfoldError(f"there is no device {name!r}: use auto, cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise FourfoldError("this machine has no CUDA device that torch can use: use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise FourfoldError("this machine has no Apple GPU that torch can use: use --device cpu")
     return device
 
 

@@ -46,7 +46,7 @@ class Doctor(Command):
         return Result(value, ok=value["training"]["error"] is None and any(row["agrees"] for row in value["parity"]))
 
     def _machine(self) -> Result:
-        needed = {name: _version(name) for name in NEEDED}
+        needed = {name: _version(name) for name in NEEDED if name != "pycolmap" or _has_pycolmap()}
         optional = [{"package": name, "version": _version(name), "without_it": cost} for name, cost in OPTIONAL.items()]
         value = {
             "fourfold": _version("fourfold"),
@@ -78,6 +78,11 @@ class Doctor(Command):
             print(
                 f"fourfold cannot run without {', '.join(result.value['missing'])}: pip install {' '.join(result.value['missing'])}", file=sys.stderr
             )
+
+
+def _has_pycolmap() -> bool:
+    """Whether pycolmap has wheels for this machine; without it sets of loose photos find no cameras, and all else works."""
+    return platform.system() != "Linux" or platform.machine() == "x86_64"
 
 
 def _version(package: str) -> str | None:

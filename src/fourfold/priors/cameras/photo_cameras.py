@@ -178,7 +178,7 @@ def _mapped(job: Path) -> Structure | None:
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[3]), environment.get("PYTHONPATH", "")])
     done = run_child([sys.executable, "-c", f"{WATCHING}from fourfold.priors.cameras.photo_worker import main; main()", str(job)], environment)
     failure = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-    if done.returncode == -signal.SIGKILL:
+    if sys.platform != "win32" and done.returncode == -signal.SIGKILL:
         raise FourfoldError(f"structure from motion was ended by SIGKILL, as the system does when memory runs out: {SMALLER}")
     if done.returncode and (disk_is_full(RuntimeError(done.stderr)) or free_disk(job) < LEAST_DISK):
         raise FourfoldError(f"no space left on the disk while structure from motion worked in {job}: free some space and run the same command again")
