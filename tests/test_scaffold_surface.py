@@ -21,6 +21,7 @@ from fourfold.initialize.join_static import CopyToStatic, ResetOpacity
 from fourfold.initialize.learn_skinning import LearnSkinning
 from fourfold.losses.scaffold import SmallSkinning
 from fourfold.priors.contracts import Priors
+from fourfold.recipes import mosca_ablations
 from fourfold.recipes.published.scaffolds import MOSCA, RATES, SPARSE_DYNAMIC
 from fourfold.recipes.recipe import QUALITIES
 from fourfold.render.api import rasterize
@@ -227,3 +228,19 @@ def test_the_published_stage_is_one_schedule_in_parts() -> None:
     grown = [round(begins[n] + at * s.steps) for n, s in enumerate(MOSCA.stages) for at in s.density["object"].grow_at]
     assert grown == [4250, 5250]
     assert MOSCA.stages[-1].density["static"].stop == 1200 and MOSCA.stages[0].density["static"].start == 80
+
+
+def test_what_comes_late_differs_from_the_plain_second_part_by_itself_alone() -> None:
+    plain, whole = mosca_ablations.ABLATIONS["in_two_parts"], mosca_ablations.ABLATIONS["full"]
+    assert [sum(stage.steps for stage in recipe.stages) for recipe in (plain, whole)] == [3300, 3300]
+    joint, (first, last) = whole.stages[1], plain.stages[1:]
+    for name, rate in joint.rates.items():
+        for at in (0.0, 0.5, 0.9):
+            part, within = (first, at / 0.75) if at < 0.75 else (last, (at - 0.75) / 0.25)
+            assert rate_at(part.rates[name], within, 1.0) == pytest.approx(rate_at(rate, at, 1.0)), name
+    ends = {term.name: term.end * joint.steps for term in joint.terms}
+    assert {t.name: t.end * first.steps for t in first.terms if t.end < 1} == {n: pytest.approx(e) for n, e in ends.items() if e < joint.steps}
+    for name in ("learned_skinning", "refined_cameras", "copied_to_static"):
+        recipe = mosca_ablations.ABLATIONS[name]
+        assert recipe.stages[:2] == plain.stages[:2] and recipe.stages[2].rates.items() >= last.rates.items()
+        assert recipe.stages[2].terms[: len(last.terms)] == last.terms and recipe.priors == plain.priors and len(recipe.stages[2].enter) == 1

@@ -39,7 +39,8 @@ class Reconstruct(ReadingCommand):
     """How long the whole job may take, for example 10m."""
 
     holdout: str | None = None
-    """Images that measure the result and are never trained on: every:8, moments:3, cameras:NAME,NAME, standing or none."""
+    """Images that measure the result and are never trained on: every:8, moments:3, cameras:NAME,NAME, standing or none. With /train:2 behind it two
+    of the others train."""
 
     seed: int = 0
     """Seed of everything random."""
