@@ -7,7 +7,6 @@ and Gaussians are fast and short-lived: s = lambda_e E + lambda_o O + lambda_l (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,11 +25,10 @@ class LifespanRelocation:
     Attributes:
         least: as in `ScoredRelocation`.
         error, opacity, lifespan: the three lambdas; E and O are divided by their largest value first. The paper does not tell them.
-        norm: "norm_plus_one" reads ||v + 1|| as |v| + 1; "literal" adds 1 to each component, which depends on the direction.
         begin, end: fractions of the stage between which it acts.
 
     E is what `losses.error_watch` gathers in the splat "watched_error" (N, 2), or the screen gradient where nothing is gathered.
-    Velocities count in extents per second.
+    Velocities count in extents per second; ||v + 1|| is read as |v| + 1, since 1 added to each component would make the score depend on directions.
     """
 
     every: int = 100
@@ -39,7 +37,6 @@ class LifespanRelocation:
     error: float = 0.5
     opacity: float = 0.5
     lifespan: float = 0.5
-    norm: Literal["norm_plus_one", "literal"] = "norm_plus_one"
     begin: float = 0.02
     end: float = 0.85
 
@@ -62,7 +59,7 @@ class LifespanRelocation:
             error = (statistics.gradient / statistics.count.clamp_min(1)).double().cpu()
         opacity = torch.sigmoid(splats["opacity_logit"])
         velocity = splats["velocity"] / extent
-        reach = (velocity + 1).norm(dim=1) if self.norm == "literal" else velocity.norm(dim=1) + 1
+        reach = velocity.norm(dim=1) + 1
         motion = layer.motion if isinstance(layer.motion, Lifespan) else Lifespan()
         radius = splats["log_radius"].exp() if motion.flat else torch.zeros_like(splats["log_radius"])
         divisor = motion_divisor(splats["log_duration"].exp(), radius, motion.slowed, motion.unit)

@@ -7,14 +7,14 @@ sum |s chi_time - chi_view|^2 is s = sum a d_time d_view / sum a d_time^2 over t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
-from fourfold.priors.contracts import Depth, Masks, Provenance
+from fourfold.priors.contracts import Depth, Provenance
 
 Array = NDArray[np.floating[Any]]
 
@@ -24,15 +24,12 @@ class AlignmentNumbers:
     """How scales are found.
 
     Attributes:
-        rule: "closed_form" is the paper's one scale per camera; "background_median" is its released code's: the median ratio over background
-            pixels of each frame, for estimates whose scale also changes over time.
         quantile: pixels count whose confidence reaches this quantile of their image in both maps. The paper says "above the confidence
             threshold of 95 %", which can also be read as 0.05.
         smallest, largest: bounds of a ratio.
         spread: cameras of one rig whose scales differ by more than this share are worth a warning.
     """
 
-    rule: Literal["closed_form", "background_median"] = "closed_form"
     quantile: float = 0.95
     smallest: float = 1e-3
     largest: float = 1e3
@@ -61,26 +58,13 @@ def confident(confidence: Array, depth: Array, quantile: float) -> NDArray[np.bo
     return result
 
 
-def median_ratios(steady: Array, agreed: Array, use: NDArray[np.bool_], bounds: tuple[float, float]) -> NDArray[np.float64]:
-    """(T,) median of agreed / steady over the pixels `use` (T, H, W); a frame without any repeats the last one that had some (1 at first)."""
-    result, last = np.ones(len(steady)), 1.0
-    for t in range(len(steady)):
-        if use[t].any():
-            last = float(np.clip(np.median(agreed[t][use[t]].astype(np.float64) / steady[t][use[t]]), *bounds))
-        result[t] = last
-    return result
-
-
-def align_depth(
-    capture: Capture, steady: Depth, agreed: Depth, masks: Masks | None = None, numbers: AlignmentNumbers = AlignmentNumbers()
-) -> tuple[Depth, NDArray[np.float64]]:
+def align_depth(capture: Capture, steady: Depth, agreed: Depth, numbers: AlignmentNumbers = AlignmentNumbers()) -> tuple[Depth, NDArray[np.float64]]:
     """Depth that agrees over time, scaled per camera to depth that agrees between cameras, and the scales (V, T).
 
     Args:
         steady: agrees over time within each view, scale unknown; agreed: agrees between the views of each moment, in scene units.
-        masks: movers, left out of "background_median".
 
-    `provenance.figures`: "scales" (one per training view, the median over time), "log_residual_before", "log_residual_after" (median
+    `provenance.figures`: "scales" (one per training view), "log_residual_before", "log_residual_after" (median
     |log ratio| of confident pixels).
     """
     scales, depth = np.ones(capture.train.shape), []
@@ -94,7 +78,7 @@ def align_depth(
             continue
         use = confident(steady.confidence[view][times], one[times], numbers.quantile)
         use &= confident(agreed.confidence[view][times], other[times], numbers.quantile)
-        scales[view, times] = _view_scales(capture, view, times, (one, other, use), masks, numbers)
+        scales[view, times] = _view_scales(capture, view, times, (one, other, use), numbers)
         depth.append((one * scales[view, :, None, None]).astype(np.float32))
         if use.any():
             ratio = np.log(other[times][use].astype(np.float64) / one[times][use])
@@ -119,14 +103,9 @@ def _view_scales(
     view: int,
     times: NDArray[np.int64],
     maps: tuple[Array, Array, NDArray[np.bool_]],
-    masks: Masks | None,
     numbers: AlignmentNumbers,
-) -> Array | float:
+) -> float:
     one, other, use = maps
-    if numbers.rule == "background_median":
-        still = np.ones(use.shape, bool) if masks is None else masks.mask[view][times] < 0
-        known = (one[times] > 0) & (other[times] > 0) & still
-        return median_ratios(one[times], other[times], known, (numbers.smallest, numbers.largest))
     height, width = one.shape[1:]
     weight = np.stack([ray_weights(capture.K[view, t], height, width) for t in times]) * use
     found = closed_form_scale(one[times], other[times], weight)

@@ -41,7 +41,7 @@ def space_time_depth(capture: Capture, masks: Masks, cameras: Cameras | None, fl
     """The classical sources, aligned. FourfoldError if fewer than two training cameras are known."""
     agreed = view_consistent_depth(capture, masks, cameras, numbers)
     steady = steady_depth(capture, agreed, flow, numbers.steady)
-    return align_depth(capture, steady, agreed, masks, numbers.alignment)[0]
+    return align_depth(capture, steady, agreed, numbers.alignment)[0]
 
 
 def each_camera_alone(capture: Capture, masks: Masks, cameras: Cameras | None, flow: Flow, numbers: SpaceTimeNumbers = SpaceTimeNumbers()) -> Depth:
@@ -64,8 +64,8 @@ def depth_from_pointmaps(
     depth = tuple(np.nan_to_num(np.asarray(xyz[..., 2], np.float32)).clip(0) for xyz in maps.xyz)
     own = Depth(maps.provenance, depth, maps.confidence)
     if maps.provenance.figures.get("scale") == "scene":
-        return align_depth(capture, steady_depth(capture, own, flow, numbers.steady), own, masks, numbers.alignment)[0]
-    return align_depth(capture, own, view_consistent_depth(capture, masks, cameras, numbers), masks, numbers.alignment)[0]
+        return align_depth(capture, steady_depth(capture, own, flow, numbers.steady), own, numbers.alignment)[0]
+    return align_depth(capture, own, view_consistent_depth(capture, masks, cameras, numbers), numbers.alignment)[0]
 
 
 def view_consistent_depth(capture: Capture, masks: Masks, cameras: Cameras | None, numbers: SpaceTimeNumbers = SpaceTimeNumbers()) -> Depth:

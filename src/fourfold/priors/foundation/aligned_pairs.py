@@ -132,14 +132,14 @@ def _along(capture: Capture, _: Priors) -> list[Depth]:
     return [along_videos(load_network(first_here(*CHECKPOINTS)), capture)]
 
 
-def _fused(capture: Capture, priors: Priors) -> list[Depth]:
+def _fused(capture: Capture, _: Priors) -> list[Depth]:
     network = load_network(first_here(*CHECKPOINTS))
-    return [align_depth(capture, along_videos(network, capture), between_cameras(network, capture), priors.masks)[0]]
+    return [align_depth(capture, along_videos(network, capture), between_cameras(network, capture))[0]]
 
 
 PROVIDERS = (
     # before point maps that are scaled image by image, for who names it
-    Provider("monst3r_on_dust3r", ("depth",), ("masks", "cameras"), 41, _missing, _fused, named=True),
+    Provider("monst3r_on_dust3r", ("depth",), ("cameras",), 41, _missing, _fused, named=True),
     Provider("dust3r_preset", ("depth",), ("cameras",), 0, _missing, _between, named=True),  # the paper's Table 2
     Provider("monst3r_video", ("depth",), ("cameras",), 0, _missing, _along, named=True),
 )

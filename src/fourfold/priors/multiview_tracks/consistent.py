@@ -26,7 +26,6 @@ class ConsistencyNumbers:
         sampson: largest Sampson error of two observations that agree, pixels. 0.1 is the paper's, at 960 x 540 with a learned tracker.
             An error perpendicular to the epipolar line counts 0.69 times, so a tracker with a noise of s pixels per axis passes about
             erf(0.1 / s) of its true pairs: raise it where calibration or tracking is coarser than 0.1 px (0.5 to 1 px on real rigs).
-        squared: compare the squared error instead (then 0.1 means 0.316 px).
         reprojection: a triangulated point farther than this from an observation is not valid, pixels.
         parallax: smallest largest angle between two observing rays of a valid point, degrees.
         farthest: a valid point is nearer to every observing camera than so many times the largest distance between cameras of that moment.
@@ -34,7 +33,6 @@ class ConsistencyNumbers:
     """
 
     sampson: float = 0.1
-    squared: bool = False
     reprojection: float = 2.0
     parallax: float = 1.0
     farthest: float = 50.0
@@ -65,7 +63,7 @@ def filter_epipolar(observations: Observations, capture: Capture, numbers: Consi
             if not bool(torch.isfinite(matrix).all()) or float(matrix.abs().max()) < 1e-12:
                 continue
             error = sampson_error(matrix, torch.from_numpy(xy[rows, a, time]), torch.from_numpy(xy[rows, b, time])).numpy()
-            good = rows[(error**2 if numbers.squared else error) <= numbers.sampson]
+            good = rows[error <= numbers.sampson]
             keep[good, a, time] = keep[good, b, time] = True
     return keep
 
