@@ -18,6 +18,8 @@ from fourfold.priors.foundation.aligned_pairs import VideoNumbers, along_videos,
 from fourfold.priors.foundation.image_pairs import Cut, cut
 from fourfold.priors.providers import choose
 from fourfold.recipes import find_recipe
+from research_fakes import install
+from research_fakes_geometry import FAMILY
 
 
 class Oracle:
@@ -55,12 +57,12 @@ class Oracle:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Capture:
     folder = tmp_path_factory.mktemp("rig") / "clip"
-    return generate("sparse_fixed", folder, options=SyntheticOptions(frames=5, width=64, height=48, supersample=1, tracks=16))
+    return generate("sparse_fixed", folder, options=SyntheticOptions(frames=4, width=32, height=32, supersample=1, tracks=16))
 
 
 @pytest.fixture
 def network(rig: Capture, monkeypatch: pytest.MonkeyPatch) -> Oracle:
-    monkeypatch.setattr("fourfold.priors.foundation.image_pairs.LONG_SIDE", 64)
+    monkeypatch.setattr("fourfold.priors.foundation.image_pairs.LONG_SIDE", 32)
     monkeypatch.setattr(aligned_pairs, "look", lambda network, first, second: network(first, second))
     return Oracle(rig)
 
@@ -82,7 +84,7 @@ def test_cameras_of_a_moment_agree_in_scene_units(rig: Capture, network: Oracle)
     views = [int(v) for v in np.flatnonzero(rig.train.any(1))]
     assert len(network.asked) == rig.times * len(views) * (len(views) - 1) and all(a[1] == b[1] for a, b in network.asked)
     for view in views:
-        assert np.quantile(np.abs(off(made.depth[view], rig, view, [0, 4])), 0.95) < 0.03
+        assert np.quantile(np.abs(off(made.depth[view], rig, view, [0, 3])), 0.95) < 0.03
         assert 0 < float(made.confidence[view][0].max()) <= 0.8 + 1e-3  # 1 - 1 / 5
     assert all(not made.depth[v].any() for v in np.flatnonzero(~rig.train.any(1))), "held-out images are never looked at"
 
@@ -91,7 +93,7 @@ def test_a_video_agrees_over_time_and_windows_are_joined(rig: Capture, network: 
     made = along_videos(network, rig, VideoNumbers(window=3, overlap=1, strides=(1, 2)))
     assert all(a[0] == b[0] for a, b in network.asked)
     for view in np.flatnonzero(rig.train.any(1)):
-        error = off(made.depth[int(view)], rig, int(view), [0, 1, 2, 3, 4]) + 1
+        error = off(made.depth[int(view)], rig, int(view), [0, 1, 2, 3]) + 1
         assert np.quantile(error, 0.95) / np.quantile(error, 0.05) < 1.06, "one scale for the whole film"
 
 
@@ -100,7 +102,7 @@ def test_one_scale_per_camera_brings_the_videos_onto_the_cameras(rig: Capture, n
     fused, scales = align_depth(rig, videos, agreed)
     for view in np.flatnonzero(rig.train.any(1)):
         assert np.ptp(scales[view][rig.train[view]]) == 0
-        assert np.quantile(np.abs(off(fused.depth[int(view)], rig, int(view), [1, 3])), 0.95) < 0.03
+        assert np.quantile(np.abs(off(fused.depth[int(view)], rig, int(view), [1, 2])), 0.95) < 0.03
 
 
 def test_it_serves_who_names_it_and_the_published_recipe_takes_others_where_it_cannot(rig: Capture) -> None:
@@ -115,13 +117,11 @@ def test_it_serves_who_names_it_and_the_published_recipe_takes_others_where_it_c
 
 
 def test_weights_on_this_machine_make_it_serve(rig: Capture, network: Oracle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FOURFOLD_WEIGHTS", str(tmp_path))
-    (tmp_path / "dust3r").mkdir()
+    weights = install(monkeypatch, tmp_path, FAMILY)
+    (weights / "dust3r").mkdir()
     for file in ("config.json", "model.safetensors"):
-        (tmp_path / "dust3r" / file).write_text("{}")
-    for view in range(rig.views):  # a capture without depth of its own
-        assert rig.has("depth", view)
-    monkeypatch.setattr(Capture, "has", lambda self, kind, view=0: False)
+        (weights / "dust3r" / file).write_text("{}")
+    monkeypatch.setattr(Capture, "has", lambda self, kind, view=0: False)  # without depth of its own
     monkeypatch.setattr(aligned_pairs, "load_network", lambda name: network if name == "dust3r" else None)
     provider = choose("depth:monst3r_on_dust3r|any", rig)
     assert provider.name == "monst3r_on_dust3r"
