@@ -57,12 +57,12 @@ class Oracle:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Capture:
     folder = tmp_path_factory.mktemp("rig") / "clip"
-    return generate("sparse_fixed", folder, options=SyntheticOptions(frames=4, width=32, height=32, supersample=1, tracks=16))
+    return generate("sparse_fixed", folder, options=SyntheticOptions(frames=4, width=64, height=48, supersample=1, tracks=16))
 
 
 @pytest.fixture
 def network(rig: Capture, monkeypatch: pytest.MonkeyPatch) -> Oracle:
-    monkeypatch.setattr("fourfold.priors.foundation.image_pairs.LONG_SIDE", 32)
+    monkeypatch.setattr("fourfold.priors.foundation.image_pairs.LONG_SIDE", 64)
     monkeypatch.setattr(aligned_pairs, "look", lambda network, first, second: network(first, second))
     return Oracle(rig)
 

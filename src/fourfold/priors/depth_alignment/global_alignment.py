@@ -33,7 +33,8 @@ class GlobalNumbers:
 
     Attributes:
         sweeps: how often every block is solved; the released code takes 300 steps of all together.
-        enough: ends when the cost falls by less than this share.
+        enough: ends when the cost falls by less than this share. Later sweeps gain little but size: noise draws scales, and with them all depths,
+            slowly together.
         robust: distances count, not their squares: each sweep weighs points by one over their distance.
         soft: share of the median distance below which points count alike, so that none weighs without bound.
         thinned: similarities and poses are solved from every n-th point.
@@ -42,7 +43,7 @@ class GlobalNumbers:
     """
 
     sweeps: int = 60
-    enough: float = 1e-5
+    enough: float = 1e-3
     robust: bool = True
     soft: float = 0.1
     thinned: int = 3
