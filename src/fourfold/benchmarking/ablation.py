@@ -112,7 +112,7 @@ def variants_of(plan: Plan) -> list[str]:
 def suiting_capture(recipe: Recipe) -> str:
     """The generated capture that a recipe was made for, by the cameras it asks for."""
     suits = recipe.suits
-    if suits.views[1] == 1:
+    if suits.views[1] == 1 or (suits.views[0] == 1 and suits.video):
         return "synth_orbit360" if suits.arc > 90 else "synth_casual"
     if suits.moving:
         return "synth_sparse_moving"
