@@ -7,6 +7,7 @@ the process.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -57,7 +58,8 @@ def stop_on_signals() -> Iterator[None]:
         yield
         return
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    if hasattr(os, "set_blocking"):  # on Windows since Python 3.12; a pipe holds far more signals than anybody sends
+        os.set_blocking(writer, False)
     before = {number: signal.signal(number, _on_signal) for number in _SIGNALS}
     woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     over = threading.Event()
@@ -169,6 +171,8 @@ _PARENT = "FOURFOLD_PARENT"  # in a child's environment: the process that it end
 
 def alive(process: int) -> bool:
     """Whether a process of this number runs on this machine."""
+    if sys.platform == "win32":
+        return _alive_on_windows(process)
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -176,6 +180,21 @@ def alive(process: int) -> bool:
     except (PermissionError, OSError):
         return True
     return True
+
+
+if sys.platform == "win32":
+
+    def _alive_on_windows(process: int) -> bool:
+        """The same of Windows, where os.kill with signal 0 would send a Control-C."""
+        query_and_wait, access_denied, still_running = 0x1000 | 0x100000, 5, 0x102
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(query_and_wait, False, process)
+        if not handle:
+            return ctypes.get_last_error() == access_denied
+        waited = kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0)
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+        return waited == still_running
 
 
 def run_child(command: Sequence[str], environment: Mapping[str, str], seconds: float | None = None) -> subprocess.CompletedProcess[str]:
@@ -212,7 +231,7 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         pause = threading.Event()
-        while os.getppid() == parent:
+        while os.getppid() == parent and alive(parent):  # Windows goes on telling a parent that is gone
             pause.wait(0.25)
         os._exit(1)
 
