@@ -16,6 +16,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from fourfold.kernels import triton_ssim
+from fourfold.kernels.triton_adam import BLOCK as ADAM_BLOCK
+from fourfold.kernels.triton_adam import adam_kernel
 from fourfold.render.triton_backend import ENTRIES, MOMENTS, ROWS, SUMS, TILE, WIDEST
 from fourfold.render.triton_kernels.draw import draw_backward_kernel, draw_kernel
 from fourfold.render.triton_kernels.project import project_backward_kernel, project_kernel
@@ -32,29 +35,45 @@ TARGETS = {
 WHOLE = {"ids", "offsets", "boxes", "counts", "tiles", "owners", "last", "first", "median", "top"}  # pointers to int32
 LONG = {"order", "ends", "slots"}  # to int64
 REAL = {"near", "dilation"}
+SIZES = {"height": "i32", "length": "i32", "channels": "i32"}  # of the kernels of structural similarity
+FACTORS = {name: "fp32" for name in ("rate", "keep_first", "keep_second", "by_root", "epsilon")} | {"rows": "*u8"}
 NUMBERS = {"n", "width", "height", "tiles_x", "tiles_of_view", "stride", "depth_column", "ranks", "total", "steps"}
 
 
+def other_kernels() -> list[tuple]:
+    """Those that do not know of channels: Adam and structural similarity."""
+    blocks = {"BLOCK": triton_ssim.BLOCK}
+    similarity = [(triton_ssim.moments_kernel, blocks), (triton_ssim.similarity_kernel, blocks | {"WEIGHT": True})]
+    similarity += [(triton_ssim.spread_kernel, blocks), (triton_ssim.gradient_kernel, blocks)]
+    return [(adam_kernel, {"ROWS": True, "BLOCK": ADAM_BLOCK}, 4, FACTORS), *((kernel, constants, 4, SIZES) for kernel, constants in similarity)]
+
+
 def kernels(extra: int) -> list[tuple]:
-    """(kernel, its constants, warps) as the backend launches them for `extra` channels."""
+    """(kernel, its constants, warps, types of arguments beside the usual) as the backend launches them for `extra` channels."""
     wide = 4 if extra == 0 else WIDEST
     groups = -(-(4 + extra) // wide)
     draw = {"EXTRA": extra, "WIDTH": wide, "TILE": TILE}
     project = {"VISIBILITY": True, "ANTIALIAS": True, "BLOCK": ROWS}
     record = MOMENTS + groups * wide
     return [
-        (project_kernel, project | {"EXTRA": extra, "TILE": TILE}, 4),
-        (list_kernel, {"BLOCK": ENTRIES}, 4),
-        (draw_kernel, draw | {"TRACK": False}, 1),
-        (draw_backward_kernel, draw | {"GROUPS": groups}, 1),
-        (sum_kernel, {"WIDTH": 1 << (record - 1).bit_length(), "BLOCK": SUMS}, 4),
-        (project_backward_kernel, project, 4),
+        (project_kernel, project | {"EXTRA": extra, "TILE": TILE}, 4, {}),
+        (list_kernel, {"BLOCK": ENTRIES}, 4, {}),
+        (draw_kernel, draw | {"TRACK": False}, 1, {}),
+        (draw_backward_kernel, draw | {"GROUPS": groups}, 1, {}),
+        (sum_kernel, {"WIDTH": 1 << (record - 1).bit_length(), "BLOCK": SUMS}, 4, {}),
+        (project_backward_kernel, project, 4, {}),
     ]
 
 
-def compiled(kernel, constants: dict, target: GPUTarget, warps: int):
+def compiled(kernel, constants: dict, target: GPUTarget, warps: int, types: dict[str, str]):
     """The kernel for `target`."""
-    kinds = {name: "*i32" for name in WHOLE} | {name: "*i64" for name in LONG} | {name: "fp32" for name in REAL} | {name: "i32" for name in NUMBERS}
+    kinds = (
+        {name: "*i32" for name in WHOLE}
+        | {name: "*i64" for name in LONG}
+        | {name: "fp32" for name in REAL}
+        | {name: "i32" for name in NUMBERS}
+        | types
+    )
     signature = {name: "constexpr" if name in constants else kinds.get(name, "*fp32") for name in kernel.arg_names}
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     return triton.compile(ASTSource(fn=kernel, signature=signature, constexprs=places), target=target, options={"num_warps": warps})
@@ -78,17 +97,20 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--extra", type=int, nargs="+", default=[0, 4, 36])
     arguments.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
+    arguments.add_argument("--only", nargs="+", help="names of kernels")
     arguments.add_argument("--json", type=Path)
     asked = arguments.parse_args()
     rows = []
     print("| kernel | channels | " + " | ".join(asked.targets) + " |\n|---|---|" + "---|" * len(asked.targets))
     for extra in asked.extra:
-        for kernel, constants, warps in kernels(extra):
+        for kernel, constants, warps, types in [*kernels(extra), *(other_kernels() if extra == asked.extra[0] else [])]:
+            if asked.only and kernel.__name__ not in asked.only:
+                continue
             if extra != asked.extra[0] and "EXTRA" not in constants and kernel is not sum_kernel:
                 continue
             row = {"kernel": kernel.__name__, "channels": 3 + extra}
             for name in asked.targets:
-                row[name] = registers(compiled(kernel, constants, TARGETS[name], warps), TARGETS[name])
+                row[name] = registers(compiled(kernel, constants, TARGETS[name], warps, types), TARGETS[name])
             cells = " | ".join(f"{row[name][0]}, {row[name][1]} spilled" if row[name][1] else str(row[name][0]) for name in asked.targets)
             print(f"| {kernel.__name__} | {3 + extra} | {cells} |", flush=True)
             rows.append(row)

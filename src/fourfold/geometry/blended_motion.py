@@ -7,6 +7,7 @@ matrices and quaternions. The plain twin is `rotations.rotation6d_to_matrix` and
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -103,14 +104,32 @@ def _quaternion(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
 
     Nearly all come from the row of 4 q q^T that is read fastest; the few that turn almost half round are read from their best row.
     """
+    if x.device.type != "cpu":
+        return _quaternion_on_gpu(x, y, z)
     trace = x[:, 0] + y[:, 1] + z[:, 2]
     row = torch.stack([trace + 1.0, y[:, 2] - z[:, 1], z[:, 0] - x[:, 2], x[:, 1] - y[:, 0]], dim=1)
     far = row[:, 0] < 4.0 * SAFE_REAL
-    if far.device.type != "cpu":  # all are read again: to ask how few need it would wait for the GPU
-        best = matrix_to_quat(torch.stack([x, y, z], dim=-1).transpose(1, 2))
-        row = torch.where(far[:, None], best.transpose(1, 2), row)
-    elif bool(far.any()):
+    if bool(far.any()):
         time, point = far.nonzero(as_tuple=True)
         rotation = torch.stack([x[time, :, point], y[time, :, point], z[time, :, point]], dim=-1)
         row[time, :, point] = matrix_to_quat(rotation)
     return row / row.square().sum(1, keepdim=True).sqrt_()
+
+
+def _quaternion_on_gpu(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """As `_quaternion`: 4 q q^T, which is linear in the rotation, as one product, and no waiting for how few need their best row."""
+    linear, constant = _outer_of(x.device, x.dtype)
+    outer = linear @ torch.cat([x, y, z], dim=1) + constant  # (Q, 16, N)
+    best = outer[:, ::5].argmax(1)[:, None, None].expand(-1, 1, 4, -1)
+    best_row = outer.unflatten(1, (4, 4)).gather(1, best)[:, 0]
+    row = torch.where(outer[:, :1] < 4.0 * SAFE_REAL, best_row, outer[:, :4])
+    return row / row.square().sum(1, keepdim=True).sqrt()
+
+
+@cache
+def _outer_of(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(16, 9) and (16, 1): the entries of 4 q q^T, row by row, from those of a rotation, column by column."""
+    a, d, g, b, e, h, c, f, i = torch.eye(9, dtype=torch.float64)
+    outer = [a + e + i, h - f, c - g, d - b, h - f, a - e - i, b + d, c + g, c - g, b + d, e - a - i, f + h, d - b, c + g, f + h, i - a - e]
+    linear, constant = torch.stack(outer).to(dtype), torch.eye(4, dtype=dtype).reshape(16, 1)
+    return linear.to(device, non_blocking=True), constant.to(device, non_blocking=True)
