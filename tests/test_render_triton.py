@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 import interpreted_triton
 from fourfold.errors import FourfoldError
@@ -12,6 +13,7 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.render import triton_backend
 from fourfold.render.api import RasterOptions
 from fourfold.render.backends import choose
+from pretended_gpu import RASTER_LAUNCHES, WRITES_NOTHING
 from render_truth import brute_force, loss, problem, relative
 from test_render_edges import ALL, BAD, everything
 from test_render_truth import compare
@@ -197,3 +199,33 @@ def test_tensors_of_the_cpu_are_refused_where_triton_compiles(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(FourfoldError, match="backend 'triton' got tensors on cpu: move them to a GPU"):
         choose("triton", torch.zeros(1))
+
+
+class Launches(TorchDispatchMode):
+    """Counts torch's operations that write memory, outside of the kernels' own launches."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += not function.is_view and function not in WRITES_NOTHING
+        return function(*args, **(kwargs or {}))
+
+
+def test_how_many_launches_an_image_takes(monkeypatch):
+    kernels, launch = [], triton_backend._launch
+
+    def told(kernel, *arguments, **constants):
+        kernels.append(kernel)
+        with _disable_current_modes():
+            launch(kernel, *arguments, **constants)
+
+    monkeypatch.setattr(triton_backend, "_launch", told)
+    p = problem(6, channels=2, width=9, height=7).to(torch.float32)
+    with Launches() as forward:
+        render = p.render("triton")
+    assert len(kernels) + forward.count <= RASTER_LAUNCHES[0]
+    total = render.color.sum()
+    kernels.clear()
+    with Launches() as backward:
+        torch.autograd.grad(total, [p.leaves[name] for name in ("means", "world_to_camera", "background")])
+    assert len(kernels) + backward.count <= RASTER_LAUNCHES[1]

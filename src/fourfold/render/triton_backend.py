@@ -293,15 +293,20 @@ def rasterize_views(
     extra = 0 if channels[0] is None else channels[0].shape[1]
     call = _Views(len(cameras), rows, camera.width, camera.height, camera.near, extra, options, screens)
     color, alpha, depth, blended, top, radius = _Rasterize.apply(call, *_inputs(gaussians, cameras, channels, background, extra))
+    images = [_apart(image) for image in (color, alpha, depth)]
+    extras = None if blended is None else _apart(blended)
     renders = []
     for view, screen in enumerate(screens):
         screen.radius = radius[view * rows : (view + 1) * rows]
-        image = None if channels[0] is None else like.new_zeros(camera.height, camera.width, 0) if blended is None else blended[view].to(like.dtype)
+        image = None if channels[0] is None else like.new_zeros(camera.height, camera.width, 0) if extras is None else extras[view].to(like.dtype)
         strongest = torch.where(top[view] >= 0, top[view] - view * rows, top[view]) if options.top_contributor else None
-        renders.append(
-            Render(color[view].to(like.dtype), alpha[view].to(like.dtype), depth[view].to(like.dtype), image, top=strongest, screen=screen)
-        )
+        renders.append(Render(*(parts[view].to(like.dtype) for parts in images), image, top=strongest, screen=screen))
     return renders
+
+
+def _apart(images: Tensor) -> Sequence[Tensor]:
+    """The image of each view; of a single one without a launch on the way back."""
+    return [images.squeeze(0)] if len(images) == 1 else images.unbind()
 
 
 def _inputs(

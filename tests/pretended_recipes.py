@@ -1,4 +1,7 @@
-"""Every recipe takes steps on a pretended GPU: nothing mixes devices, the host waits seldom, and few launches are made."""
+"""Every recipe takes steps on a pretended GPU: nothing mixes devices, the host waits seldom, and few launches are made.
+
+Run by test_pretended_gpu.py in a process of its own.
+"""
 
 from dataclasses import fields, replace
 
@@ -16,27 +19,27 @@ from fourfold.training.trainer import TrainConfig, train
 STEPS = 2
 WAITS = 4  # a step, at most
 LAUNCHES = {
-    "deformable3dgs": 235,
-    "deformable3dgs_star": 297,
-    "dynamic3dgs": 380,
-    "ex4dgs": 620,
-    "fourdgs": 213,
-    "fourdgs360": 933,
-    "fourdgs_star": 213,
-    "freetimegs": 331,
-    "himor": 921,
-    "lived_bases": 315,
-    "monofusion": 1223,
-    "mosca": 1016,
-    "mosca_m": 1786,
-    "mosca_naive": 1779,
-    "mv_shape_of_motion": 1306,
-    "shape_of_motion": 715,
-    "sharptimegs": 363,
-    "spacetime": 295,
-    "spacetime_star": 315,
-    "sparse_dynamic": 1786,
-    "splat3d": 90,
+    "deformable3dgs": 242,
+    "deformable3dgs_star": 304,
+    "dynamic3dgs": 387,
+    "ex4dgs": 627,
+    "fourdgs": 220,
+    "fourdgs360": 940,
+    "fourdgs_star": 220,
+    "freetimegs": 338,
+    "himor": 928,
+    "lived_bases": 322,
+    "monofusion": 1230,
+    "mosca": 1023,
+    "mosca_m": 1793,
+    "mosca_naive": 1786,
+    "mv_shape_of_motion": 1222,
+    "shape_of_motion": 667,
+    "sharptimegs": 376,
+    "spacetime": 302,
+    "spacetime_star": 322,
+    "sparse_dynamic": 1793,
+    "splat3d": 97,
 }  # a step, of the first steps of every stage
 ON_RIG = {
     "freetimegs",
@@ -107,4 +110,4 @@ def test_a_recipe_takes_steps_on_a_gpu(name, captures, gpu, tmp_path):
     if steps:
         told = gpu.waits.most_common(), gpu.launches.most_common(40)
         assert sum(gpu.waits.values()) <= WAITS * len(steps), told
-        assert sum(gpu.launches.values()) <= LAUNCHES[name] * len(steps), told
+        assert sum(gpu.launches.values()) <= 1.02 * LAUNCHES[name] * len(steps), told  # 2 % for other releases of torch

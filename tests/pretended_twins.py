@@ -1,4 +1,7 @@
-"""What takes another way on a GPU, so as not to wait for it, gives what the CPU gives: on the pretended GPU, counting no wait."""
+"""What takes another way on a GPU, so as not to wait for it, gives what the CPU gives: on the pretended GPU, counting no wait.
+
+Run by test_pretended_gpu.py in a process of its own.
+"""
 
 import pytest
 import torch
