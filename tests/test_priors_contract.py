@@ -1,6 +1,7 @@
 """The contract of the priors on disk, the names a person may ask by, and frames kept over a kill."""
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -12,14 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
+from fourfold.files import give_back
 from fourfold.priors import providers
 from fourfold.priors.contracts import HEADER, SCHEMA, Cameras, Depth, Flow, Masks, PointMaps, Provenance, Tracks2D
 from fourfold.priors.depth.plane_sweep import static_depth
 from fourfold.priors.frames_kept import KeptFrames, open_kept
+from fourfold.priors.mapped import scratch
 from fourfold.priors.providers import CONTRACTS, Provider, all_providers, prepare_priors, prior_names
 from fourfold.priors.schema import SCHEMAS
 from fourfold.priors.tracking.flow import estimate_flow
@@ -53,6 +56,28 @@ def test_what_is_saved_comes_back(tmp_path):
     for a, b in zip(before.xyz + before.confidence, after.xyz + after.confidence, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
+
+
+def test_masks_and_depth_stay_on_the_disk(tmp_path):
+    """What is loaded is the file itself, which others read; what is written into an array does not reach it."""
+    rng = np.random.default_rng(1)
+    depth = scratch((T, H, W), np.float32, tmp_path)
+    depth[:] = rng.uniform(1, 2, (T, H, W))
+    give_back(depth)
+    wanted = np.array(depth)
+    assert wanted.min() >= 1 and isinstance(depth.base, mmap.mmap) and list(tmp_path.iterdir()) == []
+    Depth(BY, (depth, np.zeros((T, 0, 6), np.float32)), (np.ones((T, H, W), np.float16), np.zeros((T, 0, 6), np.float16))).save(tmp_path)
+    Masks(BY, (rng.integers(-1, 2, (T, H, W)).astype(np.int8),)).save(tmp_path)
+    for _ in range(2):
+        after = Depth.load(tmp_path)
+        assert isinstance(after.depth[0].base, mmap.mmap) and after.depth[1].shape == (T, 0, 6)
+        np.testing.assert_array_equal(after.depth[0], wanted)
+        np.testing.assert_array_equal(after.confidence[0], 1)
+        after.depth[0][0] = 7
+    others = load_file(tmp_path / "depth.safetensors")
+    np.testing.assert_array_equal(others["depth.000"], wanted)
+    assert others["confidence.000"].dtype == np.float16
+    np.testing.assert_array_equal(Masks.load(tmp_path).mask[0], load_file(tmp_path / "masks.safetensors")["mask.000"])
 
 
 def _two(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

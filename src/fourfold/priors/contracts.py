@@ -39,9 +39,13 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Prior:
-    """Base of all priors: a set of arrays with a provenance, kept as safetensors. Array fields may be tuples (one array per view)."""
+    """Base of all priors: a set of arrays with a provenance, kept as safetensors. Array fields may be tuples (one array per view).
+
+    Those `on_disk` are never in memory as a whole: arrays that were loaded are views of the file.
+    """
 
     name: ClassVar[str]
+    on_disk: ClassVar[bool] = False
     provenance: Provenance
 
     @property
@@ -62,16 +66,19 @@ class Prior:
         arrays: dict[str, NDArray[Any]] = {}
         for name, value in self.arrays.items():
             parts = {f"{name}.{i:03d}": a for i, a in enumerate(value)} if isinstance(value, tuple) else {name: value}
-            arrays |= {k: np.ascontiguousarray(a) for k, a in parts.items()}
+            arrays |= parts if self.on_disk else {k: np.ascontiguousarray(a) for k, a in parts.items()}
         path = directory / f"{self.name}.safetensors"
-        self._write(arrays, path, {HEADER: json.dumps({"schema": SCHEMA, "prior": self.name, "provenance": _plain(self.provenance)})})
+        metadata = {HEADER: json.dumps({"schema": SCHEMA, "prior": self.name, "provenance": _plain(self.provenance)})}
+        if self.on_disk:
+            save_mapped(arrays, path, metadata)
+        else:
+            save_file(arrays, path, metadata=metadata)
         return path
-
-    def _write(self, arrays: dict[str, NDArray[Any]], path: Path, metadata: dict[str, str]) -> None:
-        save_file(arrays, path, metadata=metadata)
 
     @classmethod
     def _read(cls, path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+        if cls.on_disk:
+            return load_mapped(path)
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - a safetensors file is not a dict
 
@@ -123,6 +130,7 @@ class Masks(Prior):
     """Moving-object masks: per view (T, H, W) int8, +1 moving object, -1 background, 0 do not use."""
 
     name: ClassVar[str] = "masks"
+    on_disk: ClassVar[bool] = True
     mask: tuple[NDArray[np.int8], ...]
 
     def moving(self, view: int, time: int) -> NDArray[np.bool_]:
@@ -135,6 +143,7 @@ class Depth(Prior):
     """Depth: per view depth (T, H, W) float16/float32 along the optical axis in scene units, 0 unknown, and confidence (T, H, W) float16."""
 
     name: ClassVar[str] = "depth"
+    on_disk: ClassVar[bool] = True
     depth: tuple[NDArray[np.floating[Any]], ...]
     confidence: tuple[NDArray[np.floating[Any]], ...]
 
@@ -226,6 +235,7 @@ class FilmTracks(Prior):
     """
 
     name: ClassVar[str] = "filmtracks"
+    on_disk: ClassVar[bool] = True
     xy: NDArray[np.float32]
     track: NDArray[np.int32]
     first: NDArray[np.int64]
@@ -244,13 +254,6 @@ class FilmTracks(Prior):
         """Give back the memory of what was looked at."""
         for values in (self.xy, self.track):
             give_back(values)
-
-    def _write(self, arrays: dict[str, NDArray[Any]], path: Path, metadata: dict[str, str]) -> None:
-        save_mapped({name: getattr(self, name) for name in arrays}, path, metadata)
-
-    @classmethod
-    def _read(cls, path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-        return load_mapped(path)
 
     @classmethod
     def _check_each(cls, arrays: dict[str, Any], where: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fourfold.files import give_back
 from fourfold.priors.contracts import Depth
 
 
@@ -13,6 +14,8 @@ def near_far(depth: Depth) -> tuple[float, float]:
     for view, confidence in zip(depth.depth, depth.confidence, strict=True):
         values.append(np.asarray(view[:, ::4, ::4], np.float32).ravel())
         sure.append(np.asarray(confidence[:, ::4, ::4], np.float32).ravel())
+        give_back(view)
+        give_back(confidence)
     all_values, all_sure = np.concatenate(values), np.concatenate(sure)
     good = (all_values > 0) & (all_sure > 0.25)
     if good.sum() < 20:

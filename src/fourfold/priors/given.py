@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import object_alone
+from fourfold.files import give_back
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth_range import near_far
+from fourfold.priors.mapped import scratch
 from fourfold.priors.providers import Provider
 
 
@@ -41,9 +43,8 @@ def opacity_masks(capture: Capture) -> Masks:
 
 def given_depth(capture: Capture) -> Depth:
     """The depth the capture brought, of its training frames (held-out frames are never looked at); confidence 1 where it is known."""
-    depth = tuple(_stack(capture, v, capture.depth, capture.train[v], np.float32) for v in range(capture.views))
-    depth = tuple(np.where(np.isfinite(d) & (d > 0), d, 0).astype(np.float32) for d in depth)
-    confidence = tuple((d > 0).astype(np.float16) for d in depth)
+    depth = tuple(_stack(capture, v, _known_depth(capture), capture.train[v], np.float32) for v in range(capture.views))
+    confidence = tuple(_known(capture, d) for d in depth)
     near, far = near_far(Depth(Provenance("given"), depth, confidence))
     return Depth(Provenance("given", figures={"near": near, "far": far}), depth, confidence)
 
@@ -52,12 +53,34 @@ def _stack(
     capture: Capture, view: int, read: Callable[[int, int], NDArray[Any] | None], frames: NDArray[np.bool_], dtype: type[np.generic]
 ) -> NDArray[Any]:
     width, height = (int(n) for n in capture.sizes[view])
-    stack = np.zeros((capture.times, height, width), dtype)
+    stack = scratch((capture.times, height, width), dtype, capture.root)
     for index in np.flatnonzero(frames & capture.present[view]):
         image = read(view, int(index))
         if image is not None:
             stack[index] = image
+    give_back(stack)
+    capture.release()
     return stack
+
+
+def _known_depth(capture: Capture) -> Callable[[int, int], NDArray[Any] | None]:
+    """The depth of an image, 0 where it is no number above 0."""
+
+    def read(view: int, index: int) -> NDArray[Any] | None:
+        depth = capture.depth(view, index)
+        return None if depth is None else np.where(np.isfinite(depth) & (depth > 0), depth, 0)
+
+    return read
+
+
+def _known(capture: Capture, depth: NDArray[Any]) -> NDArray[Any]:
+    """(T, H, W) 1 where depth is known."""
+    confidence = scratch(depth.shape, np.float16, capture.root)
+    for index in range(len(depth)):
+        confidence[index] = depth[index] > 0
+    give_back(depth)
+    give_back(confidence)
+    return confidence
 
 
 def _missing(kind: str) -> Callable[[Capture], str | None]:

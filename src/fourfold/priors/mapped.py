@@ -7,6 +7,7 @@ The format: eight bytes with the length of a JSON header, little-endian, the hea
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -18,12 +19,13 @@ from safetensors import safe_open
 
 from fourfold.files import give_back
 
-_TYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8")}
-_BLOCK = 1 << 20  # rows that are in memory at once
+_TYPES = {name: np.dtype(kind) for name, kind in (("F16", "<f2"), ("F32", "<f4"), ("F64", "<f8"), ("U8", "u1"), ("U16", "<u2"))}
+_TYPES |= {name: np.dtype(kind) for name, kind in (("I8", "i1"), ("I16", "<i2"), ("I32", "<i4"), ("I64", "<i8"))}
+_BLOCK = 1 << 24  # bytes that are in memory at once
 
 
 def save_mapped(arrays: Mapping[str, NDArray[Any]], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write arrays of 32-bit floats and 32 and 64-bit integers, a block of rows at a time."""
+    """Write arrays of the types above, a block of rows at a time."""
     names = {dtype: name for name, dtype in _TYPES.items()}
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
@@ -35,13 +37,14 @@ def save_mapped(arrays: Mapping[str, NDArray[Any]], path: Path, metadata: Mappin
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
-            for start in range(0, len(array), _BLOCK):
-                file.write(np.ascontiguousarray(array[start : start + _BLOCK]).tobytes())
+            rows = max(1, _BLOCK * len(array) // max(array.nbytes, 1))
+            for start in range(0, len(array), rows):
+                file.write(np.ascontiguousarray(array[start : start + rows]).tobytes())
                 give_back(array)
 
 
 def load_mapped(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    """Metadata, and read-only views of the arrays.
+    """Metadata, and views of the arrays; what is written into one stays in memory and does not reach the file.
 
     Raises:
         OSError, ValueError, SafetensorError: the file is missing or damaged.
@@ -59,5 +62,13 @@ def load_mapped(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
         if dtype is None:
             raise ValueError(f"{name} is of type {entry['dtype']}")
         offset = 8 + length + entry["data_offsets"][0]
-        arrays[name] = np.memmap(path, dtype, "r", offset, shape) if prod(shape) else np.zeros(shape, dtype)
+        arrays[name] = np.memmap(path, dtype, "c", offset, shape) if prod(shape) else np.zeros(shape, dtype)
     return metadata, arrays
+
+
+def scratch(shape: tuple[int, ...], dtype: type[np.generic], folder: Path) -> NDArray[Any]:
+    """An array of zeros on the disk of `folder`, without a name there: it goes with the array, and `give_back` frees its memory meanwhile."""
+    if not prod(shape):
+        return np.zeros(shape, dtype)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype, "w+", shape=shape)

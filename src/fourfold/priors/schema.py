@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import FourfoldError
+from fourfold.files import give_back
 
 Arrays = Mapping[str, NDArray[Any] | tuple[NDArray[Any], ...]]
 
@@ -155,6 +156,7 @@ def _problems(prior: str, arrays: Arrays) -> Iterator[str]:
         for view, array in enumerate(value if isinstance(value, tuple) else (value,)):
             called = f"{name} of view {view}" if field.per_view else name
             yield from _array_problems(called, array, field, shared, per_view, view)
+            give_back(array)  # of those that lie on the disk
     counts = {len(v) for v in arrays.values() if isinstance(v, tuple)}
     if len(counts) > 1:
         yield f"has arrays of {sorted(counts)} views, expected the same number of views in all"

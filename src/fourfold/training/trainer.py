@@ -89,6 +89,7 @@ class _Run:
         self.config.together.check_same("scene", lambda: _checksum(state.scene))
         if self.config.together.first:
             save_checkpoint(self.checkpoints, state, self.key)
+        self.capture.release()  # images that were looked at
         self.config.together.wait()
 
     def newest(self) -> TrainingState | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
+from fourfold.files import give_back
 from fourfold.geometry.spacing import neighbour_spacing
 from fourfold.priors.contracts import Clouds, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth.sweep_references import unproject
@@ -99,6 +100,9 @@ def _cloud(capture: Capture, masks: Masks, depth: Depth, index: int, numbers: De
         world = unproject(np.where(good, known, 1.0), capture.K[view, index], capture.world_to_camera[view, index])
         points.append(world[good])
         colors.append(np.asarray(capture.image(int(view), index))[good].astype(np.float32) / 255)
+    for looked_at in (*depth.depth, *masks.mask):
+        give_back(looked_at)
+    capture.release()
     every, color = np.concatenate(points), np.concatenate(colors)
     chosen = _spread(len(every), numbers.most)
     return every[chosen], color[chosen]
