@@ -6,7 +6,7 @@ import numpy as np
 
 from fourfold.priors.contracts import LongTracks, Provenance
 from fourfold.priors.movers.mover_models import Mover, long_tracks_of
-from fourfold.priors.movers.object_starts import bulging, longest
+from fourfold.priors.movers.object_starts import bulging, longest, resting
 
 
 def test_the_bulging_start_projects_to_its_tracks_and_is_nearest_in_the_middle() -> None:
@@ -21,6 +21,21 @@ def test_the_bulging_start_projects_to_its_tracks_and_is_nearest_in_the_middle()
     away = np.linalg.norm(disc, axis=1)
     wrong = np.abs(points[:, 2] - (1 - np.sqrt(0.01 - away**2)))
     assert wrong[away < 0.09].max() < 0.001 and wrong.max() < 0.01  # at the rim the ball is infinitely steep
+
+
+def test_the_resting_start_keeps_the_body_on_its_mask_and_upright_in_the_world() -> None:
+    K = np.tile(np.array([[100.0, 0, 40], [0, 100, 30], [0, 0, 1]]), (3, 1, 1))
+    world_to_camera = np.tile(np.eye(4), (3, 1, 1))
+    world_to_camera[1, :3, :3] = [[0, 0, -1], [0, 1, 0], [1, 0, 0]]
+    masks = np.zeros((3, 60, 80), bool)
+    masks[0, 20:30, 40:60] = True
+    masks[1, 15:35, 20:60] = True
+    poses = resting(masks, K, world_to_camera)
+    np.testing.assert_allclose(poses[:2, :3, :3], world_to_camera[:2, :3, :3])
+    pixel = np.einsum("fij,fj->fi", K[:2], poses[:2, :3, 3])
+    np.testing.assert_allclose(pixel[:, :2] / pixel[:, 2:], [[50, 25], [40, 25]])
+    assert poses[0, 2, 3] / poses[1, 2, 3] == 2  # half as wide and half as high: twice as far
+    assert np.isnan(poses[2]).all()
 
 
 def test_of_tracks_that_live_equally_long_all_parts_of_a_body_are_chosen() -> None:

@@ -67,7 +67,7 @@ def test_a_start_that_is_mirrored_in_depth_loses_against_one_that_bulges() -> No
     mirror = np.diag([1.0, 1.0, -1.0])
     wrong = poses.copy()
     wrong[:, :3, :3] = mirror @ poses[:, :3, :3] @ mirror
-    rigid = solve_object(xy, visible, K, known=wrong)
+    rigid = solve_object(xy, visible, K, known=(wrong,))
     assert rigid is not None
     relative = [m[:, :3, :3] @ m[0, :3, :3].T for m in (rigid.object_to_camera, poses)]
     assert np.degrees(Rotation.from_matrix(relative[0] @ relative[1].transpose(0, 2, 1)).magnitude()).max() < 2.5

@@ -12,6 +12,7 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import LongTracks, Tracks2D
 from fourfold.priors.movers.object_align import AlignConfig, AlignedTracks, align_object
 from fourfold.priors.movers.object_sfm import ObjectSfmConfig, RigidObject, solve_object
+from fourfold.priors.movers.object_starts import resting
 from fourfold.priors.movers.object_sweep import ObjectShape, ObjectSweepConfig, object_depth, sweep_object
 
 Array = NDArray[np.float64]
@@ -94,9 +95,14 @@ class MoverModel:
 
 def tracks_of(mover: Mover, tracks: Tracks2D, inside: float) -> ImageTracks:
     """The tracks of the mover's view that stay in its mask."""
-    own = np.flatnonzero(tracks.view == mover.view)
-    visible = (tracks.visibility[own][:, mover.times].astype(np.float32) * tracks.confidence[own][:, mover.times].astype(np.float32)) > 0.3
-    return _staying(mover, tracks.xy[own][:, mover.times], visible, inside)
+    return _staying(mover, *seen_tracks(tracks, mover.view, mover.times), inside)
+
+
+def seen_tracks(tracks: Tracks2D, view: int, times: list[int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The tracks of one view at F of its moments: xy (P, F, 2) pixels, and where they are visible (P, F)."""
+    own = np.flatnonzero(tracks.view == view)
+    visible = (tracks.visibility[own][:, times].astype(np.float32) * tracks.confidence[own][:, times].astype(np.float32)) > 0.3
+    return tracks.xy[own][:, times], visible
 
 
 def long_tracks_of(mover: Mover, tracks: LongTracks, inside: float) -> ImageTracks:
@@ -155,7 +161,8 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
 def _firmer(own: ImageTracks, held: ImageTracks, mover: Mover, rigid: RigidObject, config: ModelConfig) -> RigidObject | None:
     """The body by its long tracks `held`, if one body explains them far better than chained ones from all over it: those slide then."""
     everywhere = replace(config.sfm, evenly=True)
-    firm = solve_object(held.xy, held.visible, mover.K, everywhere, rigid.object_to_camera)
+    starts = resting(mover.masks, mover.K, mover.world_to_camera), rigid.object_to_camera
+    firm = solve_object(held.xy, held.visible, mover.K, everywhere, starts)
     if firm is None or not _is_rigid(firm, mover, (held.xy, held.visible), config):
         return None
     slid = solve_object(own.xy, own.visible, mover.K, everywhere)

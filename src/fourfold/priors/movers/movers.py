@@ -17,11 +17,13 @@ from fourfold.priors.cameras.pose_path import fill_path, fill_poses
 from fourfold.priors.contracts import Depth, LongTracks, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth.plane_sweep import static_depth
 from fourfold.priors.depth.sweep_views import usable_frames
+from fourfold.priors.movers.body_path import SteadyNumbers, steadied
 from fourfold.priors.movers.loose_parts import loose_points, loose_tracks
-from fourfold.priors.movers.mover_models import ImageTracks, ModelConfig, Mover, MoverModel, model_mover
+from fourfold.priors.movers.mover_models import ImageTracks, ModelConfig, Mover, MoverModel, model_mover, seen_tracks
 from fourfold.priors.movers.mover_regions import RegionConfig, movers_of
 from fourfold.priors.movers.object_evidence import ground_ratio, hidden_depth, occlusion_bound
 from fourfold.priors.movers.object_scale import ScaleChoice, ScaleConfig, ScaleEvidence, choose_scale
+from fourfold.priors.movers.touching_movers import TouchingNumbers, split_touching
 from fourfold.priors.providers import Provider
 from fourfold.priors.tracking.lift import LiftConfig, empty_tracks, fill_between, joined_tracks, lift_tracks, solid_tracks, unproject_points
 from fourfold.priors.tracking.track_step import sample
@@ -34,7 +36,7 @@ class MoverConfig:
     """Numbers of the movers.
 
     Attributes:
-        regions, model, scale, lift: the parts.
+        regions, touching, model, scale, steady, lift: the parts.
         hidden_from: other frames asked for what an object hides.
         mask_confidence: confidence of the depth inside masks per kind of model.
         loose_error: median distance from the rigid body beyond which a track is a part moving on its own, share of the image's diagonal.
@@ -44,8 +46,10 @@ class MoverConfig:
     """
 
     regions: RegionConfig = field(default_factory=RegionConfig)
+    touching: TouchingNumbers = field(default_factory=TouchingNumbers)
     model: ModelConfig = field(default_factory=ModelConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    steady: SteadyNumbers = field(default_factory=SteadyNumbers)
     lift: LiftConfig = field(default_factory=LiftConfig)
     hidden_from: int = 4
     mask_confidence: dict[str, float] = field(default_factory=lambda: {"rigid": 0.8, "articulated": 0.5, "flat": 0.3})
@@ -84,6 +88,7 @@ def moving_objects(
     if static.provenance.provider == "nominal":
         static = _movers_before(static, view, times, moving, config.before)
     regions = movers_of(moving, config.regions) if len(times) >= 3 else []
+    regions = split_touching(moving, regions, *seen_tracks(tracks2d, view, times), config.touching)
     depth, confidence = static.depth[view].astype(np.float32), static.confidence[view].astype(np.float32)
     parts: list[Tracks3D] = []
     notes: list[str] = []
@@ -91,6 +96,7 @@ def moving_objects(
     for index, region in enumerate(regions):
         mover = Mover(view, times, region, capture.K[view, times], capture.world_to_camera[view, times])
         model, choice = _model_with_scale(capture, mover, (tracks2d, longtracks), static, config)
+        model = steadied(mover, model, choice.scale, capture.timestamps[times], config.steady)
         notes += _sentences(index, model, choice, config)
         part, more = _tracks_of_model(capture, mover, model, choice.scale, config)
         parts.append(part)

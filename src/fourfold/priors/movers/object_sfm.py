@@ -5,6 +5,7 @@ Source: spec calibration.md section E ("each large mover is an SfM problem of it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,7 +74,7 @@ class RigidObject:
 
 
 def solve_object(
-    xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig = ObjectSfmConfig(), known: Array | None = None
+    xy: Array, visible: NDArray[np.bool_], K: Array, config: ObjectSfmConfig = ObjectSfmConfig(), known: Sequence[Array] = ()
 ) -> RigidObject | None:
     """Rigid shape and motion from the tracks of one object; with poses that are known, of several starts the one that explains most.
 
@@ -81,7 +82,7 @@ def solve_object(
         xy: (P, F, 2) pixels, pixel centres at +0.5.
         visible: (P, F) bool.
         K: (F, 3, 3) intrinsics.
-        known: (F, 4, 4) object-to-camera poses from which to start as well, NaN where unknown, the object's origin near its centre.
+        known: each (F, 4, 4) object-to-camera poses from which to start as well, NaN where unknown, the object's origin near its centre.
 
     Returns:
         None where too few tracks live long enough to say anything.
@@ -91,10 +92,11 @@ def solve_object(
     if len(chosen) < config.least_points or len(frames) < 3:
         return None
     part, seen = xy[chosen][:, frames].astype(np.float64), visible[chosen][:, frames]
-    if known is None:
+    if not known:
         start = _seed(part, seen, K[frames], config)
     else:
-        start = _best_start(part[: config.rival_points], seen[: config.rival_points], K[frames], known[frames], config)
+        poses = [one[frames] for one in known]
+        start = _best_start(part[: config.rival_points], seen[: config.rival_points], K[frames], poses, config)
     if start is None:
         return None
     best = _grow(part, seen, K[frames], *start, config)
@@ -105,9 +107,10 @@ _Start = tuple[list[int], Array, NDArray[np.int64], Array]
 """Frames, their poses, tracks and their points."""
 
 
-def _best_start(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array, config: ObjectSfmConfig) -> _Start | None:
+def _best_start(xy: Array, seen: NDArray[np.bool_], K: Array, known: Sequence[Array], config: ObjectSfmConfig) -> _Start | None:
     """Poses of the rival that explains most of these tracks in most frames."""
-    grown = [_grow(xy, seen, K, *start, config) for start in _starts(xy, seen, K, known, config)]
+    starts = _starts(xy, seen, K, config) + [start for start in map(_from_poses, known) if start is not None]
+    grown = [_grow(xy, seen, K, *start, config) for start in starts]
     if not grown:
         return None
     poses = max(grown, key=lambda one: one[2] * np.isfinite(one[0][:, 0, 0]).mean())[0]
@@ -120,7 +123,7 @@ def _from_poses(poses: Array) -> _Start | None:
     return ([int(frame) for frame in placed], poses[placed], np.zeros(0, np.int64), np.zeros((0, 3))) if len(placed) >= 3 else None
 
 
-def _starts(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array, config: ObjectSfmConfig) -> list[_Start]:
+def _starts(xy: Array, seen: NDArray[np.bool_], K: Array, config: ObjectSfmConfig) -> list[_Start]:
     seed = _seed(xy, seen, K, config)
     starts = [] if seed is None else [seed]
     for number in range(config.bulging):
@@ -128,8 +131,7 @@ def _starts(xy: Array, seen: NDArray[np.bool_], K: Array, known: Array, config: 
         own = np.flatnonzero(seen[:, frame])
         if len(own) >= config.least_points:
             starts.append(([frame], np.eye(4)[None], own, bulging(xy[own, frame], K[frame])))
-    before = _from_poses(known)
-    return starts if before is None else [*starts, before]
+    return starts
 
 
 def _window(seen: NDArray[np.bool_], least: int) -> tuple[list[int], NDArray[np.int64]] | None:

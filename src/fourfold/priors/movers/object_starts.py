@@ -1,7 +1,8 @@
 """Where structure from motion of one object starts: which tracks, and a first shape that bulges towards the camera.
 
 Turning little, a body and its mirror image in depth, or one twice as deep that turns half as far, are explained nearly as well: a solution that
-starts on the wrong side stays there. Most bodies are convex, so one start says so, and what they explain decides between all.
+starts on the wrong side stays there. Most bodies are convex, so one start says so; most turn slowly in the world while a camera goes round them, so
+another does; and what they explain decides between all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,21 @@ def longest(visible: NDArray[np.bool_], most: int, *, evenly: bool) -> NDArray[n
     order = np.random.default_rng(0).permutation(len(life)) if evenly else np.arange(len(life))
     chosen = order[np.argsort(-life[order], kind="stable")][:most]
     return chosen[life[chosen] >= 3]
+
+
+def resting(masks: NDArray[np.bool_], K: Array, world_to_camera: Array) -> Array:
+    """Object-to-camera poses (F, 4, 4) of a body that does not turn in the world, as far away as its mask is small, its usual distance 1; NaN where
+    the mask (F, H, W) is empty. Round a body that a camera walks round this is nearly true, and windows of short tracks joined turn by turn are not.
+    """
+    area = masks.sum(axis=(1, 2))
+    poses = np.full((len(masks), 4, 4), np.nan)
+    for frame in np.flatnonzero(area):
+        row, column = np.nonzero(masks[frame])
+        poses[frame] = np.eye(4)
+        poses[frame, :3, :3] = world_to_camera[frame, :3, :3]
+        middle = np.array([np.median(column) + 0.5, np.median(row) + 0.5, 1.0])
+        poses[frame, :3, 3] = np.linalg.solve(K[frame], middle) * np.sqrt(np.median(area[area > 0]) / area[frame])
+    return poses
 
 
 def bulging(xy: Array, K: Array) -> Array:
