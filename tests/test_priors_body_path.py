@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from fourfold.priors.movers.body_path import second_differences, steadied, steady_depths
+from fourfold.priors.movers.body_path import second_differences, steady_depths, steady_factors
 from fourfold.priors.movers.mover_models import ImageTracks, Mover, MoverModel
 
 NOTHING = ImageTracks(np.zeros((0, 48, 2), np.float32), np.zeros((0, 48), bool), np.zeros((0, 48), bool))
@@ -52,7 +54,7 @@ def test_second_differences_are_accelerations_at_uneven_moments() -> None:
     np.testing.assert_allclose(second_differences(seconds) @ (3 * seconds**2 - seconds + 2), 6, rtol=1e-9)
 
 
-def test_a_model_is_moved_with_its_poses_and_depth_and_stays_in_the_image() -> None:
+def test_a_model_is_steadied_where_it_is_known() -> None:
     seconds, eyes, places = _walk(2 * np.pi)
     frames = len(seconds)
     forward = -eyes * [1, 0, 1] / np.linalg.norm(eyes[:, [0, 2]], axis=1, keepdims=True)
@@ -66,18 +68,16 @@ def test_a_model_is_moved_with_its_poses_and_depth_and_stays_in_the_image() -> N
     depth = np.tile(centers[:, 2, None, None], (1, 4, 4)).astype(np.float32)
     depth[:, 0] = 0
     depth[7] = 0
-    poses = np.tile(np.eye(4), (frames, 1, 1))
-    poses[:, :3, 3] = centers
     mover = Mover(0, list(range(frames)), depth > 0, np.tile(np.eye(3), (frames, 1, 1)), world_to_camera)
-    model = MoverModel("rigid", centers, depth, poses, None, NOTHING, {})
-    found = steadied(mover, model, 2.5, seconds)
-    seen = np.arange(frames) != 7
-    np.testing.assert_allclose(found.centers[seen, :2] / found.centers[seen, 2:], centers[seen, :2] / centers[seen, 2:], atol=1e-12)
-    assert found.object_to_camera is not None
-    np.testing.assert_allclose(found.object_to_camera[seen, :3, 3], found.centers[seen])
-    np.testing.assert_allclose(found.depth[seen, 1, 1], found.centers[seen, 2], rtol=1e-6)
-    assert (found.depth[:, 0] == 0).all() and (found.depth[7] == 0).all() and np.isnan(found.centers[7]).all()
+    factors = steady_factors(mover, MoverModel("flat", centers, depth, None, None, NOTHING, {}), 2.5, seconds)
     true = np.einsum("fij,fj->fi", world_to_camera[:, :3, :3], places - eyes)[:, 2] / 2.5
-    assert np.std(found.centers[seen, 2] / true[seen]) < 0.45 * np.std(centers[seen, 2] / true[seen])
-    few = steadied(mover, MoverModel("flat", np.where(np.arange(frames)[:, None] < 4, centers, np.nan), depth, None, None, NOTHING, {}), 2.5, seconds)
-    assert "steadied" not in few.figures
+    seen = np.arange(frames) != 7
+    assert factors[7] == 1
+    assert np.std((factors * centers[:, 2] / true)[seen]) < 0.45 * np.std((centers[:, 2] / true)[seen])
+    few = np.where(np.arange(frames)[:, None] < 4, centers, np.nan)
+    assert (steady_factors(mover, MoverModel("flat", few, depth, None, None, NOTHING, {}), 2.5, seconds) == 1).all()
+    still = np.tile(np.eye(4), (frames, 1, 1))
+    still[:, :3, 3] = [0, 0, 5]
+    assert (
+        steady_factors(replace(mover, world_to_camera=still), MoverModel("flat", centers, depth, None, None, NOTHING, {}), 2.5, seconds) == 1
+    ).all()

@@ -7,12 +7,13 @@ less so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.priors.movers.mover_models import Mover, MoverModel
+from fourfold.priors.movers.object_scale import minimal_motion
 
 Array = NDArray[np.float64]
 
@@ -26,36 +27,36 @@ class SteadyNumbers:
         least: it does not fall below this.
         rounds: how often both deviations, of depths and of accelerations, are told anew.
         fewest: moments below which nothing is changed.
+        parallax: share of what moves a body before the camera, from image to image, that is the camera's own movement; below it the rays do not meet
+            at a steady path, which would only be a smoother one.
     """
 
     doubt: float = 0.05
     least: float = 0.003
     rounds: int = 15
     fewest: int = 5
+    parallax: float = 0.5
 
 
-def steadied(mover: Mover, model: MoverModel, scale: float, seconds: Array, numbers: SteadyNumbers = SteadyNumbers()) -> MoverModel:
-    """The model moved along its rays to a steady path; it neither turns nor changes its size, and stays where the image has it.
+def steady_factors(mover: Mover, model: MoverModel, scale: float, seconds: Array, numbers: SteadyNumbers = SteadyNumbers()) -> Array:
+    """Factors (F,) on a model's distances that bring it to a steady path, 1 where it is not known: it grows by what it is moved away, so that nothing
+    changes in the image.
 
     Args:
         scale: object units to scene units.
         seconds: (F,) moments of the mover's frames.
     """
+    factors = np.ones(len(model.centers))
     known = np.flatnonzero(np.isfinite(model.centers[:, 2]) & (model.depth > 0).any(axis=(1, 2)))
     if len(known) < numbers.fewest or (model.centers[known, 2] <= 0).any():
-        return model
+        return factors
     rotation, shift, depth = mover.world_to_camera[known, :3, :3], mover.world_to_camera[known, :3, 3], model.centers[known, 2]
     eyes, rays = (np.einsum("fji,fj->fi", rotation, value) for value in (-shift, model.centers[known] / depth[:, None]))
-    factor = np.ones(len(model.centers))
-    factor[known] = steady_depths(seconds[known], eyes, rays, scale * depth, numbers) / (scale * depth)
-    away = np.where(np.isfinite(model.centers), (factor - 1)[:, None] * model.centers, 0)
-    poses = model.object_to_camera
-    if poses is not None:
-        poses = poses.copy()
-        poses[:, :3, 3] += away
-    moved = np.where(model.depth > 0, model.depth + away[:, 2, None, None], 0).astype(np.float32)
-    figures = model.figures | {"steadied": round(float(np.std(factor[known])), 4)}
-    return replace(model, centers=model.centers + away, depth=moved, object_to_camera=poses, figures=figures)
+    resting = minimal_motion(eyes, depth[:, None] * rays)
+    if resting.scale <= 0 or resting.quality < numbers.parallax:
+        return factors
+    factors[known] = steady_depths(seconds[known], eyes, rays, scale * depth, numbers) / (scale * depth)
+    return factors
 
 
 def steady_depths(seconds: Array, eyes: Array, rays: Array, depth: Array, numbers: SteadyNumbers = SteadyNumbers()) -> Array:

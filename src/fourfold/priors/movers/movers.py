@@ -17,7 +17,7 @@ from fourfold.priors.cameras.pose_path import fill_path, fill_poses
 from fourfold.priors.contracts import Depth, LongTracks, Masks, Priors, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth.plane_sweep import static_depth
 from fourfold.priors.depth.sweep_views import usable_frames
-from fourfold.priors.movers.body_path import SteadyNumbers, steadied
+from fourfold.priors.movers.body_path import SteadyNumbers, steady_factors
 from fourfold.priors.movers.loose_parts import loose_points, loose_tracks
 from fourfold.priors.movers.mover_models import ImageTracks, ModelConfig, Mover, MoverModel, model_mover, seen_tracks
 from fourfold.priors.movers.mover_regions import RegionConfig, movers_of
@@ -96,14 +96,15 @@ def moving_objects(
     for index, region in enumerate(regions):
         mover = Mover(view, times, region, capture.K[view, times], capture.world_to_camera[view, times])
         model, choice = _model_with_scale(capture, mover, (tracks2d, longtracks), static, config)
-        model = steadied(mover, model, choice.scale, capture.timestamps[times], config.steady)
+        scales = choice.scale * steady_factors(mover, model, choice.scale, capture.timestamps[times], config.steady)
         notes += _sentences(index, model, choice, config)
-        part, more = _tracks_of_model(capture, mover, model, choice.scale, config)
+        part, more = _tracks_of_model(capture, mover, model, scales, config)
         parts.append(part)
-        figures[f"mover_{index}"] = {"kind": model.kind, **model.figures, **more, "scale": choice.figures()}
+        steadied = round(float(np.std(scales) / choice.scale), 4)
+        figures[f"mover_{index}"] = {"kind": model.kind, **model.figures, **more, "steadied": steadied, "scale": choice.figures()}
         shown = model.depth > 0
         stamp = np.zeros_like(depth)
-        stamp[times] = np.where(shown, model.depth * choice.scale, 0)
+        stamp[times] = np.where(shown, model.depth * scales[:, None, None], 0)
         depth = np.where(stamp > 0, stamp, depth)
         confidence = np.where(stamp > 0, config.mask_confidence[model.kind], confidence)
     parts.append(_left_over(capture, masks, regions, (view, times), tracks2d, static, config))
@@ -188,25 +189,26 @@ def _sentences(index: int, model: MoverModel, choice: ScaleChoice, config: Mover
     return notes
 
 
-def _tracks_of_model(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> tuple[Tracks3D, dict[str, object]]:
-    """Tracks of a mover and figures about them: a rigid body's dense points, without the parts that move on their own, whose tracks are lifted."""
+def _tracks_of_model(capture: Capture, mover: Mover, model: MoverModel, scales: Array, config: MoverConfig) -> tuple[Tracks3D, dict[str, object]]:
+    """Tracks of a mover, `scales` (F,) times its object units, and figures about them: a rigid body's dense points, without the parts that move on
+    their own, whose tracks are lifted."""
     if model.kind != "rigid" or model.shape is None:
-        return _lifted_tracks(capture, mover, model, scale), {}
-    whole = _rigid_tracks(capture, mover, model, scale, config)
+        return _lifted_tracks(capture, mover, model, scales), {}
+    whole = _rigid_tracks(capture, mover, model, scales, config)
     loose, judged = loose_tracks(mover, model, max(2.0, config.loose_error * float(np.hypot(*mover.masks.shape[1:]))))
     stays = ~loose_points(mover, model, loose, judged)
     figures: dict[str, object] = {"loose_share": round(float(1 - stays.mean()), 4)}
     if 1 - stays.mean() < config.loose_share:
         return whole, figures
     own = model.tracks
-    limbs = _lifted_tracks(capture, mover, replace(model, tracks=ImageTracks(own.xy[loose], own.visible[loose], own.placed[loose])), scale)
+    limbs = _lifted_tracks(capture, mover, replace(model, tracks=ImageTracks(own.xy[loose], own.visible[loose], own.placed[loose])), scales)
     return joined_tracks((whole.rows(stays), limbs), PROVENANCE), figures | {"loose_tracks": len(limbs.xyz), "dense_points_left": int(stays.sum())}
 
 
-def _rigid_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float, config: MoverConfig) -> Tracks3D:
+def _rigid_tracks(capture: Capture, mover: Mover, model: MoverModel, scales: Array, config: MoverConfig) -> Tracks3D:
     """Points of a rigid object at every time index: poses are cubic between the placed frames."""
     if model.object_to_camera is None or model.shape is None:
-        return _lifted_tracks(capture, mover, model, scale)
+        return _lifted_tracks(capture, mover, model, scales)
     placed = np.flatnonzero(np.isfinite(model.object_to_camera[:, 0, 0]))
     poses = np.tile(np.eye(4), (capture.times, 1, 1))
     known = np.zeros(capture.times, bool)
@@ -214,14 +216,15 @@ def _rigid_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: floa
     for frame in placed:
         time = mover.times[frame]
         metric = model.object_to_camera[frame].copy()
-        metric[:3, 3] *= scale
+        metric[:3, 3] *= scales[frame]
         poses[time] = np.linalg.inv(mover.world_to_camera[frame]) @ metric
         known[time] = True
         visibility[:, time] = _sees(mover, model, int(frame), config.depth_slack)
     poses = fill_poses(poses, known, capture.timestamps)
-    xyz = np.einsum("tij,pj->pti", poses[:, :3, :3], scale * model.shape.points) + poses[None, :, :3, 3]
+    size = np.interp(capture.timestamps, capture.timestamps[[mover.times[frame] for frame in placed]], scales[placed])
+    xyz = np.einsum("tij,pj->pti", size[:, None, None] * poses[:, :3, :3], model.shape.points) + poses[None, :, :3, 3]
     tracks = solid_tracks(PROVENANCE, xyz, visibility, np.where(visibility > 0, 1.0, 0.5), model.shape.color, native=True)
-    return replace(tracks, spacing=(scale * model.shape.spacing).astype(np.float32))
+    return replace(tracks, spacing=(float(np.median(scales)) * model.shape.spacing).astype(np.float32))
 
 
 def _sees(mover: Mover, model: MoverModel, frame: int, slack: float) -> NDArray[np.float32]:
@@ -238,7 +241,7 @@ def _sees(mover: Mover, model: MoverModel, frame: int, slack: float) -> NDArray[
     return (inside & (surface > 0) & (camera[:, 2] <= (1 + slack) * surface)).astype(np.float32)
 
 
-def _lifted_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: float) -> Tracks3D:
+def _lifted_tracks(capture: Capture, mover: Mover, model: MoverModel, scales: Array) -> Tracks3D:
     """Image tracks of the mover lifted with its depth; unknown moments are linear in time, relative to the object's own path."""
     tracks = model.tracks
     xyz = np.zeros((len(tracks.xy), capture.times, 3))
@@ -248,12 +251,12 @@ def _lifted_tracks(capture: Capture, mover: Mover, model: MoverModel, scale: flo
         time = mover.times[frame]
         z = _depth_at(model, int(frame), tracks.xy[:, frame])
         good = tracks.placed[:, frame] & (z > 0)
-        xyz[good, time] = unproject_points(tracks.xy[good, frame], scale * z[good], mover.K[frame], mover.world_to_camera[frame])
+        xyz[good, time] = unproject_points(tracks.xy[good, frame], scales[frame] * z[good], mover.K[frame], mover.world_to_camera[frame])
         known[good, time] = True
         shown[good & tracks.visible[:, frame], time] = 1
     keep = shown.sum(axis=1) >= max(2, int(0.05 * len(mover.times)))
     xyz, known, shown, xy, visible = xyz[keep], known[keep], shown[keep], tracks.xy[keep], tracks.visible[keep]
-    path = _world_path(capture, mover, model, scale)
+    path = _world_path(capture, mover, model, scales)
     filled = fill_between(xyz - path[None], known) + path[None]
     first = visible.argmax(axis=1)
     color = np.zeros((len(xy), 3), np.float32)
@@ -273,13 +276,13 @@ def _depth_at(model: MoverModel, frame: int, xy: NDArray[np.float32]) -> Array:
     return np.where(whole, sample(depth, xy), outside).astype(np.float64)
 
 
-def _world_path(capture: Capture, mover: Mover, model: MoverModel, scale: float) -> Array:
+def _world_path(capture: Capture, mover: Mover, model: MoverModel, scales: Array) -> Array:
     """(T, 3) path of the object's centre in the world."""
     path = np.zeros((capture.times, 3))
     known = np.zeros(capture.times, bool)
     for frame in np.flatnonzero(np.isfinite(model.centers[:, 0])):
         pose = mover.world_to_camera[frame]
-        path[mover.times[frame]] = (scale * model.centers[frame] - pose[:3, 3]) @ pose[:3, :3]
+        path[mover.times[frame]] = (scales[frame] * model.centers[frame] - pose[:3, 3]) @ pose[:3, :3]
         known[mover.times[frame]] = True
     return fill_path(path, known, capture.timestamps) if known.any() else path
 

@@ -43,14 +43,15 @@ def split_touching(
     frames, height, width = masks.shape
     column, row = np.clip(xy[..., 0].astype(int), 0, width - 1), np.clip(xy[..., 1].astype(int), 0, height - 1)
     at = np.arange(frames)[None], row, column
-    told = visible & _all_found(movers)
+    missed = _missed(movers)
+    told = visible & ~missed.any(axis=0)
     inside = np.stack([(mover[at] & told).sum(1) for mover in movers])
     owner = np.where(inside.max(0) >= np.maximum(numbers.pure * inside.sum(0), 1), inside.argmax(0), -1)
     shown, result = visible & masks[at], [mover.copy() for mover in movers]
     reach = numbers.reach * max(height, width) / 160
     for frame in range(frames):
         counts = [int((shown[:, frame] & (owner == number)).sum()) for number in range(len(movers))]
-        if not any(count >= numbers.fewest and not mover[frame].any() for count, mover in zip(counts, movers, strict=True)):
+        if not any(count >= numbers.fewest for count, gone in zip(counts, missed[:, frame], strict=True) if gone):
             continue
         heard = np.flatnonzero(shown[:, frame] & (owner >= 0))
         rows, columns = np.nonzero(masks[frame])
@@ -66,8 +67,8 @@ def split_touching(
     return result
 
 
-def _all_found(movers: Sequence[Masks]) -> NDArray[np.bool_]:
-    """(F,) images in which no mover is missed that was seen before and is seen later: another's mask may hold it there."""
+def _missed(movers: Sequence[Masks]) -> Masks:
+    """(M, F) images in which a mover is missed that was seen before and is seen later: another's mask may hold it there."""
     found = np.stack([mover.any(axis=(1, 2)) for mover in movers])
     between = np.logical_or.accumulate(found, axis=1) & np.logical_or.accumulate(found[:, ::-1], axis=1)[:, ::-1]
-    return (found | ~between).all(axis=0)
+    return between & ~found
