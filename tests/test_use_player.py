@@ -205,5 +205,5 @@ def test_the_same_scene_gives_the_same_page(tmp_path: Path) -> None:
 def test_a_browser_without_webgl_is_told(browser: Browser, page: str) -> None:
     script = browser.call("Page.addScriptToEvaluateOnNewDocument", source="HTMLCanvasElement.prototype.getContext = () => null;")
     browser.open(page, WIDTH, HEIGHT)
-    browser.until("document.body && document.getElementById('note').textContent.includes('no WebGL 2')")
+    browser.until("document.getElementById('note')?.textContent.includes('no WebGL 2')")
     browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
