@@ -1,4 +1,4 @@
-"""Rendering: one call, three backends."""
+"""Rendering: one call, four backends."""
 
 from fourfold.render.api import RasterOptions, Render, ScreenStatistics, rasterize
 
