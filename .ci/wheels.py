@@ -50,8 +50,8 @@ class Platform:
 
 
 PLATFORMS = (
-    Platform("manylinux_2_28_x86_64", "x86_64-linux-gnu.2.28", "Linux", X86, ".so", ("-s", "-Wl,-Bsymbolic"), "ELF x86-64"),
-    Platform("manylinux_2_28_aarch64", "aarch64-linux-gnu.2.28", "Linux", ARM, ".so", ("-s", "-Wl,-Bsymbolic"), "ELF aarch64"),
+    Platform("manylinux_2_28_x86_64", "x86_64-linux-gnu.2.28", "Linux", X86, ".so", ("-Wl,-Bsymbolic",), "ELF x86-64"),
+    Platform("manylinux_2_28_aarch64", "aarch64-linux-gnu.2.28", "Linux", ARM, ".so", ("-Wl,-Bsymbolic",), "ELF aarch64"),
     Platform("win_amd64", "x86_64-windows-gnu", "Windows", X86, ".dll", ("-s",), "PE x86-64"),
     Platform("macosx_11_0_arm64", "aarch64-macos.11.0", "Darwin", ARM, ".dylib", ("-s",), "Mach-O aarch64"),
     Platform("macosx_10_15_x86_64", "x86_64-macos.10.15", "Darwin", X86, ".dylib", ("-s",), "Mach-O x86-64"),
