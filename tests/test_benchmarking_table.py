@@ -152,7 +152,7 @@ def test_ablations_are_found_and_are_recipes():
     assert find_recipe("sharptimegs/lifespan_off") is all_ablations()["sharptimegs"]["lifespan_off"]
     with pytest.raises(FourfoldError, match="choose one of sharptimegs/"):
         find_recipe("sharptimegs/nothing")
-    with pytest.raises(FourfoldError, match="choose one of splat3d/exact_depth, splat3d/exact_masks, splat3d/full"):
+    with pytest.raises(FourfoldError, match="choose one of splat3d/exact_cameras, splat3d/exact_depth, splat3d/exact_masks, splat3d/full"):
         find_recipe("splat3d/nothing")
     with pytest.raises(FourfoldError, match="there are no ablations of 'splat3d'"):
         ablation.plan_of("splat3d")

@@ -23,8 +23,7 @@ from fourfold.losses.rigid_pairs import RigidPairs, rigid_pairs
 from fourfold.priors.contracts import Priors
 from fourfold.priors.features.motion_groups import GroupNumbers
 from fourfold.priors.providers import prepare_priors
-from fourfold.recipes import all_recipes, find_recipe
-from fourfold.recipes.auto import choose_recipe
+from fourfold.recipes import find_recipe
 from fourfold.recipes.monofusion_ablations import ABLATIONS
 from fourfold.recipes.recipe import QUALITIES, Recipe, Stage
 from fourfold.scene.motion.se3_bases import SE3Bases
@@ -159,10 +158,3 @@ def test_a_ball_between_four_cameras_is_followed(tmp_path: Path) -> None:
     found = [metrics.psnr(draw(4, t), capture.image(4, t).astype(np.float32) / 255, moving[t]) for t in range(4)]
     still = [metrics.psnr(np.full((60, 80, 3), 90 / 255), capture.image(4, t).astype(np.float32) / 255, moving[t]) for t in range(4)]
     assert np.mean(found) > np.mean(still) + 2  # type: ignore[arg-type]
-
-
-def test_a_few_fixed_cameras_get_it_by_themselves(tmp_path: Path) -> None:
-    capture = make_rig(tmp_path / "capture", views=4, times=2).capture
-    assert choose_recipe(capture, all_recipes())[0].name == "monofusion"
-    many = make_rig(tmp_path / "many", views=12, times=2).capture
-    assert choose_recipe(many, all_recipes())[0].name != "monofusion"

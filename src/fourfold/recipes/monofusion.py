@@ -61,7 +61,7 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "features", "clouds"),
     initialize=MonoFusionStart(foreground=ForegroundNumbers(points="hull", sure=0.5, trajectories="followed")),
     background=(0.4, 0.4, 0.4),  # calibration: grey costs least where nothing was seen
-    suits=Suits(views=(2, 8), moving=False, arc=40.0, rank=15, because="a few fixed cameras far apart (monofusion)"),
+    suits=Suits(views=(2, 8), moving=False, arc=40.0),
     stages=(
         Stage(
             name="joint",

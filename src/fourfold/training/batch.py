@@ -123,7 +123,10 @@ def _make_sample(source: Source, view: int, index: int, divisor: int) -> Sample:
     depth, confidence = _depth(capture, priors, view, index, divisor)
 
     def put(array: NDArray[np.float32] | None) -> Tensor | None:
-        return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(source.device)
+        if array is None:
+            return None
+        whole = np.ascontiguousarray(array)
+        return torch.from_numpy(whole if whole.flags.writeable else whole.copy()).to(source.device)  # a mapped file may not be written
 
     return Sample(
         view=view,

@@ -60,7 +60,7 @@ def _padded(image: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int]]:
     wanted = SIZE[1] / SIZE[0]
     full_height, full_width = max(height, round(width / wanted)), max(width, round(height * wanted))
     left, top = (full_width - width) // 2, (full_height - height) // 2
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float().to(device_here()) / 255
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().to(device_here()) / 255
     return F.pad(tensor, (left, full_width - width - left, top, full_height - height - top)), (left, top)
 
 
