@@ -59,7 +59,7 @@ def hopping(capture: Capture, degrees: float) -> Capture:
     ("capture", "recipe"),
     [
         (film((0.0,), 40.0), "lived_bases"),
-        (film((0.0,), 200.0), "lived_bases"),
+        (film((0.0,), 200.0), "himor"),
         (film((0.0, 35.0, 70.0), 25.0), "lived_bases"),
         (hopping(film((0.0, 35.0, 70.0), 25.0), 9.0), "sparse_dynamic"),
         (film((0.0, 35.0, 70.0, 105.0, 140.0, 175.0), 25.0), "sparse_dynamic"),

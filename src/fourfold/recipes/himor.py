@@ -11,7 +11,7 @@ from fourfold.initialize.object_layer import ObjectNumbers
 from fourfold.initialize.shape_of_motion import BackgroundAndObject
 from fourfold.losses.tree_calm import TreeAcceleration, TreeRadius
 from fourfold.losses.tree_rigidity import TreeRigidity
-from fourfold.recipes.recipe import Rate, Recipe, Stage, Term, replace
+from fourfold.recipes.recipe import Rate, Recipe, Stage, Suits, Term, replace
 from fourfold.recipes.shape_of_motion import MOVING_TERMS, OBJECT_RATES, STATIC_RATES
 from fourfold.recipes.shape_of_motion import RECIPE as SHAPE_OF_MOTION
 
@@ -50,5 +50,13 @@ RECIPE = Recipe(
     priors=("masks", "depth", "flow", "tracks2d", "tracks3d"),
     initialize=BackgroundAndObject(BackgroundNumbers(count=55_000), ObjectNumbers(count=14_000)),
     background=(0.4, 0.4, 0.4),
+    suits=Suits(  # docs/recipes/auto.md; a longer film is made in chunks, which this recipe is not
+        views=(1, 1),
+        arc=120.0,
+        video=True,
+        images=(21, 300),
+        rank=72,
+        because="a camera that goes round sees each side at another time; nodes carry it on",
+    ),
     stages=tree_stages((*TREE_TERMS, Term("rigidity", TreeRigidity(), 0.5)), PlantTree(nodes=50), TreeControl()),
 )
