@@ -82,7 +82,7 @@ def test_a_rival_far_behind_or_of_the_same_kind_is_no_cause(rival: dict[str, Any
         ({"solid": 0.6}, "fall apart (60% as solid as from the front)"),
         ({"smear": 0.25}, "smear (a pixel is made of what lies 0.25 body sizes apart)"),
         ({"relief": 0.01}, "are as flat as a sheet"),
-        ({"relief": 2.0}, "are drawn out along the view (2.0 times as deep as large)"),
+        ({"relief": 2.0}, "are drawn out along the view (2.00 of their size deep, 0.8 is usual at most)"),
         ({"front_solid": 0.2}, "are translucent even from the front (20% of the silhouette is solid)"),
     ],
 )

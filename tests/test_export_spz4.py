@@ -1,6 +1,7 @@
 """SPZ of version 4: axes and numbers of the library that writes it, and what is lost."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,6 +35,8 @@ def test_there_and_back(tmp_path):
     data = encode_spz4(shown)
     assert struct.unpack("<III", data[:12]) == (0x5053474E, 4, len(shown))
     _alike(decode_spz4(data, "a.spz"), shown)
+    certain = replace(shown, opacity_logit=torch.full_like(shown.opacity_logit, 20.0))
+    assert decode_spz4(encode_spz4(certain), "c.spz").opacity_logit.isfinite().all()
     older = gaussforge.GaussForge().convert(encode_ply(turned(shown)), "ply", "spz", spz_version=3)["data"]
     _alike(decode_spz(older, "b.spz"), shown)
 

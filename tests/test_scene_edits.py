@@ -179,6 +179,9 @@ def test_every_scene_file_is_read_and_others_refused(tmp_path: Path) -> None:
     assert len(read_scene(tmp_path / "a.4dgs").layers) == 2
     still = read_scene(tmp_path / "a.ply")
     assert still.time_range == (0.0, 0.0) and still.layers[0].splats["sh_rest"].shape[1:] == (3, 3)
+    with pytest.raises(FourfoldError, match="does not exist"):
+        read_scene(tmp_path / "nothing.ply")
+    (tmp_path / "a.obj").touch()
     with pytest.raises(FourfoldError, match="is no scene by its name"):
         read_scene(tmp_path / "a.obj")
 

@@ -268,3 +268,23 @@ def test_a_slower_scene_is_exported_to_its_end_along_the_same_cameras(copied_run
     assert [frame["transform_matrix"] for frame in slower] == [frame["transform_matrix"] for frame in whole]
     assert main(["export", str(copied_run), "--format", "ply", "--time", "99", "-o", str(tmp_path / "late.ply")]) == 2
     assert not (tmp_path / "late.ply").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("export", "{run}", "--format", "ply", "-o", "{tmp}/mine.txt"), "does not end with .ply"),
+        (("export", "{run}", "--format", "ply", "-o", "{run}/scene.safetensors"), "does not end with .ply"),
+        (("edit", "{run}", "--background-only", "-o", "{run}/scene.safetensors"), "is a part of the run"),
+        (("edit", "{run}", "--background-only", "-o", "{tmp}/mine.txt"), "does not end with .safetensors"),
+        (("edit", "{run}", "--freeze", "0.1", "--speed", "0.5", "-o", "{tmp}/a.safetensors"), "what is frozen has no speed"),
+        (("export", "{run}/scene.safetensors", "--format", "ply"), "is a file, not a run"),
+        (("edit", "{tmp}/nothing", "--background-only", "-o", "{tmp}/a.safetensors"), "does not exist"),
+    ],
+)
+def test_nothing_of_another_kind_is_written_over(arguments, sentence, copied_run, tmp_path, capfd):
+    (tmp_path / "mine.txt").write_text("precious")
+    before = (copied_run / "scene.safetensors").read_bytes()
+    assert main([a.format(run=copied_run, tmp=tmp_path) for a in arguments]) == 2
+    assert sentence in capfd.readouterr().err
+    assert (tmp_path / "mine.txt").read_text() == "precious" and (copied_run / "scene.safetensors").read_bytes() == before

@@ -102,6 +102,19 @@ def refuse_to_replace(directory: Path, pattern: str) -> None:
         raise FourfoldError(f"{directory} exists and holds other things than {pattern}: choose another output folder")
 
 
+RUN_FILES = ("scene.safetensors", "config.json", "report.json", "report.html", "metrics.jsonl")
+"""What a run cannot do without, or remembers itself by."""
+
+
+def refuse_other_kinds(out: Path, like: str) -> None:
+    """FourfoldError if the file `out` does not end as the file name `like` does, or is a part of a run."""
+    ending = Path(like).suffix
+    if ending and out.suffix.lower() != ending:
+        raise FourfoldError(f"{out} does not end with {ending}, as what would be written there does: give another name")
+    if out.name in RUN_FILES and (out.parent / "config.json").is_file():
+        raise FourfoldError(f"{out} is a part of the run in {out.parent}, which would be lost: give another name")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     _write_text(path, value)

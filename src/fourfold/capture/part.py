@@ -38,7 +38,8 @@ def select(source: Source, options: CaptureOptions, cut: Callable[[Source], Sour
     seen = np.any([v.present for v in views], axis=0)
     keep = np.flatnonzero(inside & seen)
     if not len(keep):
-        raise FourfoldError(f"{source.path} has no frame between {options.start} s and {options.end} s: it lasts {elapsed[-1]:.2f} s")
+        span = f"from {options.start} s on" if options.end is None else f"between {options.start} s and {options.end} s"
+        raise FourfoldError(f"{source.path} has no frame {span}: it lasts {elapsed[-1]:.2f} s")
     shot = cut(take(replace(source, views=views), keep))
     elapsed = shot.timestamps - source.timestamps[0]
     thinned = np.arange(len(elapsed))

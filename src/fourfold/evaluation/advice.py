@@ -127,7 +127,7 @@ def side_words(side: Mapping[str, Any]) -> str:
         (side["solid"] < WHOLE, f"fall apart ({side['solid']:.0%} as solid as from the front)"),
         (side["smear"] > SMEARED, f"smear (a pixel is made of what lies {side['smear']:.2f} body sizes apart)"),
         (side["relief"] < FLAT, "are as flat as a sheet"),
-        (side["relief"] > DEEP, f"are drawn out along the view ({side['relief']:.1f} times as deep as large)"),
+        (side["relief"] > DEEP, f"are drawn out along the view ({side['relief']:.2f} of their size deep, {DEEP} is usual at most)"),
     ]
     found = [words for applies, words in weak if applies]
     if not found:

@@ -105,7 +105,7 @@ def _cards(report: Mapping[str, Any]) -> str:
         (f"{scene['gaussians_static'] + scene['gaussians_dynamic']:,}", f"Gaussians, {scene['gaussians_dynamic']:,} of them moving"),
         (f"{scene['bytes'] / 1e6:.1f} MB", "the scene as one file"),
         (f"{capture['times']} moments", f"{views}{capture['width']} × {capture['height']}, {cameras}"),
-        (duration(report["timing"]["total_s"]), f"in all, {(report.get('peak_rss_bytes') or 0) / 1e9:.1f} GB of memory at most"),
+        (duration(report["timing"]["total_s"]), f"of the last call, {(report.get('peak_rss_bytes') or 0) / 1e9:.1f} GB of memory at most"),
     )
     page = report.get("packed", {}).get("player")
     if page:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
 from fourfold.export.moment_files import packed
@@ -13,10 +15,13 @@ from fourfold.export.options import ExportOptions, moment
 from fourfold.export.packing import PackingError
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.scene.scene import Scene
+from fourfold.splats.drawn import LEAST_OPAQUE, MOST_OPAQUE
 from fourfold.splats.ply import decode_ply, encode_ply
 from fourfold.splats.spz import FLIPPED
 
 VERSION = 4
+SURE = tuple(torch.logit(torch.tensor((LEAST_OPAQUE, MOST_OPAQUE))).tolist())
+"""Logits of the least and the most opacity that is read, as of earlier versions."""
 
 
 def export_spz4(scene: Scene, capture: Capture, out: Path, options: ExportOptions) -> PackingError:
@@ -31,7 +36,8 @@ def encode_spz4(gaussians: Gaussians) -> bytes:
 
 def decode_spz4(data: bytes, name: str) -> Gaussians:
     """The Gaussians of a file that `encode_spz4` wrote; files of unknown origin are not given to the library."""
-    return turned(decode_ply(_converted(data, "spz", "ply", name), name))
+    g = turned(decode_ply(_converted(data, "spz", "ply", name), name))
+    return replace(g, opacity_logit=g.opacity_logit.clamp(*SURE))  # a byte of 255 is read as certain
 
 
 def turned(g: Gaussians) -> Gaussians:

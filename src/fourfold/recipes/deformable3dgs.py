@@ -19,9 +19,7 @@ RECIPE = Recipe(
     priors=("masks", "depth", "clouds"),
     initialize=DeformableStart(motion=Deformation(depth=4, width=64, time_waves=6)),
     background=(0.4, 0.4, 0.4),
-    suits=Suits(
-        views=(1, 1), moving=True, arc=45.0, video=False, alone=True, rank=80, because="one canonical object that a network bends (deformable3dgs)"
-    ),
+    suits=Suits(views=(1, 1), moving=True, arc=45.0, video=False, alone=True, rank=80, because="one canonical object that a network bends"),
     stages=(
         Stage(
             name="still",  # section 1: 3000 of 40000 steps without deformation

@@ -19,7 +19,7 @@ RECIPE = Recipe(
     priors=("masks", "depth", "clouds"),
     initialize=TimedClouds(),
     background=(0.4, 0.4, 0.4),  # calibration A: grey costs least where nothing was seen
-    suits=Suits(views=(6, 1_000_000), rank=20, because="many cameras see every moment, so Gaussians may come and go freely (freetimegs)"),
+    suits=Suits(views=(6, 1_000_000), rank=20, because="many cameras see every moment, so Gaussians may come and go freely"),
     stages=(
         Stage(
             name="free",

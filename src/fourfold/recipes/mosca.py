@@ -57,7 +57,7 @@ RECIPE = Recipe(
         video=True,
         images=(1, 20),
         rank=75,
-        because="one camera and few images; movers hang on a scaffold of nodes (mosca)",
+        because="one camera and few images; movers hang on a scaffold of nodes",
     ),
     stages=(
         Stage(

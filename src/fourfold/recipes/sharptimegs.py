@@ -51,7 +51,7 @@ RECIPE = Recipe(
     priors=("masks", "depth", "clouds"),
     initialize=LifespanClouds(),
     background=(0.4, 0.4, 0.4),
-    suits=Suits(views=(6, 1_000_000), rank=10, because="many cameras see every moment (sharptimegs)"),
+    suits=Suits(views=(6, 1_000_000), rank=10, because="many cameras see every moment"),
     stages=(
         Stage(
             name="grow",  # B3: the first third, growth by the absolute gradient

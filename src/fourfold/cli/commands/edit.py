@@ -57,9 +57,11 @@ class Edit(Command):
 
     def run(self) -> Result:
         from fourfold.export.scene_files import read_scene
+        from fourfold.files import refuse_other_kinds
         from fourfold.scene.edits.parts import movers
         from fourfold.scene.file import save_scene
 
+        refuse_other_kinds(self.out, "scene.safetensors")
         edited = self._edited(read_scene(self.scene))
         save_scene(edited, self.out)
         layers = {layer.name: len(layer) for layer in edited.layers}
@@ -74,6 +76,8 @@ class Edit(Command):
 
         if self.background_only and self.movers_only:
             raise FourfoldError("--background-only and --movers-only leave nothing together: give one of both")
+        if self.freeze is not None and self.speed is not None:
+            raise FourfoldError("--freeze and --speed: what is frozen has no speed: give one of both")
         scene = scene if self.join is None else joined(scene, read_scene(self.join))
         scene = scene if self.crop is None else parts.cropped(scene, self.crop[:3], self.crop[3:])
         scene = parts.without_layers(scene, self.drop_layer) if self.drop_layer else scene

@@ -42,16 +42,21 @@ class Export(Command):
 
     def run(self) -> Result:
         from fourfold.cli.arguments import check_positive
+        from fourfold.errors import FourfoldError
         from fourfold.export.formats import export, find_format
         from fourfold.export.options import ExportOptions
         from fourfold.export.scene_files import read_scene
         from fourfold.export.speed import at_speed_of
+        from fourfold.files import refuse_other_kinds
         from fourfold.pipeline import Run
 
         entry = find_format(self.format)
         check_positive(frames=self.frames)
+        if self.run_folder.is_file():
+            raise FourfoldError(f"{self.run_folder} is a file, not a run: `fourfold export RUN --scene {self.run_folder}` takes the cameras of a run")
         run = Run(self.run_folder)
         out = self.out or self.run_folder / "exports" / entry.default_name
+        refuse_other_kinds(out, entry.default_name)
         scene = run.scene if self.scene is None else read_scene(self.scene)
         lost = export(self.format, scene, at_speed_of(scene, run.capture), out, ExportOptions(self.time, self.frames, self.path, self.alpha))
         return Result({"format": self.format, "out": out} | ({} if lost is None else {"lost": asdict(lost)}))

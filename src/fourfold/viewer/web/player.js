@@ -6,8 +6,8 @@ const state = {
   clock: first, playing: !query.has("time"), speed: 1, loop: true, trails: false, dim: true, limit: !query.has("yaw"), hidden: 0, path: header.paths[0],
   follow: true, hold: null, swing: false, yaw: 0, pitch: 0, zoom: 0, shift: [0, 0],
 };
-if (query.has("time")) state.clock = first + span * Number(query.get("time"));
-if (query.has("yaw")) state.yaw = Number(query.get("yaw")) * Math.PI / 180;
+if (query.has("time")) state.clock = first + span * (Number(query.get("time")) || 0);
+if (query.has("yaw")) state.yaw = (Number(query.get("yaw")) || 0) * Math.PI / 180;
 if (query.has("plain")) { document.body.classList.add("plain"); state.dim = false; }
 const RESET = {yaw: 0, pitch: 0, zoom: 0, shift: [0, 0], swing: false}, BEYOND = 0.5;  // radians that the camera may leave what was filmed
 
