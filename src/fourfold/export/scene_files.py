@@ -24,6 +24,8 @@ def read_scene(path: Path) -> Scene:
         FourfoldError: it is missing, damaged, or of another kind.
     """
     path = Path(path)
+    if not path.exists():
+        raise FourfoldError(f"{path} does not exist: give a run's folder or a scene file")
     if path.is_dir():
         return load_scene(path / "scene.safetensors")
     if path.suffix == ".4dgs":
@@ -32,8 +34,6 @@ def read_scene(path: Path) -> Scene:
         return Scene([standing_layer(read_splats(path))], (0.0, 0.0))
     if path.suffix == ".safetensors":
         return load_scene(path)
-    if not path.exists():
-        raise FourfoldError(f"{path} does not exist: give a run's folder or a scene file")
     raise FourfoldError(f"{path} is no scene by its name: give a run's folder, or a .safetensors, .4dgs, {', '.join(SUFFIXES)} file")
 
 
