@@ -1,6 +1,6 @@
 """Does a run's page show what our rasterizer draws? Headless Chromium opens it from its file with the network off, at three moments and four sides.
 
-    python benchmarks/player_pictures.py RUN [--width 320] [--out FOLDER]
+    python benchmarks/player_pictures.py RUN [--width 320] [--out FOLDER]    # at most the width of the images
 
 Prints a line of Markdown per moment, PSNR in dB for each side; FOLDER gets a picture per moment, above what the page shows and below what we draw.
 """
@@ -63,10 +63,11 @@ def main() -> None:
     run = Run(given.run)
     scene, capture = run.scene, run.capture
     begin, end = scene.time_range
+    narrow = min(given.width, int(capture.sizes[0][0]))
     print("| seconds | " + " | ".join(f"yaw {yaw}" for yaw in YAWS) + " |\n|---|" + "---|" * len(YAWS))
     with tempfile.TemporaryDirectory() as profile, Browser(program, Path(profile)) as browser:
         for time in (begin + share * (end - begin) for share in SHARES):
-            truths = [drawn(scene, capture, time, yaw, given.width) for yaw in YAWS]
+            truths = [drawn(scene, capture, time, yaw, narrow) for yaw in YAWS]
             if not browser.requests:
                 height, width = truths[0].shape[:2]
                 browser.open(f"{(given.run / 'player.html').resolve().as_uri()}?time=0&yaw=0&plain", width, height)
