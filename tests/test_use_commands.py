@@ -279,6 +279,7 @@ def test_a_slower_scene_is_exported_to_its_end_along_the_same_cameras(copied_run
         (("edit", "{run}", "--background-only", "-o", "{tmp}/mine.txt"), "does not end with .safetensors"),
         (("edit", "{run}", "--freeze", "0.1", "--speed", "0.5", "-o", "{tmp}/a.safetensors"), "what is frozen has no speed"),
         (("export", "{run}/scene.safetensors", "--format", "ply"), "is a file, not a run"),
+        (("inspect", "{run}/scene.safetensors"), "is a scene, not a capture"),
         (("edit", "{tmp}/nothing", "--background-only", "-o", "{tmp}/a.safetensors"), "does not exist"),
     ],
 )

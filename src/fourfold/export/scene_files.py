@@ -17,6 +17,11 @@ from fourfold.splats.read import SUFFIXES, read_splats
 KEPT_COLOR = 1e-4  # colours are kept this far from 0 and 1, where their logits end
 
 
+def is_scene_file(path: Path) -> bool:
+    """Whether `path` is a file that `read_scene` knows by its name."""
+    return path.is_file() and path.suffix in (".safetensors", ".4dgs", *SUFFIXES)
+
+
 def read_scene(path: Path) -> Scene:
     """The scene in a run's folder, a `.safetensors` or `.4dgs` file, or a PLY, SPZ or SOG (standing still, the y axis down).
 

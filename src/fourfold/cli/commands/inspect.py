@@ -29,7 +29,12 @@ class Inspect(ReadingCommand):
             return Result(draw_priors(self.paths))
         from fourfold.capture.inspect import inspect
         from fourfold.capture.source import CaptureOptions
+        from fourfold.errors import FourfoldError
+        from fourfold.export.scene_files import is_scene_file
 
+        for path in self.paths:
+            if is_scene_file(path):
+                raise FourfoldError(f"{path} is a scene, not a capture: `fourfold view {path}` shows it")
         found = inspect(self.paths, CaptureOptions(**self.part()), self.holdout)
         return Result(found | {"run": of_run(self.paths[0])} if len(self.paths) == 1 and (self.paths[0] / "config.json").is_file() else found)
 
