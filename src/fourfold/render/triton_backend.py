@@ -300,7 +300,8 @@ def rasterize_views(
         screen.radius = radius[view * rows : (view + 1) * rows]
         image = None if channels[0] is None else like.new_zeros(camera.height, camera.width, 0) if extras is None else extras[view].to(like.dtype)
         strongest = torch.where(top[view] >= 0, top[view] - view * rows, top[view]) if options.top_contributor else None
-        renders.append(Render(*(parts[view].to(like.dtype) for parts in images), image, top=strongest, screen=screen))
+        seen, covered, far = (parts[view].to(like.dtype) for parts in images)
+        renders.append(Render(seen, covered, far, image, top=strongest, screen=screen))
     return renders
 
 

@@ -3,7 +3,7 @@
 The twin of `kernels/blend.cpp` and `kernels/draw_backward.cpp`: the same exponent, the same rules, so that the same contributions are kept.
 Tiles of 8 x 8 pixels on one warp need no shared memory for their sums. Channels are taken `WIDTH` at a time: more would not fit the registers.
 """
-# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportGeneralTypeIssues=false
+# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 
 import triton
 import triton.language as tl
