@@ -83,7 +83,7 @@ def draw_kernel(
     tl.store(color + pixel[:, None] * 3 + k[None, :], blend, mask=inside[:, None] & (k < 3)[None, :])
     if EXTRA > 0:
         tl.store(channels + pixel[:, None] * EXTRA + (k - 3)[None, :], blend, mask=inside[:, None] & ((k >= 3) & (k < total - 1))[None, :])
-    once = inside & (group == 0)
+    once = inside & (tl.zeros([TILE * TILE], tl.int32) + group == 0)  # of whole tensors: a mask is made of truth values alone
     tl.store(alpha + pixel, coverage, mask=once)
     tl.store(depth + pixel, tl.where(coverage > 0, deep / tl.where(coverage > 0, coverage, 1.0), 0.0), mask=once)
     tl.store(left + pixel, tl.abs(light), mask=once)
