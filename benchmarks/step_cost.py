@@ -130,7 +130,7 @@ def runner(recipe: Recipe, capture: Capture, priors: Priors, static: int, moving
         for edit in stage.enter:
             scene = edit(scene, capture, priors, quality, random)
     scene = replace(of_size(scene, static, moving), background=recipe.background)
-    last = replace(max(recipe.stages, key=lambda stage: stage.steps), resolution=((0.0, 1),))
+    last = replace(recipe.longest_stage, resolution=((0.0, 1),))
     device = torch.device("cpu")
     lengths = lengths_of(scene, capture)
     state = TrainingState(scene_to(scene, device), steps=last.steps, extent=lengths.extent, pixels=dict(lengths.pixels))

@@ -37,7 +37,7 @@ def make_scene(root: Path, times: int = 16, width: int = 160, height: int = 120,
     poses, objects, images, depths, movings = [], [], [], [], []
     for index in range(times):
         s = index / max(times - 1, 1)
-        pose = _look(np.array([1.0 * s - 0.5, 0.12 * np.sin(4 * s), 0.2 * s]), np.array([0.05 * s, 0.25, 5.0]))
+        pose = look(np.array([1.0 * s - 0.5, 0.12 * np.sin(4 * s), 0.2 * s]), np.array([0.05 * s, 0.25, 5.0]))
         body = np.eye(4)
         if move:
             body[:3, :3] = Rotation.from_rotvec([0.15 * np.sin(5 * s), 0.9 * s, 0.1 * s]).as_matrix()
@@ -72,7 +72,7 @@ def make_scene(root: Path, times: int = 16, width: int = 160, height: int = 120,
     return AnalyticScene(capture, np.stack(depths), np.stack(movings), np.stack(objects))
 
 
-def _look(eye: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+def look(eye: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     forward = (target - eye) / np.linalg.norm(target - eye)
     right = np.cross([0.0, 1.0, 0.0], forward)
     right /= np.linalg.norm(right)

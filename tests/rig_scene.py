@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from analytic_scene import look
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Masks, Provenance
 
@@ -29,7 +30,7 @@ def make_rig(root: Path, views: int = 8, times: int = 4, width: int = 80, height
     velocity, seconds = np.array([0.9, 0.3, -0.6]), np.arange(times) / 30
     centers = np.array([-0.05, 0.0, 0.05]) + seconds[:, None] * velocity
     K = np.array([[70.0, 0, width / 2], [0, 70.0, height / 2], [0, 0, 1]])
-    poses = np.stack([_look(3 * np.array([np.cos(a), 0.3 * np.sin(3 * a + 1), np.sin(a)])) for a in np.arange(views) / views * 2 * np.pi])
+    poses = np.stack([look(3 * np.array([np.cos(a), 0.3 * np.sin(3 * a + 1), np.sin(a)]), np.zeros(3)) for a in np.arange(views) / views * 2 * np.pi])
     states = []
     root.mkdir(parents=True, exist_ok=True)
     for view in range(views):
@@ -59,16 +60,6 @@ def make_rig(root: Path, views: int = 8, times: int = 4, width: int = 80, height
         view_names=tuple(str(v) for v in range(views)),
     )
     return RigScene(capture, Masks(Provenance("exact"), tuple(states)), centers, velocity)
-
-
-def _look(eye: NDArray[np.float64]) -> NDArray[np.float64]:
-    forward = -eye / np.linalg.norm(eye)
-    right = np.cross([0.0, -1.0, 0.0], forward)
-    right /= -np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(forward, right), forward])
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = rotation, -rotation @ eye
-    return pose
 
 
 def _paint(offset: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from analytic_scene import look
 from fourfold.errors import FourfoldError
 from fourfold.priors.depth_alignment.global_alignment import Aligned, GlobalNumbers, align_pairs
 from fourfold.priors.depth_alignment.pair_start import Pair, pose_of
@@ -16,19 +17,9 @@ CENTRES = np.array([[-2.0, 0, 0], [2.0, 0.3, 0], [1.5, -0.4, 5.5], [-1.8, 0.2, 6
 BALL, RADIUS = np.array([0.2, -0.1, 3.0]), 0.9
 
 
-def looking(centre: np.ndarray, at: np.ndarray) -> np.ndarray:
-    ahead = (at - centre) / np.linalg.norm(at - centre)
-    right = np.cross([0.0, 1, 0], ahead)
-    right /= np.linalg.norm(right)
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(ahead, right), ahead])
-    pose[:3, 3] = -pose[:3, :3] @ centre
-    return pose
-
-
 def cameras(centres: np.ndarray = CENTRES) -> tuple[np.ndarray, np.ndarray]:
     K = np.array([[20.0, 0, WIDTH / 2], [0, 21.0, HEIGHT / 2], [0, 0, 1]])
-    return np.tile(K, (len(centres), 1, 1)), np.stack([looking(c, BALL + 0.1 * c[[2, 1, 0]] * [0, 1, 0]) for c in centres])
+    return np.tile(K, (len(centres), 1, 1)), np.stack([look(c, BALL + 0.1 * c[[2, 1, 0]] * [0, 1, 0]) for c in centres])
 
 
 def truth(K: np.ndarray, pose: np.ndarray) -> np.ndarray:

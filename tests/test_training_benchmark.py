@@ -31,7 +31,7 @@ def test_a_case_is_the_same_every_time_and_its_truth_explains_its_images(tmp_pat
 
 def test_the_report_has_every_loss_and_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "STANDARD", TINY)
-    stage = max(find_recipe("shape_of_motion").stages, key=lambda one: one.steps)
+    stage = find_recipe("shape_of_motion").longest_stage
     report = bench_training(stage, BenchNumbers(steps=3, warmup=1, psnr=99.0, most_steps=4, check_every=2), growth=(replace(TINY, frames=12),))
     assert json.loads(json.dumps(report)) == report
     names = {row["stage"] for row in report["stages"]}

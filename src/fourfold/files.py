@@ -53,7 +53,7 @@ def replacing(path: Path) -> Iterator[Path]:
         _flush(path.parent)
     except Exception as error:
         if disk_is_full(error):
-            raise FourfoldError(f"no space left on the disk while writing {path}: free some space and run the same command again") from error
+            raise FourfoldError(no_space(f" while writing {path}")) from error
         raise
     finally:
         if temporary.is_dir():
@@ -94,6 +94,11 @@ def asked_for(error: OSError, otherwise: str | Path = "a file") -> str:
 def disk_is_full(error: BaseException) -> bool:
     """Whether `error` says that the disk or the quota is full, also where a native library says it in words only."""
     return (isinstance(error, OSError) and error.errno in (28, 122)) or any(w in str(error) for w in _FULL)  # ENOSPC, EDQUOT
+
+
+def no_space(while_doing: str = "") -> str:
+    """What is said of a full disk."""
+    return f"no space left on the disk{while_doing}: free some space and run the same command again"
 
 
 def refuse_to_replace(directory: Path, pattern: str) -> None:

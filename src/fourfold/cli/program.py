@@ -18,7 +18,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from fourfold.cli.finder import command_class, found, overview, resolve
 from fourfold.cli.frame import Command, dump
 from fourfold.errors import FourfoldError
-from fourfold.files import asked_for, disk_is_full
+from fourfold.files import asked_for, disk_is_full, no_space
 from fourfold.interruption import Interrupted, stop_on_signals
 from fourfold.room import SMALLER, out_of_memory
 
@@ -89,7 +89,7 @@ def _unexpected(error: Exception, as_json: bool) -> int:
         return _fail(f"error: memory did not suffice ({str(error).splitlines()[0] if str(error) else 'it was refused'}): {SMALLER}", MISTAKE, as_json)
     if disk_is_full(error):
         where = f" while writing {asked_for(error)}" if isinstance(error, OSError) and error.filename else ""
-        return _fail(f"error: no space left on the disk{where}: free some space and run the same command again", MISTAKE, as_json)
+        return _fail(f"error: {no_space(where)}", MISTAKE, as_json)
     traceback.print_exc()
     return _fail(f"internal error: {type(error).__name__}: {error}", BAD, as_json)
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fourfold.errors import FourfoldError
-from fourfold.files import checksum, disk_is_full
+from fourfold.files import checksum, disk_is_full, no_space
 
 KEY_FILE = "key"
 CHECKSUM = "checksum"
@@ -93,5 +93,5 @@ def _write(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         if disk_is_full(error):
-            raise FourfoldError(f"no space left on the disk while writing {path}: free some space and run the same command again") from error
+            raise FourfoldError(no_space(f" while writing {path}")) from error
         raise

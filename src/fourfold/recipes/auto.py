@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import object_alone
 from fourfold.errors import FourfoldError
-from fourfold.priors.depth.rig import around
+from fourfold.priors.depth.rig import Stage, around
 from fourfold.recipes.recipe import Recipe
 
 VIDEO_DEGREES = 20.0
@@ -26,11 +27,10 @@ def camera_arc(capture: Capture) -> float:
 
     0 where the cameras are not known, or where no place lies before nearly all of them: a camera that pans goes around nothing.
     """
-    known = capture.train & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
-    stage = around(capture, [(int(view), int(time)) for view, time in np.argwhere(known)])
+    stage = _stage(capture)
     if stage is None:
         return 0.0
-    poses = capture.world_to_camera[known]
+    poses = capture.world_to_camera[_known(capture)]
     ahead = np.einsum("nj,j->n", poses[:, 2, :3], stage.center) + poses[:, 2, 3] > 0
     return float(np.degrees(stage.arc)) if ahead.mean() >= BEFORE else 0.0
 
@@ -51,7 +51,7 @@ def camera_jump(capture: Capture) -> float:
     for view in np.flatnonzero(capture.train.any(axis=1)):
         forward = capture.world_to_camera[view][capture.train[view]][:, 2, :3]
         forward = forward[np.isfinite(forward).all(axis=1)]
-        angles += np.degrees(np.arccos(np.clip((forward[1:] * forward[:-1]).sum(axis=1), -1, 1))).tolist()
+        angles += _turns(forward).tolist()
     return float(np.median(angles)) if angles else 0.0
 
 
@@ -60,19 +60,34 @@ def cameras_hop(capture: Capture) -> bool:
 
     A hop is told by the angle that the camera goes around what all of them look at; False where the cameras are not known.
     """
-    known = capture.train & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+    known = _known(capture)
     views = np.flatnonzero(known.any(axis=1))
-    stage = around(capture, [(int(view), int(time)) for view, time in np.argwhere(known)]) if len(views) > 1 else None
+    stage = _stage(capture) if len(views) > 1 else None
     if stage is None:
         return False
     for view in views:
         pose = capture.world_to_camera[view][known[view]]
         off = -np.einsum("tji,tj->ti", pose[:, :, :3], pose[:, :, 3]) - stage.center
         off /= np.linalg.norm(off, axis=1, keepdims=True)
-        step = np.degrees(np.arccos(np.clip((off[1:] * off[:-1]).sum(axis=1), -1, 1)))
+        step = _turns(off)
         if (step > max(HOP_DEGREES, HOP_FACTOR * float(np.median(step)))).sum() >= 2:
             return True
     return False
+
+
+def _known(capture: Capture) -> NDArray[np.bool_]:
+    """(V, T) training images whose pose is known."""
+    return capture.train & np.isfinite(capture.world_to_camera).all(axis=(2, 3))
+
+
+def _stage(capture: Capture) -> Stage | None:
+    """What the known training images look at, None where that is no place."""
+    return around(capture, [(int(view), int(time)) for view, time in np.argwhere(_known(capture))])
+
+
+def _turns(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T - 1,) degrees between each of the unit vectors (T, 3) and the next."""
+    return np.degrees(np.arccos(np.clip((directions[1:] * directions[:-1]).sum(axis=1), -1, 1)))
 
 
 def choose_recipe(capture: Capture, recipes: Iterable[Recipe]) -> tuple[Recipe, str]:

@@ -19,8 +19,8 @@ def exact_variants(recipe: Recipe) -> dict[str, Recipe]:
     """The variants of `recipe` for the priors that it asks for."""
     found: dict[str, Recipe] = {}
     for name, providers in EXACT.items():
-        # cameras are always known, whether a recipe names them or not
-        priors = tuple(_insisting(prior, providers) for prior in (*(() if "cameras" not in providers else ("cameras",)), *recipe.priors))
+        asked = ("cameras", *recipe.priors) if "cameras" in providers else recipe.priors  # they are known, whether a recipe names them or not
+        priors = tuple(_insisting(prior, providers) for prior in asked)
         if priors != recipe.priors:
             found[name] = replace(recipe, priors=priors)
     return found

@@ -198,6 +198,11 @@ class Recipe:
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     in_chunks: InChunks | None = None
 
+    @property
+    def longest_stage(self) -> Stage:
+        """The stage with the most steps: what benchmarks measure."""
+        return max(self.stages, key=lambda stage: stage.steps)
+
 
 __all__ = [
     "QUALITIES",

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
 from fourfold.errors import FourfoldError
-from fourfold.files import disk_is_full
+from fourfold.files import disk_is_full, no_space
 from fourfold.interruption import WATCHING, run_child, temporary_folder
 from fourfold.notices import fallback
 from fourfold.priors.cameras.pose_path import interpolate_pose
@@ -181,7 +181,7 @@ def _mapped(job: Path) -> Structure | None:
     if sys.platform != "win32" and done.returncode == -signal.SIGKILL:
         raise FourfoldError(f"structure from motion was ended by SIGKILL, as the system does when memory runs out: {SMALLER}")
     if done.returncode and (disk_is_full(RuntimeError(done.stderr)) or free_disk(job) < LEAST_DISK):
-        raise FourfoldError(f"no space left on the disk while structure from motion worked in {job}: free some space and run the same command again")
+        raise FourfoldError(no_space(f" while structure from motion worked in {job}"))
     if failure:
         fallback(f"structure from motion failed ({failure[0][:200]})")
     return Structure(**np.load(job / "model.npz", allow_pickle=False)) if (job / "model.npz").exists() else None

@@ -20,4 +20,4 @@ class BenchTraining(Command):
         from fourfold.recipes import find_recipe
         from fourfold.training.benchmark import BenchNumbers, bench_training
 
-        return Result(bench_training(max(find_recipe(self.recipe).stages, key=lambda stage: stage.steps), BenchNumbers(steps=self.steps)))
+        return Result(bench_training(find_recipe(self.recipe).longest_stage, BenchNumbers(steps=self.steps)))
