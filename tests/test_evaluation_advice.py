@@ -70,6 +70,13 @@ def test_a_mover_that_a_copied_frame_beats_is_said_with_the_likely_cause(changes
     assert said == [f"What moves is worse than in a copy of the nearest filmed frame (25.0 dB against 26.5 dB), {cause}"]
 
 
+@pytest.mark.parametrize(("still", "said"), [(31.0, True), (29.0, False)])
+def test_a_static_scene_that_is_better_where_nothing_moves_is_said(still: float, said: bool) -> None:
+    scores = {"heldout": {"psnr": 30.0, "psnr_dynamic": 25.0, "psnr_static": 30.5}, "heldout_frames": {"this scene": [{}] * 8}}
+    sentences = advice(report(metrics=scores, baselines={"static3d": {"psnr": 28.0, "psnr_static": still}, "nearest_frame": None}), [])
+    assert any(s.startswith("Where nothing moves, a static scene scores 31.0 dB and this one 30.5 dB") for s in sentences) == said
+
+
 @pytest.mark.parametrize("rival", [{"source": "rotation", "score": 0.3}, {"source": "estimated", "score": 0.599}])
 def test_a_rival_far_behind_or_of_the_same_kind_is_no_cause(rival: dict[str, Any]) -> None:
     priors = {"cameras": {"figures": {"source": "estimated", "score": 0.6, "runner_up": rival}, "notes": []}}

@@ -80,6 +80,11 @@ def _against_baselines(report: Mapping[str, Any]) -> list[str]:
             f"A static scene scores {static['psnr']:.1f} dB and this one {heldout['psnr']:.1f} dB: the motion that was found does not explain "
             "the held-out frames."
         )
+    elif _worse(heldout, static, "psnr_static"):
+        said.append(
+            f"Where nothing moves, a static scene scores {static['psnr_static']:.1f} dB and this one {heldout['psnr_static']:.1f} dB: "
+            "time and Gaussians probably went to what moves; a higher --quality has more of both."
+        )
     return said
 
 
