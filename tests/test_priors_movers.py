@@ -16,9 +16,9 @@ from fourfold.priors.depth.plane_sweep import static_depth
 from fourfold.priors.movers.body_bundle import BundleConfig, Observations, _jacobians, bundle_adjust, residuals
 from fourfold.priors.movers.factorisation import looking_rotation
 from fourfold.priors.movers.loose_parts import loose_tracks
-from fourfold.priors.movers.mover_models import ImageTracks, Mover, MoverModel
+from fourfold.priors.movers.mover_models import ImageTracks, ModelConfig, Mover, MoverModel, relief
 from fourfold.priors.movers.mover_regions import movers_of
-from fourfold.priors.movers.movers import moving_objects
+from fourfold.priors.movers.movers import MoverConfig, moving_objects
 from fourfold.priors.movers.object_align import align_object
 from fourfold.priors.movers.object_evidence import ground_ratio, occlusion_bound
 from fourfold.priors.movers.object_scale import ScaleConfig, ScaleEvidence, choose_scale, ground_contact, minimal_acceleration, minimal_motion
@@ -297,6 +297,31 @@ def test_tracks_follow_the_body_at_all_times_up_to_the_scale(scene: AnalyticScen
     assert on_body.mean() > 0.9
     assert np.median(error[:, train]) < 0.05
     assert np.median(error[:, ~train]) < 0.06
+
+
+def test_the_relief_of_a_distant_ball_is_that_of_half_a_sphere() -> None:
+    """In a disc's pixels the distance to the middle has a uniform square: nine tenths of the depths span R (.95^.5 - .05^.5), the area is pi R^2."""
+    K = np.tile(np.array([[4000.0, 0, 100], [0, 4000, 100], [0, 0, 1]]), (2, 1, 1))
+    row, column = np.mgrid[:200, :200] + 0.5
+    square = ((row - 100) ** 2 + (column - 100) ** 2) * (100 / 4000) ** 2
+    depth = np.where(square < 4, 100 - np.sqrt(np.maximum(4 - square, 0)), 0).astype(np.float32)
+    mover = Mover(0, [0, 1], np.stack([depth > 0, depth > 0]), K, np.tile(np.eye(4), (2, 1, 1)))
+    nothing = ImageTracks(np.zeros((0, 2, 2), np.float32), np.zeros((0, 2), bool), np.zeros((0, 2), bool))
+    model = MoverModel("rigid", np.zeros((2, 3)), np.stack([depth, depth]), None, None, nothing, {})
+    assert relief(model, mover) == pytest.approx((np.sqrt(0.95) - np.sqrt(0.05)) / np.sqrt(np.pi), rel=0.03)
+    deeper = replace(model, depth=np.where(model.depth > 0, 100 + 5 * (model.depth - 100), 0))
+    assert relief(deeper, mover) == pytest.approx(5 * relief(model, mover), rel=0.1)
+
+
+def test_a_body_that_would_be_many_times_as_deep_as_large_is_not_believed(scene: AnalyticScene, solved: tuple[Depth, Tracks3D]) -> None:
+    tracks = track_points(scene.capture, scene.masks, estimate_flow(scene.capture))
+    config = MoverConfig(model=ModelConfig(deepest=0.01))
+    depth, lifted = moving_objects(scene.capture, scene.masks, tracks, long_tracks(scene.capture), solved[0], config)
+    figures = lifted.provenance.figures["mover_0"]
+    assert (figures["kind"], figures["too_deep"] > 0.01) == ("flat", True)
+    assert any("times as deep as large as a rigid body, which is not believed" in note for note in lifted.provenance.notes)
+    shown = scene.moving[scene.capture.train[0].argmax()]
+    assert np.ptp(depth.depth[0][scene.capture.train[0].argmax()][shown]) == 0  # a flat layer
 
 
 def _no_long_tracks() -> LongTracks:
