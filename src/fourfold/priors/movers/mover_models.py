@@ -168,7 +168,7 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
 
 
 def relief(model: MoverModel, mover: Mover) -> float:
-    """How deep the mover is where it is seen, in roots of its area: the middle nine tenths of its depths, the median over the images that place it."""
+    """How deep the mover is where it is seen, in roots of its area: the middle nine tenths of its depths, the median over images that place it."""
     found: list[float] = []
     for frame in np.flatnonzero((model.depth > 0).any(axis=(1, 2))):
         depths = model.depth[frame][model.depth[frame] > 0]

@@ -183,8 +183,9 @@ def _sentences(index: int, model: MoverModel, choice: ScaleChoice, config: Mover
     if model.kind == "articulated":
         notes.append(f"moving object {index} is not rigid: its tracks are lifted with the depth of a roughly fitting rigid shape")
     if model.kind == "flat":
-        deep = model.figures.get("too_deep")
-        why = "could not be solved as a rigid body" if deep is None else f"would be {deep} times as deep as large as a rigid body, which is not believed"
+        deep, why = model.figures.get("too_deep"), "could not be solved as a rigid body"
+        if deep is not None:
+            why = f"would be {deep} times as deep as large as a rigid body, which is not believed"
         notes.append(f"moving object {index} {why}: it is treated as a flat layer of the depth its apparent size tells")
     if choice.confidence < config.scale.least_quality:
         notes.append(f"the size of moving object {index} against the static world is a guess ({choice.winner}): other views of it may be misplaced")
