@@ -1,16 +1,20 @@
 // Blending front to back, one tile per task, one block of pixels per vector.
+//
+// A tile's list is taken in batches. For each block the entries of a batch that can reach it are found first; then the block walks
+// through them with its transmittance in a register, and the weights it found blend its channels, a few of them at a time. No
+// branch in these loops depends on a pixel, but for the rare one that is finished.
 
 #include <cstdint>
 #include <type_traits>
 
 #include "pool.h"
+#include "reach.h"
 #include "tile.h"
 
 namespace fourfold {
 namespace {
 
-using BlockSet = std::uint64_t;  // bit b: block b
-static_assert(kBlocks <= 64, "blocks of a tile fit a word");
+constexpr int kGroup = 8;  // channels blended together: their sums stay in registers
 
 // What is tracked per pixel beside the blended channels when asked: list entries, -1 where there is none.
 struct Tracks {
@@ -19,17 +23,24 @@ struct Tracks {
 };
 struct NoTracks {};
 
-template <int kChannels, bool kTrack>
+// What a block receives from a batch: weights of the entries that reach a pixel of it.
+struct Weights {
+  int count = 0;
+  std::int32_t entry[kBatch];  // within the batch
+  vfloat weight[kBatch];
+};
+
+template <bool kTrack>
 class TilePainter {
  public:
-  TilePainter(Frame& frame, const TileView& tile) : frame_(frame), tile_(tile), channels_(kChannels > 0 ? kChannels : frame.channels) {
+  TilePainter(Frame& frame, const TileView& tile) : frame_(frame), tile_(tile), channels_(frame.channels) {
     for (int b = 0; b < kBlocks; ++b) {
-      vfloat start = splat(-1.f);  // lanes outside the image count as finished
-      for_lanes(tile, b, [&](int lane, int, int) { start[lane] = 1.f; });
-      transmittance_[b] = start;
+      vfloat inside{};
+      for_lanes(tile, b, [&](int lane, int, int) { inside[lane] = 1.f; });
+      open_[b] = greater(inside, vfloat{});
+      transmittance_[b] = splat(1.f);
       coverage_[b] = vfloat{};
       last_[b] = splat_int(-1);
-      if (any(greater(start, vfloat{}))) alive_ |= BlockSet{1} << b;
     }
     for (int i = 0; i < channels_ * kBlocks; ++i) sums_[i] = vfloat{};
     if constexpr (kTrack) {
@@ -41,70 +52,112 @@ class TilePainter {
   }
 
   void paint() {
-    for (int entry = tile_.begin; entry < tile_.end && alive_ != 0; ++entry) {
-      prefetch(frame_, std::min(entry + kAhead, tile_.end - 1));
-      add(entry);
+    int begin = tile_.begin;
+    for (bool open = true; open && begin < tile_.end; begin += kBatch) {
+      begin_ = begin;
+      const int n = std::min(kBatch, tile_.end - begin);
+      load_batch(n);
+      EntrySet reach[kBlocks];
+      find_reach(tile_, splats_, n, reach);
+      open = false;
+      for (int b = 0; b < kBlocks; ++b) {
+        if (!any(open_[b])) continue;
+        open = true;
+        if (reach[b] == 0) continue;
+        weigh(b, reach[b]);
+        blend(b);
+      }
     }
+    frame_.tile_drawn[static_cast<std::size_t>(tile_.index)] = std::min(begin, tile_.end);
   }
 
   void finish(const float* background, const ff_images& images) {
-    frame_.tile_last[static_cast<std::size_t>(tile_.index)] = tile_last_;
     for (int b = 0; b < kBlocks; ++b) {
       const std::size_t at = tile_.pixels + static_cast<std::size_t>(b * kLanes);
-      const vfloat t = absolute(transmittance_[b]);
-      store(&frame_.transmittance[at], t);
+      store(&frame_.transmittance[at], transmittance_[b]);
       const mask hit = greater(coverage_[b], vfloat{});
       const vfloat depth = keep(hit, sums_[b * channels_ + channels_ - 1] / select(hit, coverage_[b], splat(1.f)));
       store(&frame_.coverage[at], coverage_[b]);
       store(&frame_.pixel_depth[at], depth);
       std::memcpy(&frame_.pixel_last[at], &last_[b], sizeof last_[b]);
-      write(b, t, depth, background, images);
+      write(b, depth, background, images);
     }
   }
 
  private:
-  void add(int entry) {
-    const std::size_t rank = static_cast<std::size_t>(frame_.tile_rank[static_cast<std::size_t>(entry)]);
-    const Splat& s = frame_.splats[rank];
-    const float* values = &frame_.values[rank * static_cast<std::size_t>(channels_)];
-    const float x = s.x - (static_cast<float>(tile_.left) + 0.5f), y = s.y - (static_cast<float>(tile_.top) + 0.5f);
-    const ColumnRange columns = column_range(s, x, tile_.width);
-    for (int column = columns.first; column <= columns.last; ++column) {
-      BlockSet rows = column_rows(s, x, y, column, tile_.height) & (alive_ >> (column * kBlockRows));
-      if (rows == 0) continue;
-      const vfloat dx = lane_x() + (static_cast<float>(column * kBlockWidth) - x);
-      const vfloat v = s.l * dx, top = s.log2_opacity - v * v, shear = s.r * dx;
-      for (; rows != 0; rows &= rows - 1) {
-        const int row = __builtin_ctzll(rows);
-        const vfloat u = s.p * (lane_y() + (static_cast<float>(row * kBlockHeight) - y)) + shear;
-        blend(column * kBlockRows + row, top - u * u, entry, values);
+  void load_batch(int n) {
+    for (int i = 0; i < n; ++i) {
+      prefetch(frame_, std::min(begin_ + i + kAhead, tile_.end - 1));
+      const std::size_t rank = static_cast<std::size_t>(rank_of(begin_ + i));
+      splats_[i] = frame_.splats[rank];
+      values_[i] = &frame_.values[rank * static_cast<std::size_t>(channels_)];
+    }
+    std::memset(&frame_.tile_blocks[static_cast<std::size_t>(begin_)], 0, static_cast<std::size_t>(n) * sizeof(BlockSet));
+  }
+
+  // T *= 1 - alpha through the entries that reach a block; their weights alpha T go to weights_.
+  void weigh(int b, EntrySet reach) {
+    const vfloat x = block_x(tile_, b), y = block_y(tile_, b);
+    vfloat t = transmittance_[b], coverage = coverage_[b];
+    vint last = last_[b];
+    mask open = open_[b];
+    BlockSet* blocks = &frame_.tile_blocks[static_cast<std::size_t>(begin_)];
+    int count = 0;
+    for (; reach != 0; reach &= reach - 1) {
+      const int i = __builtin_ctzll(reach);
+      const Splat& s = splats_[i];
+      const vfloat dx = x - s.x, v = s.l * dx, u = s.p * (y - s.y) + s.r * dx, log2_alpha = s.log2_opacity - v * v - u * u;
+      mask blended = at_least(log2_alpha, splat(kMinAlpha2)) & open;
+      vfloat alpha = keep(blended, minimum(exp2(log2_alpha), splat(kMaxAlpha)));
+      vfloat rest = t - alpha * t;
+      const mask ended = blended & ~greater(rest, splat(kMinTransmittance));
+      if (__builtin_expect(any(ended), 0)) {
+        open = open & ~ended, blended = blended & ~ended;
+        alpha = keep(blended, alpha);
+        rest = select(ended, t, rest);
       }
+      const vfloat weight = alpha * t;
+      if constexpr (kTrack) track(b, blended, t, weight, begin_ + i);
+      coverage += weight;
+      last = select(blended, splat_int(begin_ + i), last);
+      t = rest;
+      const bool hit = any(blended);
+      blocks[i] = static_cast<BlockSet>(blocks[i] | static_cast<BlockSet>(hit) << b);
+      weights_.entry[count] = i;
+      weights_.weight[count] = weight;
+      count += hit;
+    }
+    weights_.count = count;
+    transmittance_[b] = t, coverage_[b] = coverage, last_[b] = last, open_[b] = open;
+  }
+
+  // C += alpha T c.
+  void blend(int b) {
+    vfloat* sums = sums_ + b * channels_;
+    int c = 0;
+    for (; c + kGroup <= channels_; c += kGroup) blend_group<kGroup>(sums + c, c);
+    switch (channels_ - c) {
+      case 1: return blend_group<1>(sums + c, c);
+      case 2: return blend_group<2>(sums + c, c);
+      case 3: return blend_group<3>(sums + c, c);
+      case 4: return blend_group<4>(sums + c, c);
+      case 5: return blend_group<5>(sums + c, c);
+      case 6: return blend_group<6>(sums + c, c);
+      case 7: return blend_group<7>(sums + c, c);
+      default: return;
     }
   }
 
-  // C += alpha T c, T *= 1 - alpha. The sign of T marks a finished pixel.
-  void blend(int b, vfloat log2_alpha, int entry, const float* values) {
-    const vfloat t = transmittance_[b];
-    const mask reached = at_least(log2_alpha, splat(kMinAlpha2)) & greater(t, vfloat{});
-    if (!any(reached)) return;
-    const vfloat alpha = minimum(exp2(log2_alpha), splat(kMaxAlpha));
-    const vfloat rest = t - alpha * t;
-    const mask blended = reached & greater(rest, splat(kMinTransmittance));
-    const vfloat weight = keep(blended, alpha * t);
-    coverage_[b] += weight;
-    vfloat* sums = sums_ + b * channels_;
-#pragma GCC unroll 16
-    for (int c = 0; c < channels_; ++c) sums[c] += weight * values[c];
-    last_[b] = select(blended, splat_int(entry), last_[b]);
-    tile_last_ = entry;
-    if constexpr (kTrack) track(b, blended, t, weight, entry);
-    vfloat next = select(blended, rest, t);
-    const mask ended = reached & ~blended;
-    if (__builtin_expect(any(ended), 0)) {
-      next = select(ended, vfloat{} - next, next);
-      if (!any(greater(next, vfloat{}))) alive_ &= ~(BlockSet{1} << b);
+  template <int kChannels>
+  void blend_group(vfloat* sums, int first) const {
+    vfloat group[kChannels];
+    for (int c = 0; c < kChannels; ++c) group[c] = sums[c];
+    for (int k = 0; k < weights_.count; ++k) {
+      const vfloat weight = weights_.weight[k];
+      const float* values = values_[weights_.entry[k]] + first;
+      for (int c = 0; c < kChannels; ++c) group[c] += weight * values[c];
     }
-    transmittance_[b] = next;
+    for (int c = 0; c < kChannels; ++c) sums[c] = group[c];
   }
 
   void track(int b, mask blended, vfloat t, vfloat weight, int entry) {
@@ -119,12 +172,12 @@ class TilePainter {
 
   std::int32_t rank_of(std::int32_t entry) const { return frame_.tile_rank[static_cast<std::size_t>(entry)]; }
 
-  void write(int b, vfloat t, vfloat depth, const float* background, const ff_images& images) const {
+  void write(int b, vfloat depth, const float* background, const ff_images& images) const {
     const vfloat* sums = sums_ + b * channels_;
     const int extra = channels_ - 4;
     for_lanes(tile_, b, [&](int lane, int x, int y) {
       const std::size_t pixel = tile_.pixel(frame_, x, y);
-      const float rest = t[lane];
+      const float rest = transmittance_[b][lane];
       for (int c = 0; c < 3; ++c) images.color[pixel * 3 + static_cast<std::size_t>(c)] = sums[c][lane] + rest * background[c];
       images.alpha[pixel] = coverage_[b][lane];
       float* channels = images.channels + pixel * static_cast<std::size_t>(extra);
@@ -142,18 +195,21 @@ class TilePainter {
   Frame& frame_;
   const TileView& tile_;
   const int channels_;
-  BlockSet alive_ = 0;
-  int tile_last_ = -1;
+  int begin_ = 0;  // first entry of the batch
+  Splat splats_[kBatch];
+  const float* values_[kBatch];
+  Weights weights_;
+  mask open_[kBlocks];  // pixels in the image that are not finished
   vfloat transmittance_[kBlocks], coverage_[kBlocks];
   vint last_[kBlocks];
-  vfloat sums_[(kChannels > 0 ? kChannels : kMaxChannels) * kBlocks];
+  vfloat sums_[kMaxChannels * kBlocks];
   std::conditional_t<kTrack, Tracks, NoTracks> tracks_;
 };
 
-template <int kChannels, bool kTrack>
+template <bool kTrack>
 void draw_tile(Frame& frame, int index, const float* background, const ff_images& images) {
   const TileView tile(frame, index);
-  TilePainter<kChannels, kTrack> painter(frame, tile);
+  TilePainter<kTrack> painter(frame, tile);
   painter.paint();
   painter.finish(background, images);
 }
@@ -166,17 +222,11 @@ void draw(Frame& frame, const float* background, const ff_images& images) {
   frame.coverage.resize(tiles * kTilePixels);
   frame.pixel_depth.resize(tiles * kTilePixels);
   frame.pixel_last.resize(tiles * kTilePixels);
-  frame.tile_last.resize(tiles);
+  frame.tile_drawn.resize(tiles);
+  frame.tile_blocks.resize(frame.intersections());
   const bool track = frame.camera.depth_mode != 0 || images.top != nullptr;
-  if (track) {
-    parallel_for(frame.tiles(), [&](int t) { draw_tile<0, true>(frame, frame.tile_order[static_cast<std::size_t>(t)], background, images); });
-    return;
-  }
-  with_channels(frame.channels, [&](auto channels) {
-    parallel_for(frame.tiles(), [&](int t) {
-      draw_tile<decltype(channels)::value, false>(frame, frame.tile_order[static_cast<std::size_t>(t)], background, images);
-    });
-  });
+  const auto run = track ? draw_tile<true> : draw_tile<false>;
+  parallel_for(frame.tiles(), [&](int t) { run(frame, frame.tile_order[static_cast<std::size_t>(t)], background, images); });
 }
 
 }  // namespace fourfold

@@ -25,13 +25,12 @@ class TileGradient {
       const vfloat t = load(&frame_.transmittance[at]);
       std::memcpy(&last_[b], &frame_.pixel_last[at], sizeof last_[b]);
       transmittance_[b] = t;
+      x_[b] = block_x(tile_, b), y_[b] = block_y(tile_, b);
       vfloat* of = gradient_ + b * channels_;
       for (int c = 0; c < channels_; ++c) of[c] = vfloat{};
       vfloat of_alpha{}, of_depth{};
-      int newest = -1;
       for_lanes(tile_, b, [&](int lane, int x, int y) {
         const std::size_t pixel = tile_.pixel(frame_, x, y);
-        if (last_[b][lane] > newest) newest = last_[b][lane];
         if (g.color != nullptr) {
           for (int c = 0; c < 3; ++c) of[c][lane] = g.color[pixel * 3 + static_cast<std::size_t>(c)];
         }
@@ -41,7 +40,6 @@ class TileGradient {
         if (g.alpha != nullptr) of_alpha[lane] = g.alpha[pixel];
         if (g.depth != nullptr) of_depth[lane] = g.depth[pixel];
       });
-      block_last_[b] = newest;
       if (with_depth_) {  // depth = sum_i w_i z_i / sum_i w_i: d depth / d w_i = (z_i - depth) / alpha
         const vfloat alpha = load(&frame_.coverage[at]);
         const mask hit = greater(alpha, vfloat{});
@@ -60,54 +58,32 @@ class TileGradient {
   }
 
   void walk() {
-    for (int entry = frame_.tile_last[static_cast<std::size_t>(tile_.index)]; entry >= tile_.begin; --entry) {
+    for (int entry = frame_.tile_drawn[static_cast<std::size_t>(tile_.index)] - 1; entry >= tile_.begin; --entry) {
       prefetch(frame_, std::max(entry - kAhead, tile_.begin));
-      subtract(entry);
+      if (frame_.tile_blocks[static_cast<std::size_t>(entry)] != 0) subtract(entry);
     }
   }
 
  private:
-  struct Column {
-    vfloat q{}, qu{}, quu{};
-  };
-
   void subtract(int entry) {
     const std::size_t rank = static_cast<std::size_t>(frame_.tile_rank[static_cast<std::size_t>(entry)]);
-    const Splat& s = frame_.splats[rank];
+    const Splat s = frame_.splats[rank];
     const float* values = &frame_.values[rank * static_cast<std::size_t>(frame_.channels)];
-    const float x = s.x - (static_cast<float>(tile_.left) + 0.5f), y = s.y - (static_cast<float>(tile_.top) + 0.5f);
     vfloat sums[kMoments] = {}, of_values[kChannels > 0 ? kChannels : kMaxChannels];
 #pragma GCC unroll 16
     for (int c = 0; c < channels_; ++c) of_values[c] = vfloat{};
-    bool touched = false;
-    const ColumnRange columns = column_range(s, x, tile_.width);
-    for (int column = columns.first; column <= columns.last; ++column) {
-      unsigned rows = column_rows(s, x, y, column, tile_.height);
-      const vfloat dx = lane_x() + (static_cast<float>(column * kBlockWidth) - x);
-      const vfloat v = s.l * dx, top = s.log2_opacity - v * v, shear = s.r * dx, pull = s.l * v;
-      Column moments;
-      bool column_touched = false;
-      for (; rows != 0; rows &= rows - 1) {
-        const int row = __builtin_ctz(rows), b = column * kBlockRows + row;
-        if (entry > block_last_[b]) continue;
-        const vfloat u = s.p * (lane_y() + (static_cast<float>(row * kBlockHeight) - y)) + shear;
-        const vfloat log2_alpha = top - u * u;
-        const mask blended = at_least(log2_alpha, splat(kMinAlpha2)) & at_least(last_[b], splat_int(entry));
-        if (!any(blended)) continue;
-        column_touched = true;
-        const vfloat q = unblend(b, blended, log2_alpha, values, of_values);
-        const vfloat qu = q * u;
-        moments.q += q, moments.qu += qu, moments.quu += qu * u;
-        sums[kAbsY] += absolute(qu);
-        sums[kAbsX] += absolute(q * pull + qu * s.r);
-      }
-      if (!column_touched) continue;
-      touched = true;
-      const vfloat qv = moments.q * v;
-      sums[kQ] += moments.q, sums[kQu] += moments.qu, sums[kQuu] += moments.quu;
-      sums[kQv] += qv, sums[kQvv] += qv * v, sums[kQuv] += moments.qu * v;
+    for (BlockSet blocks = frame_.tile_blocks[static_cast<std::size_t>(entry)]; blocks != 0; blocks &= static_cast<BlockSet>(blocks - 1)) {
+      const int b = __builtin_ctzll(blocks);
+      const vfloat dx = x_[b] - s.x, v = s.l * dx, u = s.p * (y_[b] - s.y) + s.r * dx, log2_alpha = s.log2_opacity - v * v - u * u;
+      const mask blended = at_least(log2_alpha, splat(kMinAlpha2)) & at_least(last_[b], splat_int(entry));
+      const vfloat q = unblend(b, blended, log2_alpha, values, of_values);
+      const vfloat qu = q * u, qv = q * v;
+      sums[kQ] += q, sums[kQu] += qu, sums[kQv] += qv;
+      sums[kQuu] += qu * u, sums[kQuv] += qu * v, sums[kQvv] += qv * v;
+      sums[kAbsY] += absolute(qu);
+      sums[kAbsX] += absolute(s.l * qv + s.r * qu);
     }
-    if (touched) record(entry, sums, of_values);
+    record(entry, sums, of_values);
   }
 
   // Takes one contribution back out of a block: T, S become those before it; returns q = d loss / d ln alpha.
@@ -166,9 +142,8 @@ class TileGradient {
   BackwardScratch& scratch_;
   const int channels_;
   const bool with_depth_;
-  vfloat transmittance_[kBlocks], behind_[kBlocks], depth_[kBlocks];
+  vfloat x_[kBlocks], y_[kBlocks], transmittance_[kBlocks], behind_[kBlocks], depth_[kBlocks];
   vint last_[kBlocks];
-  int block_last_[kBlocks];
   vfloat gradient_[(kChannels > 0 ? kChannels : kMaxChannels) * kBlocks];
 };
 

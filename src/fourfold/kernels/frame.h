@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "buffer.h"
@@ -18,6 +19,8 @@ constexpr int kBlockColumns = kTile / kBlockWidth;
 constexpr int kBlockRows = kTile / kBlockHeight;
 constexpr int kBlocks = kBlockColumns * kBlockRows;  // block index: column * kBlockRows + row
 constexpr int kTilePixels = kTile * kTile;
+using BlockSet = std::conditional_t<kBlocks <= 16, std::uint16_t, std::conditional_t<kBlocks <= 32, std::uint32_t, std::uint64_t>>;  // bit b: block b
+static_assert(kBlocks <= 64, "blocks of a tile fit a word");
 constexpr int kMaxChannels = 3 + 64 + 1;  // colour, extra, depth
 
 constexpr float kMinAlpha2 = -7.99435343685886f;  // log2(1 / 255): weaker contributions are skipped
@@ -53,7 +56,8 @@ struct Frame {
   Buffer<std::int32_t> tile_rank;   // (intersections) ranks of a tile, front to back
   Buffer<std::int32_t> tile_slot;   // (intersections) slot of each entry
   Buffer<std::int32_t> tile_order;  // (tiles) largest first
-  Buffer<std::int32_t> tile_last;   // (tiles) last entry that touched the tile, or -1
+  Buffer<std::int32_t> tile_drawn;  // (tiles) end of the entries that were looked at before the tile was full
+  Buffer<BlockSet> tile_blocks;     // (intersections) blocks of the tile that each of these entries was blended into
   Buffer<float> transmittance;      // (tiles, blocks, lanes) final
   Buffer<float> coverage;           // (tiles, blocks, lanes) alpha as a sum of weights: exact where it is small, unlike 1 - transmittance
   Buffer<float> pixel_depth;        // (tiles, blocks, lanes) expected depth
@@ -80,31 +84,6 @@ inline vfloat lane_y() {
   vfloat v{};
   for (int i = 0; i < kLanes; ++i) v[i] = static_cast<float>(i / kBlockWidth);
   return v;
-}
-
-// The blocks of one column of a tile that a splat may touch, as bits of rows; x, y relative to the tile's first pixel centre.
-// Within the column's dx the ellipse lies inside the parallelogram slope_y dx +- chord_y, cut by the bounding box.
-inline unsigned column_rows(const Splat& s, float x, float y, int column, int tile_height) {
-  const float left = larger(static_cast<float>(column * kBlockWidth) - x, -s.extent_x);
-  const float right = smaller(static_cast<float>(column * kBlockWidth + kBlockWidth - 1) - x, s.extent_x);
-  const float at_left = s.slope_y * left, at_right = s.slope_y * right;
-  const float low = larger(smaller(at_left, at_right) - s.chord_y, -s.extent_y);
-  const float high = smaller(larger(at_left, at_right) + s.chord_y, s.extent_y);
-  const float first = std::ceil(larger(y + low, 0.f));
-  const float last = std::floor(smaller(y + high, static_cast<float>(tile_height - 1)));
-  if (!(first <= last)) return 0;
-  const int from = static_cast<int>(first) / kBlockHeight, to = static_cast<int>(last) / kBlockHeight;
-  return (2u << to) - (1u << from);
-}
-
-struct ColumnRange {
-  int first, last;  // empty when first > last
-};
-inline ColumnRange column_range(const Splat& s, float x, int tile_width) {
-  const float first = std::ceil(larger(x - s.extent_x, 0.f));
-  const float last = std::floor(smaller(x + s.extent_x, static_cast<float>(tile_width - 1)));
-  if (!(first <= last)) return {0, -1};
-  return {static_cast<int>(first) / kBlockWidth, static_cast<int>(last) / kBlockWidth};
 }
 
 // The stages, each parallel and each independent of the number of threads.

@@ -49,6 +49,7 @@ inline mask at_least(vint a, vint b) { return _mm512_cmp_epi32_mask((__m512i)a, 
 inline bool any(mask m) { return m != 0; }
 inline bool lane(mask m, int i) { return m >> i & 1; }
 inline int count(mask m) { return __builtin_popcount(m); }
+inline unsigned bits(mask m) { return m; }
 inline vfloat select(mask m, vfloat a, vfloat b) { return (vfloat)_mm512_mask_mov_ps((__m512)b, m, (__m512)a); }
 inline vint select(mask m, vint a, vint b) { return (vint)_mm512_mask_mov_epi32((__m512i)b, m, (__m512i)a); }
 inline vfloat keep(mask m, vfloat a) { return (vfloat)_mm512_maskz_mov_ps(m, (__m512)a); }
@@ -62,6 +63,7 @@ inline vfloat reciprocal(vfloat a) {
   return (vfloat)_mm512_mul_ps(r, _mm512_fnmadd_ps((__m512)a, r, _mm512_set1_ps(2.f)));
 }
 inline vfloat round_nearest(vfloat a) { return (vfloat)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vfloat round_down(vfloat a) { return (vfloat)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 inline vfloat scale_by_power(vfloat a, vfloat whole) { return (vfloat)_mm512_scalef_ps((__m512)a, (__m512)whole); }
 
 #else
@@ -71,18 +73,23 @@ inline mask at_least(vfloat a, vfloat b) { return a >= b; }
 inline mask greater(vfloat a, vfloat b) { return a > b; }
 inline mask less(vfloat a, vfloat b) { return a < b; }
 inline mask at_least(vint a, vint b) { return a >= b; }
+// Bit i: lane i.
 #if defined(__AVX2__)
-inline bool any(mask m) { return _mm256_movemask_ps((__m256)m) != 0; }
+inline unsigned bits(mask m) { return static_cast<unsigned>(_mm256_movemask_ps((__m256)m)); }
+inline bool any(mask m) { return bits(m) != 0; }
 #elif defined(__SSE2__)
-inline bool any(mask m) { return _mm_movemask_ps((__m128)m) != 0; }
+inline unsigned bits(mask m) { return static_cast<unsigned>(_mm_movemask_ps((__m128)m)); }
+inline bool any(mask m) { return bits(m) != 0; }
 #elif defined(FOURFOLD_NEON)
+inline unsigned bits(mask m) { return vaddvq_u32((uint32x4_t)(m & vint{1, 2, 4, 8})); }
 inline bool any(mask m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #else
-inline bool any(mask m) {
-  std::int32_t joined = 0;
-  for (int i = 0; i < kLanes; ++i) joined |= m[i];
-  return joined != 0;
+inline unsigned bits(mask m) {
+  unsigned joined = 0;
+  for (int i = 0; i < kLanes; ++i) joined |= static_cast<unsigned>(m[i] & 1) << i;
+  return joined;
 }
+inline bool any(mask m) { return bits(m) != 0; }
 #endif
 inline bool lane(mask m, int i) { return m[i] != 0; }
 inline int count(mask m) {
@@ -122,6 +129,18 @@ inline vfloat square_root(vfloat a) {
 #endif
 }
 inline vfloat reciprocal(vfloat a) { return 1.f / a; }
+inline vfloat round_down(vfloat a) {
+#if defined(__AVX2__)
+  return (vfloat)_mm256_floor_ps((__m256)a);
+#elif defined(__SSE4_1__)
+  return (vfloat)_mm_floor_ps((__m128)a);
+#elif defined(FOURFOLD_NEON)
+  return (vfloat)vrndmq_f32((float32x4_t)a);
+#else
+  for (int i = 0; i < kLanes; ++i) a[i] = std::floor(a[i]);
+  return a;
+#endif
+}
 #if defined(FOURFOLD_NEON)
 inline vfloat round_nearest(vfloat a) { return (vfloat)vrndnq_f32((float32x4_t)a); }
 inline vfloat scale_by_power(vfloat a, vfloat whole) { return (vfloat)((vint)a + ((vint)vcvtq_s32_f32((float32x4_t)whole) << 23)); }

@@ -37,6 +37,14 @@ inline void for_lanes(const TileView& tile, int block, F&& visit) {
   }
 }
 
+// The image coordinates of a block's pixel centres.
+inline vfloat block_x(const TileView& tile, int block) {
+  return lane_x() + (static_cast<float>(tile.left + block / kBlockRows * kBlockWidth) + 0.5f);
+}
+inline vfloat block_y(const TileView& tile, int block) {
+  return lane_y() + (static_cast<float>(tile.top + block % kBlockRows * kBlockHeight) + 0.5f);
+}
+
 // Asks the caches for the splat and values of a list entry that will be needed soon: ranks of one tile lie far apart.
 constexpr int kAhead = 6;
 inline void prefetch(const Frame& frame, int entry) {
