@@ -16,7 +16,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from fourfold.kernels import triton_ssim
+from fourfold.kernels import triton_blend, triton_ssim, triton_trimmed
 from fourfold.kernels.triton_adam import BLOCK as ADAM_BLOCK
 from fourfold.kernels.triton_adam import adam_kernel
 from fourfold.render.triton_backend import ENTRIES, MOMENTS, ROWS, SUMS, TILE, WIDEST
@@ -35,17 +35,29 @@ TARGETS = {
 WHOLE = {"ids", "offsets", "boxes", "counts", "tiles", "owners", "last", "first", "median", "top"}  # pointers to int32
 LONG = {"order", "ends", "slots"}  # to int64
 REAL = {"near", "dilation"}
-SIZES = {"height": "i32", "length": "i32", "channels": "i32"}  # of the kernels of structural similarity
-FACTORS = {name: "fp32" for name in ("rate", "keep_first", "keep_second", "by_root", "epsilon")} | {"rows": "*u8"}
+FACTORS = {name: "fp32" for name in ("rate", "keep_first", "keep_second", "by_root", "epsilon", "level")} | {"rows": "*u8"}
+SIZES = "height length channels points bases times turned size sampled count step blocks"  # beside those of the rasterizer
 NUMBERS = {"n", "width", "height", "tiles_x", "tiles_of_view", "stride", "depth_column", "ranks", "total", "steps"}
 
 
 def other_kernels() -> list[tuple]:
-    """Those that do not know of channels: Adam and structural similarity."""
-    blocks = {"BLOCK": triton_ssim.BLOCK}
-    similarity = [(triton_ssim.moments_kernel, blocks), (triton_ssim.similarity_kernel, blocks | {"WEIGHT": True})]
-    similarity += [(triton_ssim.spread_kernel, blocks), (triton_ssim.gradient_kernel, blocks)]
-    return [(adam_kernel, {"ROWS": True, "BLOCK": ADAM_BLOCK}, 4, FACTORS), *((kernel, constants, 4, SIZES) for kernel, constants in similarity)]
+    """Those that do not know of channels: Adam, losses and motion."""
+    pixels, bases = {"BLOCK": triton_ssim.BLOCK}, {"WIDE": 16, "BLOCK": triton_blend.BLOCK}
+    trimmed = {"WEIGHT": True, "SIGNED": True, "BLOCK": triton_trimmed.BLOCK}
+    types = FACTORS | {name: "i32" for name in SIZES.split()}
+    found = [
+        (adam_kernel, {"ROWS": True, "FRESH": False, "BLOCK": ADAM_BLOCK}),
+        (triton_ssim.moments_kernel, pixels),
+        (triton_ssim.similarity_kernel, pixels | {"WEIGHT": True}),
+        (triton_ssim.spread_kernel, pixels),
+        (triton_ssim.gradient_kernel, pixels),
+        (triton_trimmed.sample_kernel, trimmed | {"ALL": False}),
+        (triton_trimmed.mean_kernel, trimmed | {"TRIM": True}),
+        (triton_trimmed.finish_kernel, {"BLOCK": triton_trimmed.BLOCK}),
+        (triton_blend.blend_kernel, bases),
+        (triton_blend.blend_backward_kernel, bases | {"MOVED": True}),
+    ]
+    return [(kernel, constants, 4, types) for kernel, constants in found]
 
 
 def kernels(extra: int) -> list[tuple]:

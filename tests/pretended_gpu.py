@@ -224,10 +224,8 @@ def _quantile(old: Any) -> Any:
 @contextmanager
 def pretended(patch: pytest.MonkeyPatch) -> Iterator[tuple[torch.device, Book]]:
     """The device and its book; the rasterizer and Adam answer for it while this lasts."""
-    from fourfold.kernels import adam
-    from fourfold.losses import ssim
     from fourfold.render import backends
-    from pretended_kernels import adam_rows, rasterize_pretended, similarity, views_pretended
+    from pretended_kernels import rasterize_pretended, stand_in, views_pretended
 
     global _book
     device, before = _register(), _book
@@ -239,8 +237,7 @@ def pretended(patch: pytest.MonkeyPatch) -> Iterator[tuple[torch.device, Book]]:
     patch.setattr(backends, "fast_on", lambda where: (rasterize_pretended, "") if where.type == "gpu" else fast_on(where))
     several = backends.several_views
     patch.setattr(backends, "several_views", lambda draw: views_pretended if draw is rasterize_pretended else several(draw))
-    patch.setattr(adam, "adam_step_on_gpu", adam_rows)
-    patch.setattr(ssim, "ssim_on_gpu", similarity)
+    stand_in(patch)
     try:
         yield device, _book
     finally:

@@ -8,15 +8,19 @@ from typing import Any
 import torch
 
 import pretended_gpu
+from fourfold.kernels import adam
 from fourfold.kernels.adam import adam_step_reference
-from fourfold.losses.ssim import ssim
+from fourfold.losses import robust, ssim
 from fourfold.render.api import Render, ScreenStatistics
 from fourfold.render.cpu import rasterize_cpu
 from fourfold.render.inputs import check_inputs
 from fourfold.render.statistics import add_screen_gradients
+from fourfold.scene import blend
 from pretended_gpu import RASTER_LAUNCHES, RASTER_WAITS, OnGpu, raw
 
-SSIM_LAUNCHES = 11  # of `FusedOnGpu`, four of them kernels
+SSIM_LAUNCHES = (11, 2)  # of `FusedOnGpu`, four of them kernels; forward and backward, here and below; tests/test_kernels_triton.py counts
+BLEND_LAUNCHES = (1, 2)
+TRIMMED_LAUNCHES, MEAN_LAUNCHES = (4, 2), (2, 2)
 IMAGES = ("color", "alpha", "depth", "channels", "top")
 
 
@@ -75,25 +79,60 @@ def views_pretended(gaussians: Any, cameras: Any, channels: Any, background: Any
 def adam_rows(param: Any, grad: Any, first: Any, second: Any, step: int, rate: float, numbers: Any, rows: Any) -> None:
     """`adam_step_on_gpu` where there is no GPU: its plain twin."""
     pretended_gpu.count(1)
+    if step == 1:
+        raw(first).zero_()
+        raw(second).zero_()
     adam_step_reference(raw(param), raw(grad), raw(first), raw(second), step, rate, numbers, raw(rows))
 
 
-class _Similarity(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, image: Any, target: Any, weight: Any) -> Any:
-        pretended_gpu.count(SSIM_LAUNCHES)
-        ctx.image = raw(image).detach().requires_grad_()
-        with torch.enable_grad():
-            ctx.value = ssim(ctx.image, raw(target), raw(weight))
-        return OnGpu(ctx.value.detach())
+class _Answer(torch.autograd.Function):
+    """What a fused function of GPUs gives, by the CPU's on the data underneath."""
 
     @staticmethod
-    def backward(ctx: Any, upstream: Any) -> tuple[Any, None, None]:
-        pretended_gpu.count(2)
-        (found,) = torch.autograd.grad(ctx.value, ctx.image, raw(upstream))
-        return OnGpu(found), None, None
+    def forward(ctx: Any, call: Any, launches: tuple[int, int], *tensors: Any) -> Any:
+        pretended_gpu.count(launches[0])
+        ctx.launches, ctx.inputs = launches, [t if t is None else raw(t).detach().requires_grad_(t.is_floating_point()) for t in tensors]
+        with torch.enable_grad():
+            found = call(*ctx.inputs)
+        ctx.found = found if isinstance(found, tuple) else (found,)
+        made = tuple(OnGpu(t.detach()) for t in ctx.found)
+        ctx.mark_non_differentiable(*(t for t, value in zip(made, ctx.found, strict=True) if not value.requires_grad))
+        ctx.set_materialize_grads(False)
+        return made if isinstance(found, tuple) else made[0]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
+        pretended_gpu.count(ctx.launches[1])
+        pairs = [(value, raw(g)) for value, g in zip(ctx.found, upstream, strict=True) if g is not None and value.requires_grad]
+        leaves = [t for t in ctx.inputs if t is not None and t.requires_grad]
+        found = iter(torch.autograd.grad([value for value, _ in pairs], leaves, [g for _, g in pairs], allow_unused=True))
+        results = [next(found) if t is not None and t.requires_grad else None for t in ctx.inputs]
+        return None, None, *(g if g is None else OnGpu(g) for g in results)
 
 
 def similarity(image: Any, target: Any, weight: Any) -> Any:
     """`ssim_on_gpu` where there is no GPU: the compiled kernel."""
-    return _Similarity.apply(image, target, weight)
+    return _Answer.apply(ssim.ssim, SSIM_LAUNCHES, image, target, weight)
+
+
+def blended(turned: int, *tensors: Any) -> Any:
+    """`blend_on_gpu`."""
+    return _Answer.apply(lambda *t: blend.blend(*t[:4], t[4].detach(), turned), BLEND_LAUNCHES, *tensors)
+
+
+def trimmed(residual: Any, weight: Any, level: float, axis: int | None = None, signed: bool = False, before_masking: bool = False) -> Any:
+    """`trimmed_on_gpu`."""
+
+    def call(error: Any, share: Any) -> Any:
+        share = None if share is None else share.detach()
+        return robust.trimmed_l1(error, share, level, axis) if signed else robust.trimmed_mean(error, share, level, before_masking)
+
+    return _Answer.apply(call, TRIMMED_LAUNCHES if level < 1 else MEAN_LAUNCHES, residual, weight)
+
+
+def stand_in(patch: Any) -> None:
+    """They all answer for the kernels of GPUs while `patch` lasts."""
+    patch.setattr(adam, "adam_step_on_gpu", adam_rows)
+    patch.setattr(ssim, "ssim_on_gpu", similarity)
+    patch.setattr(robust, "trimmed_on_gpu", trimmed)
+    patch.setattr(blend, "blend_on_gpu", blended)

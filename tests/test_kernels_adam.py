@@ -56,8 +56,8 @@ def test_the_kernel_of_gpus_in_the_interpreter(shape, masked):
     interpreted_triton.hasten()
     param, grads = _problem(shape)
     mask = torch.rand(shape[0], generator=torch.Generator().manual_seed(1)) < 0.4 if masked else None
-    mine = [param.clone(), torch.zeros_like(param), torch.full_like(param, 0.5)]
-    twin = [tensor.clone() for tensor in mine]
+    mine = [param.clone(), torch.full_like(param, torch.nan), torch.full_like(param, torch.nan)]  # not asked at the first step
+    twin = [param.clone(), torch.zeros_like(param), torch.zeros_like(param)]
     for step, grad in enumerate(grads, start=1):
         adam_step_on_gpu(mine[0], grad, mine[1], mine[2], step, 0.1, rows=mask)
         adam_step_reference(twin[0], grad, twin[1], twin[2], step, 0.1, rows=mask)

@@ -110,7 +110,10 @@ def adam_step_on_gpu(
     numbers: AdamNumbers = AdamNumbers(),
     rows: Tensor | None = None,
 ) -> None:
-    """`adam_step` by the Triton kernel, on contiguous float32 tensors of a GPU; `rows` is (N,) bool."""
+    """`adam_step` by the Triton kernel, on contiguous float32 tensors of a GPU; `rows` is (N,) bool.
+
+    At step 1 the moments are zero, whatever the tensors hold, and are written for all rows.
+    """
     from fourfold.kernels.triton_adam import BLOCK, adam_kernel
 
     keep_first, keep_second = numbers.betas
@@ -128,6 +131,7 @@ def adam_step_on_gpu(
         1.0 / math.sqrt(1.0 - keep_second**step),
         numbers.epsilon,
         ROWS=seen is not None,
+        FRESH=step == 1,
         BLOCK=BLOCK,
     )
 

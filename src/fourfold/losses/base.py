@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from fourfold.geometry.camera import Camera
@@ -111,3 +112,10 @@ class Loss(Protocol):
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch."""
         ...
+
+
+def mean_of(losses: Sequence[Tensor], like: Tensor) -> Tensor:
+    """The mean of scalar losses; a single one as it is, and 0 on the device of `like` without any."""
+    if len(losses) == 1:
+        return losses[0]
+    return torch.stack(list(losses)).mean() if losses else like.new_zeros(())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fourfold.losses.base import Sample, Step
+from fourfold.losses.base import Sample, Step, mean_of
 from fourfold.losses.robust import trimmed_l1, trimmed_mean
 
 _EPSILON = 1e-5
@@ -54,7 +54,7 @@ class DepthDisparity:
             if sample.depth is not None:
                 residual, weight = _residual(step, item, sample.depth, self.foreground_only)
                 losses.append(trimmed_mean(residual.square(), weight) if self.square else trimmed_l1(residual, weight, self.quantile))
-        return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
+        return mean_of(losses, step.renders[0].depth)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class DepthGradient:
             if sample.depth is not None:
                 residual, weight = _residual(step, item, sample.depth, False)
                 losses += [2 * trimmed_l1(residual, weight, self.quantile, axis) for axis in (0, 1)]
-        return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
+        return mean_of(losses, step.renders[0].depth)
 
 
 def _residual(step: Step, item: int, prior: Tensor, foreground_only: bool) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from fourfold.losses.base import Sample, Step
+from fourfold.losses.base import Sample, Step, mean_of
 from fourfold.scene.scene import Layer
 
 FEATURES = "features"
@@ -45,7 +45,7 @@ class FeatureDistance:
             if FEATURES in extra and sample.features is not None:
                 gap = on_grid(extra[FEATURES], sample) - sample.features
                 losses.append(self.share * gap.square().mean() if self.form == "square" else gap.abs().mean())
-        return torch.stack(losses).mean() if losses else step.gaussians[0].means.new_zeros(())
+        return mean_of(losses, step.gaussians[0].means)
 
 
 def on_grid(rendered: Tensor, sample: Sample) -> Tensor:

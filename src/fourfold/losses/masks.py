@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-import torch
 from torch import Tensor
 
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.losses.robust import trimmed_l1, trimmed_mean
 
 FOREGROUND = "foreground"
@@ -26,7 +25,7 @@ class OpaqueEverywhere:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch."""
-        return torch.stack([(render.alpha - 1).square().mean() for render in step.renders]).mean()
+        return mean_of([(render.alpha - 1).square().mean() for render in step.renders], step.renders[0].alpha)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class AlphaMask:
         for render, sample in zip(step.renders, step.samples, strict=True):
             if sample.mask is not None:
                 losses.append(trimmed_mean((render.alpha - sample.mask).square(), sample.mask_valid))
-        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
+        return mean_of(losses, step.renders[0].alpha)
 
 
 @dataclass(frozen=True)
@@ -83,4 +82,4 @@ class ForegroundMask:
                 gap = extra[self.channel][..., 0] - sample.mask
                 whole = trimmed_mean(gap.square(), sample.mask_valid) if self.square else trimmed_l1(gap, sample.mask_valid, self.quantile)
                 losses.append(whole)
-        return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
+        return mean_of(losses, step.renders[0].alpha)

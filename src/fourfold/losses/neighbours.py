@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fourfold.geometry.host import on_host
 from fourfold.geometry.rotations import quat_conjugate, quat_multiply, quat_rotate
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.scene.motion.per_frame import PerFrame
 from fourfold.scene.scene import Layer
 
@@ -42,7 +42,7 @@ class Neighbourly:
             if isinstance(layer.motion, PerFrame) and "neighbours" in layer.fixed and len(layer)
             for sample in step.samples
         ]
-        return torch.stack(losses).mean() if losses else step.gaussians[0].means.new_zeros(())
+        return mean_of(losses, step.gaussians[0].means)
 
     def _one(self, layer: Layer, motion: PerFrame, time: float) -> Tensor:
         index = int((on_host(layer.fixed["moments"]) - time).abs().argmin())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class NormalisedDepth:
                 losses.append(torch.where(count > 1, error, 0))
             elif int(count) > 1:
                 losses.append((normalised(render.depth, usable) - normalised(sample.depth, usable)).abs().sum() / count)
-        return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
+        return mean_of(losses, step.renders[0].depth)
 
 
 def normalised(depth: Tensor, usable: Tensor) -> Tensor:

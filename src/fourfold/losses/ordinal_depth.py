@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 
 Form = Literal["tanh", "logistic", "sigmoid", "hinge"]
 
@@ -62,7 +62,7 @@ class OrdinalDepth:
             picked = draw_pairs(usable, sample.mask, self.pairs, generator)
             if picked is not None:
                 losses.append(ordinal_loss(render.depth.flatten(), sample.depth.flatten(), picked, self))
-        return torch.stack(losses).mean() if losses else step.renders[0].depth.new_zeros(())
+        return mean_of(losses, step.renders[0].depth)
 
 
 def draw_pairs(usable: Tensor, moving: Tensor | None, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.notices import fallback
 from fourfold.priors.foundation.lpips import SMALLEST, Lpips, lpips_here
 
@@ -36,7 +35,7 @@ class Perceptual:
         if network is None:
             return step.renders[0].color.new_zeros(())
         pairs = zip(step.renders, step.samples, strict=True)
-        return torch.stack([network.loss(self._reduced(render.color), self._reduced(sample.image)) for render, sample in pairs]).mean()
+        return mean_of([network.loss(self._reduced(render.color), self._reduced(sample.image)) for render, sample in pairs], step.renders[0].color)
 
     def _reduced(self, image: Tensor) -> Tensor:
         height, width = image.shape[:2]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
-from fourfold.losses.base import Sample, Step
+from fourfold.losses.base import Sample, Step, mean_of
 from fourfold.losses.ssim import ssim
 
 Where = Literal["all", "background", "foreground"]
@@ -36,7 +36,8 @@ class Photometric:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch."""
-        return torch.stack([self._one(render.color, sample) for render, sample in zip(step.renders, step.samples, strict=True)]).mean()
+        pairs = zip(step.renders, step.samples, strict=True)
+        return mean_of([self._one(render.color, sample) for render, sample in pairs], step.renders[0].color)
 
     def _one(self, color: Tensor, sample: Sample) -> Tensor:
         weight = region(sample, self.where, self.erode)

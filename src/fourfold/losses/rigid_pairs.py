@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.host import on_host, sent
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.scene.scene import Layer
 
 
@@ -35,7 +35,7 @@ class RigidPairs:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, without unit, averaged over the batch; 0 without such layers."""
         losses = [self._one(layer, sample.time, step.index, item) for item, sample in enumerate(step.samples) for layer in _bound(step)]
-        return torch.stack(losses).mean() if losses else step.gaussians[0].means.new_zeros(())
+        return mean_of(losses, step.gaussians[0].means)
 
     def _one(self, layer: Layer, time: float, index: int, item: int) -> Tensor:
         knots, near = layer.fixed["knots"], layer.fixed["neighbours"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
+from fourfold.kernels.devices import on_gpu
 from fourfold.kernels.library import load
 
 SAMPLE = 2**14
@@ -33,6 +34,8 @@ def trimmed_mean(error: Tensor, weight: Tensor | None = None, level: float = 1.0
 
     Source: spec shape_of_motion.md section 8.
     """
+    if _fused(error, weight):
+        return trimmed_on_gpu(error, weight, level, before_masking=before_masking)
     if level < 1.0 and error.device.type != "cpu":
         kept = _kept_on_gpu(error.detach(), None if before_masking else weight, level)
         weight = kept if weight is None else kept * weight
@@ -48,6 +51,20 @@ def trimmed_mean(error: Tensor, weight: Tensor | None = None, level: float = 1.0
     if weight is None:
         return error.mean()
     return (error * weight).sum() / (weight.sum() + 1e-8)
+
+
+def _fused(error: Tensor, weight: Tensor | None) -> bool:
+    """Whether the kernels of GPUs serve."""
+    return on_gpu(error) and error.numel() > 0 and not (weight is not None and weight.requires_grad)
+
+
+def trimmed_on_gpu(
+    residual: Tensor, weight: Tensor | None, level: float, axis: int | None = None, signed: bool = False, before_masking: bool = False
+) -> Tensor:
+    """`trimmed_mean` or, `signed`, `trimmed_l1`, of float32 tensors of a GPU, in a few launches."""
+    from fourfold.kernels.triton_trimmed import Trim, TrimmedOnGpu
+
+    return TrimmedOnGpu.apply(residual, weight, Trim(level, axis, signed, before_masking, SAMPLE))  # type: ignore[no-any-return]
 
 
 def _kept_on_gpu(error: Tensor, weight: Tensor | None, level: float) -> Tensor:
@@ -73,7 +90,8 @@ def trimmed_l1(residual: Tensor, weight: Tensor | None = None, level: float = 1.
         level: 1 keeps all elements.
         axis: 0 for differences down the rows, 1 along them, None for the residuals themselves.
 
-    CPU float32 goes through the compiled kernel, others through torch. Differentiable in `residual`.
+    CPU float32 goes through the compiled kernel, that of a GPU through Triton's (there the quantile is a subsample's), others through torch.
+    Differentiable in `residual`.
 
     Raises:
         FourfoldError: the residual is not (H, W), or the weight has another shape.
@@ -83,6 +101,8 @@ def trimmed_l1(residual: Tensor, weight: Tensor | None = None, level: float = 1.
             f"trimmed_l1 got residuals of shape {tuple(residual.shape)} and weights of shape "
             f"{None if weight is None else tuple(weight.shape)}: both must be (H, W)"
         )
+    if _fused(residual, weight) and min(residual.shape) > 1:
+        return trimmed_on_gpu(residual, weight, level, axis, signed=True)
     fits = residual.dtype == torch.float32 and residual.device.type == "cpu" and not (weight is not None and weight.requires_grad)
     library = load() if fits else None
     if library is None:

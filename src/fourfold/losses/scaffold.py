@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from fourfold.geometry.host import on_host
 from fourfold.geometry.rotations import quat_normalize
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.scene.rigidity import rigidity
 from fourfold.scene.scaffold_nodes import Topology, accelerations, velocities
 from fourfold.scene.scene import Layer
@@ -45,10 +44,6 @@ def _poses(layer: Layer, first: int, last: int, extent: float) -> tuple[Tensor, 
     return layer.shared["node_xyz"][first:last] / extent, quat_normalize(layer.shared["node_quat"][first:last]), topology
 
 
-def _mean(losses: list[Tensor], step: Step) -> Tensor:
-    return torch.stack(losses).mean() if losses else step.gaussians[0].means.new_zeros(())
-
-
 @dataclass(frozen=True)
 class ScaffoldRigidity:
     """Mean change of the neighbours' local coordinates plus `length` times that of their distances, over shifts in time.
@@ -72,7 +67,7 @@ class ScaffoldRigidity:
         for xyz, quat, topology in scaffold_windows(step, max(self.shifts)):
             coordinate, length = rigidity(xyz, quat, topology, self.shifts, self.weights)
             losses.append(coordinate + self.length * length)
-        return _mean(losses, step)
+        return mean_of(losses, step.gaussians[0].means)
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,8 @@ class SmallSkinning:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss; 0 where no weights are learned."""
-        return _mean([layer.splats["skinning"].abs().mean() for layer in step.scene.layers if "skinning" in layer.splats and len(layer)], step)
+        changes = [layer.splats["skinning"] for layer in step.scene.layers if "skinning" in layer.splats and len(layer)]
+        return mean_of([change.abs().mean() for change in changes], step.gaussians[0].means)
 
 
 @dataclass(frozen=True)
@@ -121,4 +117,4 @@ class ScaffoldSmoothness:
                 + self.acceleration * bend.mean()
                 + self.turn_acceleration * twist.mean()
             )
-        return _mean(losses, step)
+        return mean_of(losses, step.gaussians[0].means)

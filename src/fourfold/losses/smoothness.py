@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.host import on_host, rows_of
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.scene.scene import Layer
 
 
@@ -22,10 +22,6 @@ def second_difference(values: Tensor, dim: int) -> Tensor:
 
 def _with_bases(step: Step, knots: int) -> Iterator[Layer]:
     return (layer for layer in step.scene.layers if "rotation6d" in layer.shared and layer.shared["rotation6d"].shape[1] >= knots)
-
-
-def _nothing(step: Step) -> Tensor:
-    return step.gaussians[0].means.new_zeros(())
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class BasesAcceleration:
             turning = bounded(second_difference(layer.shared["rotation6d"], 1).norm(dim=-1), self.typical).mean()
             moving = bounded(second_difference(layer.shared["translation"] / step.extent, 1).norm(dim=-1), self.typical).mean()
             losses.append(turning + self.translation * moving)
-        return torch.stack(losses).mean() if losses else _nothing(step)
+        return mean_of(losses, step.gaussians[0].means)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class BasesDeparture:
             rotation, translation = layer.shared["rotation6d"], layer.shared["translation"] / step.extent
             apart = (translation - translation.mean(0, keepdim=True)).square().mean()
             losses.append(apart + self.rotation * (rotation - rotation.mean(0, keepdim=True)).square().mean())
-        return torch.stack(losses).mean() if losses else _nothing(step)
+        return mean_of(losses, step.gaussians[0].means)
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ class TrackAcceleration:
             for triple in _neighbours(step, item):
                 size = (2 * triple.here - triple.before - triple.after).norm(dim=1) / step.extent
                 losses.append(0.5 * bounded(size, self.typical).mean())
-        return torch.stack(losses).mean() if losses else _nothing(step)
+        return mean_of(losses, step.gaussians[0].means)
 
 
 def bounded(size: Tensor, typical: float) -> Tensor:
@@ -153,4 +149,4 @@ class RayVelocity:
                 back = ((triple.here - triple.before) * ray).sum(1) / step.extent
                 forth = ((triple.after - triple.here) * ray).sum(1) / step.extent
                 losses.append(back.square().mean() + forth.square().mean())
-        return torch.stack(losses).mean() if losses else _nothing(step)
+        return mean_of(losses, step.gaussians[0].means)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.projection import project_camera_points
-from fourfold.losses.base import Sample, Step, TrackTargets
+from fourfold.losses.base import Sample, Step, TrackTargets, mean_of
 from fourfold.losses.depth import disparity
 from fourfold.losses.robust import trimmed_mean
 from fourfold.scene.scene import STATIC, Layer
@@ -112,10 +112,6 @@ def _compared(step: Step, numbers: TrackNumbers) -> Iterator[tuple[Sample, Track
             yield sample, targets, points, target_weight(targets, step, item, numbers, opaque)
 
 
-def _mean(losses: list[Tensor], step: Step) -> Tensor:
-    return torch.stack(losses).mean() if losses else step.renders[0].alpha.new_zeros(())
-
-
 @dataclass(frozen=True)
 class TrackReprojection:
     """Trimmed weighted L1 in pixels over the larger image side (section 8, track 2D; e is the mean over x and y)."""
@@ -135,7 +131,7 @@ class TrackReprojection:
             error = (pixels - targets.xy).abs().mean(-1)
             side = max(sample.camera.width, sample.camera.height)
             losses.append(trimmed_mean(error, weight, self.numbers.quantile) / side)
-        return _mean(losses, step)
+        return mean_of(losses, step.renders[0].alpha)
 
 
 @dataclass(frozen=True)
@@ -157,4 +153,4 @@ class TrackDepth:
             rendered = points[..., 2].clamp_min(max(sample.camera.near, 1e-6))
             error = (disparity(rendered, step.extent) - disparity(known, step.extent)).abs()
             losses.append(trimmed_mean(error, weight * (targets.depth > 0), self.numbers.quantile))
-        return _mean(losses, step)
+        return mean_of(losses, step.renders[0].alpha)

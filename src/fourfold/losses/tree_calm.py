@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.losses.smoothness import bounded, second_difference
-from fourfold.losses.tree_rigidity import mean_of, trees
+from fourfold.losses.tree_rigidity import trees
 from fourfold.scene.tree_levels import level_count, tree_level
 from fourfold.scene.tree_nodes import node_spacing
 
@@ -41,7 +41,7 @@ class TreeAcceleration:
                 moving = bounded(second_difference(level.translation / step.extent, 2).norm(dim=-1), self.typical).mean()
                 parts.append(turning + self.translation * moving)
             losses.append(torch.stack(parts).sum())
-        return mean_of(losses, step)
+        return mean_of(losses, step.gaussians[0].means)
 
 
 @dataclass(frozen=True)
@@ -68,4 +68,4 @@ class TreeRadius:
                 rows = rows.to(level.means.device, non_blocking=True)
                 excess = (level.log_radius[rows].exp() - node_spacing(level.means.detach(), rows=rows)).clamp_min(0) / step.extent
                 losses.append(excess.square().mean())
-        return mean_of(losses, step)
+        return mean_of(losses, step.gaussians[0].means)

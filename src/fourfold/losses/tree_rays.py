@@ -16,8 +16,8 @@ from torch import Tensor
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.host import on_host
 from fourfold.geometry.projection import project
-from fourfold.losses.base import Step
-from fourfold.losses.tree_rigidity import TINY, mean_of, moved_nodes, trees
+from fourfold.losses.base import Step, mean_of
+from fourfold.losses.tree_rigidity import TINY, moved_nodes, trees
 from fourfold.scene.scene import Layer
 from fourfold.scene.tree_levels import level_count, tree_level
 from fourfold.scene.tree_nodes import node_speeds
@@ -60,7 +60,7 @@ class TreeRays:
                 first, second = self._pairs(layer, sample.camera, places[0].detach(), np.random.default_rng((step.index, item, 33)))
                 if len(first):
                     losses.append(self._change(layer, times, places[:, first] - places[:, second]) / step.extent)
-        return mean_of(losses, step)
+        return mean_of(losses, step.gaussians[0].means)
 
     def _change(self, layer: Layer, times: Tensor, offset: Tensor) -> Tensor:
         length = (offset.square().sum(-1) + TINY).sqrt()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.host import on_host, sent
-from fourfold.losses.base import Step
+from fourfold.losses.base import Step, mean_of
 from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.scene import Layer
 from fourfold.scene.tree_levels import NodeMotions, level_count, node_motions, tree_level
@@ -25,11 +25,6 @@ TINY = 1e-16
 def trees(step: Step) -> Iterator[tuple[Layer, MotionTree]]:
     """The layers that move by a motion tree."""
     return ((layer, layer.motion) for layer in step.scene.layers if isinstance(layer.motion, MotionTree) and level_count(layer))
-
-
-def mean_of(losses: list[Tensor], step: Step) -> Tensor:
-    """The mean loss; 0 without any."""
-    return torch.stack(losses).mean() if losses else step.gaussians[0].means.new_zeros(())
 
 
 def random_moments(layer: Layer, first: float, count: int, seed: tuple[int, ...], parity: bool) -> Tensor:
@@ -88,7 +83,7 @@ class TreeRigidity:
                 random = np.random.default_rng((step.index, item, 30))
                 parts = [self.coarser ** (levels - 1 - k) * self._level(layer, k, moved, random) for k, moved in enumerate(motions)]
                 losses.append(torch.stack(parts).sum() / step.extent)
-        return mean_of(losses, step)
+        return mean_of(losses, step.gaussians[0].means)
 
     def _level(self, layer: Layer, number: int, motion: NodeMotions, random: np.random.Generator) -> Tensor:
         means = tree_level(layer, number).means.detach()

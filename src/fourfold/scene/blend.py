@@ -1,6 +1,6 @@
 """Points on blended rigid motions through the compiled kernel: values and gradients in one pass each, several times at once.
 
-The plain twin in torch is `blend_reference`; it also serves other devices and dtypes.
+On a GPU through Triton's (`kernels/triton_blend.py`). The plain twin in torch is `blend_reference`; it also serves other devices and dtypes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.blended_motion import move_by_rotation6d
+from fourfold.kernels.devices import on_gpu
 from fourfold.kernels.library import load
+
+MOST_BASES = 128
+"""Bases that the kernel of GPUs takes."""
 
 
 def blend(logits: Tensor, means: Tensor, quat_wxyz: Tensor, motions: Tensor, pivot: Tensor, turned: int) -> tuple[Tensor, Tensor]:
@@ -28,6 +32,8 @@ def blend(logits: Tensor, means: Tensor, quat_wxyz: Tensor, motions: Tensor, piv
         (Q, N, 3) positions and (turned, N, 4) unit quaternions, each up to sign.
     """
     tensors = (logits, means, quat_wxyz, motions, pivot)
+    if on_gpu(*tensors) and len(means) and logits.shape[1] <= MOST_BASES and not pivot.requires_grad:
+        return blend_on_gpu(turned, *(t.contiguous() for t in tensors))
     library = load() if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors) and not pivot.requires_grad else None
     if library is None or len(means) == 0:
         return blend_reference(logits, means, quat_wxyz, motions, pivot, turned)
@@ -43,6 +49,13 @@ def blend_reference(logits: Tensor, means: Tensor, quat_wxyz: Tensor, motions: T
     quats = quats / quats.square().sum(0).sqrt().clamp_min(1e-12)
     moved, turns = move_by_rotation6d(blended[:, :6], blended[:, 6:] + pivot[:, None], (means - pivot).T, quats)
     return moved.transpose(1, 2).contiguous(), turns[:turned].transpose(1, 2).contiguous()
+
+
+def blend_on_gpu(turned: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    """`blend` by the Triton kernels, on its tensors: contiguous, float32, of a GPU."""
+    from fourfold.kernels.triton_blend import BlendOnGpu
+
+    return BlendOnGpu.apply(turned, *tensors)  # type: ignore[no-any-return]
 
 
 class _Blend(torch.autograd.Function):

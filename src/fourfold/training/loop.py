@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from math import isfinite
 from time import perf_counter
 
@@ -106,7 +107,7 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
     progress = state.step / max(state.steps, 1)
     gaussians = scene.at_times([sample.time for sample in samples])
     step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent, summed=together.summed)
-    background = sent(torch.tensor(scene.background, dtype=gaussians[0].means.dtype), gaussians[0].means.device)
+    background = _on_device(tuple(scene.background), gaussians[0].means.dtype, gaussians[0].means.device)
     wanted = [term for term in terms if active(term, progress)]
     renders: list[Render] = []
     asked: list[dict[str, Tensor]] = []
@@ -140,11 +141,18 @@ def active(term: Term, progress: float) -> bool:
 
 def weigh(terms: tuple[Term, ...], step: Step) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the active losses, and each weighted loss by name, outside the graph."""
-    parts = {term.name: term.weight * term.loss(step) for term in terms if active(term, step.progress)}
+    parts = {term.name: (term.weight, term.loss(step)) for term in terms if active(term, step.progress)}
     if not parts:
         return step.gaussians[0].means.new_zeros(()), {}
-    stacked = torch.stack([part.reshape(()) for part in parts.values()])
-    return stacked.sum(), dict(zip(parts, stacked.detach().unbind(), strict=True))
+    losses = torch.stack([loss.reshape(()) for _, loss in parts.values()])
+    weighted = losses * _on_device(tuple(weight for weight, _ in parts.values()), losses.dtype, losses.device)
+    return weighted.sum(), dict(zip(parts, weighted.detach().unbind(), strict=True))
+
+
+@lru_cache(maxsize=64)
+def _on_device(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers that every step asks for anew, sent once."""
+    return sent(torch.tensor(numbers, dtype=dtype), device)
 
 
 def rows_seen(scene: Scene, renders: list[Render]) -> dict[str, Tensor]:
@@ -171,7 +179,8 @@ def _add_growth(grown: GrowthStatistics, step: Step, rows: slice) -> None:
     for sample, render in zip(step.samples, step.renders, strict=True):
         screen, camera = render.screen, sample.camera
         visible = screen.radius[rows] > 0
-        half = sent(torch.tensor([camera.width / 2, camera.height / 2], dtype=screen.radius.dtype), screen.radius.device) * len(step.samples)
+        sides = (len(step.samples) * camera.width / 2, len(step.samples) * camera.height / 2)
+        half = _on_device(sides, screen.radius.dtype, screen.radius.device)
         grown.count += visible
         grown.radius.copy_(torch.maximum(grown.radius, screen.radius[rows] / max(camera.width, camera.height)))
         if screen.gradient is not None:

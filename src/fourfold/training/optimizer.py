@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fourfold.kernels.adam import AdamNumbers, adam_step
+from fourfold.kernels.devices import on_gpu
 from fourfold.recipes.recipe import Rate
 from fourfold.scene.scene import Scene
 from fourfold.training.schedule import rate_at, rate_of
@@ -35,10 +36,10 @@ def gradients_finite(scene: Scene) -> bool:
     gradients = [gradient for gradient in found if gradient is not None and gradient.numel()]
     if not gradients:
         return True
-    on_cpu = gradients[0].device.type == "cpu"
-    # on a GPU all in few launches
-    sums = [gradient.sum() for gradient in gradients] if on_cpu else list(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateUsage]
-    return bool(torch.isfinite(torch.stack(sums)).all())
+    if gradients[0].device.type == "cpu":
+        return bool(torch.isfinite(torch.stack([gradient.sum() for gradient in gradients])).all())
+    norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateUsage]
+    return math.isfinite(float(torch.stack(list(norms)).sum()))  # on a GPU in few launches; no norm is negative, none hides another
 
 
 def not_finite(losses: Mapping[str, float], scene: Scene) -> str:
@@ -78,7 +79,7 @@ def update(
             if rate is None or tensor.grad is None:
                 continue
             if key not in moments:
-                moments[key] = Moments(torch.zeros_like(tensor), torch.zeros_like(tensor))
+                moments[key] = _fresh(tensor)
             memory = moments[key]
             memory.steps += 1
             adam_step(
@@ -91,3 +92,10 @@ def update(
                 numbers,
                 seen if group is layer.splats else None,
             )
+
+
+def _fresh(tensor: Tensor) -> Moments:
+    """Moments of zero; on a GPU the kernel does not ask at the first step what they hold."""
+    if on_gpu(tensor) and tensor.is_contiguous():
+        return Moments(torch.empty_like(tensor), torch.empty_like(tensor))
+    return Moments(torch.zeros_like(tensor), torch.zeros_like(tensor))

@@ -7,19 +7,9 @@ A camera is 18 numbers: the first three rows of `world_to_camera`, then the firs
 import triton
 import triton.language as tl
 
+from fourfold.kernels.triton_algebra import cross, dot
+
 CAMERA_NUMBERS = 18
-
-
-@triton.jit
-def dot(a, b):
-    """a . b of two vectors of three."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@triton.jit
-def cross(a, b):
-    """a x b."""
-    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
 @triton.jit
@@ -32,16 +22,6 @@ def turned(R, v):
 def turned_back(R, v):
     """R^T v."""
     return (dot((R[0], R[3], R[6]), v), dot((R[1], R[4], R[7]), v), dot((R[2], R[5], R[8]), v))
-
-
-@triton.jit
-def three(array, row, on):
-    """The three numbers of each row."""
-    return (
-        tl.load(array + row * 3, mask=on, other=0.0),
-        tl.load(array + row * 3 + 1, mask=on, other=0.0),
-        tl.load(array + row * 3 + 2, mask=on, other=0.0),
-    )
 
 
 @triton.jit

@@ -10,17 +10,15 @@ v = m dx, u = p dy + r dx: a scaled Cholesky factor of the inverse covariance, s
 import triton
 import triton.language as tl
 
+from fourfold.kernels.triton_algebra import cross, dot, three
 from fourfold.render.triton_kernels.footprint import (
     covariance_of,
-    cross,
-    dot,
     finite,
     lens_of,
     pose_of,
     rotation_of,
     screen_axes,
     slopes_of,
-    three,
     turned,
     turned_back,
 )
