@@ -25,7 +25,7 @@ import pytest
 
 from fourfold.kernels import library
 from fourfold.priors.cameras.bundle_system import _Call
-from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages
+from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages, CPoints
 
 INT, FLOAT = "int", "float"  # arguments that are no pointers
 Sizes = dict[str, int]  # bytes of an argument or, of a structure, of what its pointers point to
@@ -118,21 +118,37 @@ def _gaussians(address: int) -> tuple[Any, tuple[int, ...]]:
 
 def _raster_forward(a: Sequence[Any]) -> list[Any]:
     (g, arrays), camera = _gaussians(a[0]), _structure(CCamera, a[1])
-    _size_of_frame[0] = pixels = camera.width * camera.height
+    pixels = camera.width * camera.height
+    _size_of_frame[0] = (pixels, g.count)
     images = (12 * pixels, 4 * pixels, 4 * pixels, 4 * pixels * g.channel_count, 4 * pixels, 4 * g.count)
     return [(CGaussians, arrays), ctypes.sizeof(CCamera), 12, (CImages, images)]
 
 
+def _points(address: int, n: int) -> tuple[Any, int]:
+    """Of a `CPoints`: the sizes of its arrays, and the bytes of what is read at the points."""
+    p = _structure(CPoints, address)
+    wide, read = 4 * p.groups * p.width * n, 4 * p.count * (p.groups * p.width + 1)
+    return (CPoints, (8 * p.count, wide, read, wide)), read
+
+
+def _points_forward(a: Sequence[Any]) -> list[Any]:
+    return [INT, *_points(a[1], _frames[a[0]][1])]
+
+
+def _raster_backward_with_points(a: Sequence[Any]) -> list[Any]:
+    return [*_raster_backward(a), _points(a[5], _gaussians(a[1])[0].count)[0] if a[5] else 0]
+
+
 def _raster_backward(a: Sequence[Any]) -> list[Any]:
-    (g, arrays), pixels = _gaussians(a[1]), _frames[a[0]]
+    (g, arrays), (pixels, _) = _gaussians(a[1]), _frames[a[0]]
     images = (12 * pixels, 4 * pixels, 4 * pixels, 4 * pixels * g.channel_count)
     gradients = (*arrays, 12, 64, 8 * g.count, 8 * g.count)
     assert len(gradients) == len(GRADIENT_ARRAYS)
     return [INT, (CGaussians, arrays), 12, (CImageGradients, images), (CGradients, gradients)]
 
 
-_frames: dict[int, int] = {}  # pixels of each frame that a forward pass left
-_size_of_frame = [0]
+_frames: dict[int, tuple[int, int]] = {}  # pixels and Gaussians of each frame that a forward pass left
+_size_of_frame = [(0, 0)]
 SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_adam_step": _adam,
     "ff_ssim": _ssim,
@@ -152,6 +168,8 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_solve_positive": _solve,
     "ff_raster_forward": _raster_forward,
     "ff_raster_backward": _raster_backward,
+    "ff_raster_backward_with_points": _raster_backward_with_points,
+    "ff_points_forward": _points_forward,
     "ff_raster_free": lambda a: [INT],
     "ff_raster_counts": lambda a: [INT, 24],
     "ff_set_threads": lambda a: [INT],

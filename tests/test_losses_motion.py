@@ -13,6 +13,7 @@ from fourfold.losses.base import Loss, Sample, Step, TrackTargets
 from fourfold.losses.smoothness import BasesAcceleration, BasesDeparture, RayVelocity, TrackAcceleration
 from fourfold.losses.tracks import PARITY, TRACKS, TrackDepth, TrackNumbers, TrackReprojection
 from fourfold.render.api import Render, ScreenStatistics
+from fourfold.render.points import read_points
 from fourfold.scene.motion.se3_bases import SE3Bases
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
 
@@ -63,16 +64,16 @@ def make_step(
     sample = Sample(0, 0, 0.4, camera(), torch.zeros(H, W, 3, dtype=F64), tracks=tracks)
     shown = torch.ones(H, W, dtype=F64) if alpha is None else alpha
     render = Render(sample.image, shown, shown, None, screen=ScreenStatistics(torch.zeros(len(layer))))
-    extra = {} if channels is None else {TRACKS: channels}
+    extra = {} if channels is None or tracks is None else {TRACKS: read_points(channels, shown, tracks.pixels)}
     return Step(scene, [sample], scene.at_times([0.4]), [render], [extra], 0, 0.0, extent)
 
 
 def test_channels_are_positions_at_the_target_times() -> None:
     step = make_step(mover(), targets())
-    channels = TrackReprojection().channels(step, 0)[TRACKS]
+    asked = TrackReprojection().channels(step, 0)[TRACKS]
     moved = step.scene.at_times([0.25, 1.0])
-    assert torch.allclose(channels[:, :3], moved[0].means)
-    assert torch.allclose(channels[:, 3:], moved[1].means)
+    assert torch.equal(asked.pixels, step.samples[0].tracks.pixels)
+    assert torch.allclose(asked.values, torch.stack([gaussians.means for gaussians in moved]))
 
 
 def test_perfect_tracks_cost_nothing_and_a_shift_costs_its_size() -> None:

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "frame.h"
+#include "points.h"
 
 namespace fourfold {
 namespace {
@@ -75,12 +76,27 @@ void* ff_raster_forward(const ff_gaussians* gaussians, const ff_camera* camera, 
 
 int ff_raster_backward(void* handle, const ff_gaussians* gaussians, const float* background, const ff_image_gradients* of_images,
                        const ff_gradients* gradients) {
+  return ff_raster_backward_with_points(handle, gaussians, background, of_images, gradients, nullptr);
+}
+
+int ff_raster_backward_with_points(void* handle, const ff_gaussians* gaussians, const float* background, const ff_image_gradients* of_images,
+                                   const ff_gradients* gradients, const ff_points* points) {
   try {
     const Frame& frame = *static_cast<const Frame*>(handle);
     std::unique_ptr<fourfold::BackwardScratch> scratch = fourfold::scratches().take();
     fourfold::draw_backward(frame, background, *of_images, *scratch);
+    if (points != nullptr) fourfold::draw_points_backward(frame, *points, *scratch);
     fourfold::project_backward(frame, *gaussians, *scratch, *gradients);
     fourfold::scratches().put(std::move(scratch));
+    return 0;
+  } catch (const std::exception&) {
+    return 1;
+  }
+}
+
+int ff_points_forward(const void* frame, const ff_points* points, float* out) {
+  try {
+    fourfold::draw_points(*static_cast<const Frame*>(frame), *points, out);
     return 0;
   } catch (const std::exception&) {
     return 1;

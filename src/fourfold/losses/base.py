@@ -12,6 +12,7 @@ from torch import Tensor
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.render.api import Render
+from fourfold.render.points import AtPoints
 from fourfold.scene.scene import Scene
 
 
@@ -79,7 +80,7 @@ class Step:
         samples: the batch of B images.
         gaussians: the scene at each sample's time, B of them.
         renders: B renders; empty while `Loss.channels` is asked.
-        extra: per sample, the rendered extra channels by name (H, W, C).
+        extra: per sample, the rendered extra channels by name: (H, W, C) images, or (P, C + 1) for what was asked for at points.
         index: step number in the stage; progress: 0..1 through the stage.
         extent: size of the scene, scene units: half the largest side of the 5-95 % box of the Gaussians at the stage's start, but not more
             than their median distance from the middle of the training cameras.
@@ -102,10 +103,11 @@ class Step:
 class Loss(Protocol):
     """A loss: a frozen dataclass of numbers with two functions over a `Step`."""
 
-    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor | AtPoints]:
         """Extra per-Gaussian channels, name -> (N, C), that sample `item` must be rendered with; usually none.
 
-        Losses that ask for the same name share the channel.
+        Losses that ask for the same name share the channel. Values that are read at some positions only are asked for as `AtPoints`, under
+        one name for all losses of a stage.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Rendered tracks: where the surface seen at a pixel is at other times, against 2D tracks and depth.
 
 Spec shape_of_motion.md sections 7, 8 and 12. Each Gaussian carries its position in the world at target time k; these three numbers per
-target are blended like colours. Blending is linear, so the few points that are read are taken to the axes of target camera k afterwards:
+target are blended like colours, at the query pixels alone. Blending is linear, so the points are taken to the axes of target camera k afterwards:
 sum w (R x + t) = R sum(w x) + alpha t.
 """
 
@@ -17,10 +17,11 @@ from fourfold.geometry.projection import project_camera_points
 from fourfold.losses.base import Sample, Step, TrackTargets, mean_of
 from fourfold.losses.depth import disparity
 from fourfold.losses.robust import trimmed_mean
+from fourfold.render.points import AtPoints
 from fourfold.scene.scene import STATIC, Layer
 
 TRACKS = "tracks"
-"""Name of the channels: (N, 3 K), positions in the world at the K target times."""
+"""Name of the values (K, N, 3) at the query pixels: positions in the world at the K target times."""
 SMALLEST_ALPHA = 0.05
 """Below this accumulated opacity nothing can be said about the surface."""
 
@@ -44,53 +45,39 @@ PARITY = TrackNumbers(divide_by_alpha=False, interval_weight=False)
 """What the released Shape of Motion computes."""
 
 
-def track_channels(step: Step, item: int) -> Mapping[str, Tensor]:
-    """The channels for sample `item`: empty without track targets. What stands still is blended but not pulled: it has no track."""
+def track_channels(step: Step, item: int) -> Mapping[str, AtPoints]:
+    """The values for sample `item`: empty without track targets. What stands still is blended but not pulled: it has no track."""
     targets = step.samples[item].tracks
     if targets is None:
         return {}
     key = f"{TRACKS}:{item}"
     if key not in step.memo:
-        step.memo[key] = torch.cat([_layer_channels(layer, targets) for layer in step.scene.layers])
+        moved = torch.cat([_layer_positions(layer, targets) for layer in step.scene.layers], dim=1)
+        step.memo[key] = AtPoints(targets.pixels, moved)
     return {TRACKS: step.memo[key]}
 
 
-def _layer_channels(layer: Layer, targets: TrackTargets) -> Tensor:
-    """(N, 3 K) positions of one layer's Gaussians at the target times."""
+def _layer_positions(layer: Layer, targets: TrackTargets) -> Tensor:
+    """(K, N, 3) positions of one layer's Gaussians at the target times."""
     moved = layer.means_at(targets.times.to(layer.splats["means"].dtype))
-    moved = moved.detach() if layer.role == STATIC else moved
-    return moved.transpose(0, 1).flatten(1)
+    return moved.detach() if layer.role == STATIC else moved
 
 
 def _points(step: Step, item: int, targets: TrackTargets, numbers: TrackNumbers) -> tuple[Tensor, Tensor]:
-    """`read_tracks` of sample `item`; computed once for all losses that ask."""
+    """`in_target_axes` of sample `item`; computed once for all losses that ask."""
     key = f"points:{item}:{numbers.divide_by_alpha}"
     if key not in step.memo:
-        step.memo[key] = read_tracks(step.extra[item][TRACKS], step.renders[item].alpha, targets, numbers.divide_by_alpha)
+        step.memo[key] = in_target_axes(step.extra[item][TRACKS], targets, numbers.divide_by_alpha)
     return step.memo[key]
 
 
-def read_tracks(channels: Tensor, alpha: Tensor, targets: TrackTargets, divide_by_alpha: bool) -> tuple[Tensor, Tensor]:
-    """Blended positions (P, K, 3) in target camera axes at the query pixels, read bilinearly, and which queries are opaque enough (P,)."""
-    places, shares = bilinear_taps(targets.pixels.to(alpha.dtype), *alpha.shape)
-    opacity = (alpha.flatten()[places] * shares).sum(1)
-    world = (channels.flatten(0, 1)[places] * shares[..., None]).sum(1).unflatten(1, (-1, 3))
+def in_target_axes(read: Tensor, targets: TrackTargets, divide_by_alpha: bool) -> tuple[Tensor, Tensor]:
+    """Blended positions (P, K, 3) in target camera axes, and which queries are opaque enough (P,), of what was `read` (P, 3 K + 1)."""
+    opacity, world = read[:, -1], read[:, :-1].unflatten(1, (-1, 3))
     poses = torch.stack([camera.world_to_camera for camera in targets.cameras]).to(world)
     points = torch.einsum("kij,pkj->pki", poses[:, :3, :3], world) + opacity[:, None, None] * poses[:, :3, 3]
     points = points / opacity.clamp_min(SMALLEST_ALPHA)[:, None, None] if divide_by_alpha else points
     return points, opacity.detach() > SMALLEST_ALPHA
-
-
-def bilinear_taps(pixels: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Rows (P, 4) of the flattened image around each of `pixels` (P, 2), centres at +0.5, and their shares (P, 4); the border repeats."""
-    x = (pixels[:, 0] - 0.5).clamp(0, width - 1)
-    y = (pixels[:, 1] - 0.5).clamp(0, height - 1)
-    left, top = x.floor(), y.floor()
-    u, v = x - left, y - top
-    column, row = left.long(), top.long()
-    right, below = (column + 1).clamp_max(width - 1), (row + 1).clamp_max(height - 1)
-    places = torch.stack([row * width + column, row * width + right, below * width + column, below * width + right], dim=1)
-    return places, torch.stack([(1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v], dim=1)
 
 
 def target_weight(targets: TrackTargets, step: Step, item: int, numbers: TrackNumbers, opaque: Tensor) -> Tensor:
@@ -118,8 +105,8 @@ class TrackReprojection:
 
     numbers: TrackNumbers = TrackNumbers()
 
-    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
-        """Positions at the target times, (N, 3 K)."""
+    def channels(self, step: Step, item: int) -> Mapping[str, AtPoints]:
+        """Positions at the target times, for the query pixels."""
         return track_channels(step, item)
 
     def __call__(self, step: Step) -> Tensor:
@@ -140,8 +127,8 @@ class TrackDepth:
 
     numbers: TrackNumbers = TrackNumbers()
 
-    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
-        """Positions at the target times, (N, 3 K)."""
+    def channels(self, step: Step, item: int) -> Mapping[str, AtPoints]:
+        """Positions at the target times, for the query pixels."""
         return track_channels(step, item)
 
     def __call__(self, step: Step) -> Tensor:

@@ -12,9 +12,11 @@ from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.notices import fallback
 from fourfold.render.api import Backend, RasterOptions, Render
+from fourfold.render.points import AtPoints
 
 TRITON_DEVICES = ("cuda", "xpu")  # AMD's GPUs are "cuda" to torch
 Rasterizer = Callable[[Gaussians, Camera, Tensor | None, Tensor | None, RasterOptions], Render]
+DrawsAtPoints = Callable[[Gaussians, Camera, Tensor | None, Tensor | None, RasterOptions, AtPoints], Render]
 SeveralViews = Callable[[Sequence[Gaussians], Sequence[Camera], Sequence[Tensor | None], Tensor | None, RasterOptions], list[Render]]
 
 
@@ -102,6 +104,13 @@ def several_views(draw: Rasterizer) -> SeveralViews | None:
     from fourfold.render.triton_backend import rasterize_triton, rasterize_views
 
     return rasterize_views if draw is rasterize_triton else None
+
+
+def draws_at_points(draw: Rasterizer) -> DrawsAtPoints | None:
+    """`draw` with values blended at single positions, if it can."""
+    from fourfold.render.cpu import rasterize_cpu
+
+    return rasterize_cpu if draw is rasterize_cpu else None
 
 
 def _automatic(like: Tensor) -> Rasterizer:

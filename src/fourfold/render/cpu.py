@@ -15,11 +15,12 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.kernels.library import load
 from fourfold.render.api import RasterOptions, Render, ScreenStatistics
 from fourfold.render.inputs import check_inputs, sh_of
-from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages, address, declare
+from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages, CPoints, address, declare
+from fourfold.render.points import AtPoints
 from fourfold.render.statistics import add_screen_gradients
 
 _DEPTH_MODES = {"expected": 0, "median": 1, "first": 2}
-_INPUTS = ("means", "quat", "log_scale", "opacity_logit", "visibility", "color", "sh_rest", "channels", "background", "world_to_camera")
+_INPUTS = ("means", "quat", "log_scale", "opacity_logit", "visibility", "color", "sh_rest", "channels", "background", "world_to_camera", "values")
 
 
 def available() -> bool:
@@ -56,11 +57,12 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Setup:
-    """The numbers of a call that are no tensors, and the statistics its backward pass fills in."""
+    """What is no differentiable input of a call, and the statistics its backward pass fills in; pixels (P, 2) of the points, or None."""
 
     camera: CCamera
     with_top: bool
     screen: ScreenStatistics
+    pixels: Tensor | None
 
 
 def _camera_numbers(camera: Camera, options: RasterOptions) -> CCamera:
@@ -76,8 +78,12 @@ def _gaussian_numbers(tensors: dict[str, Any]) -> CGaussians:
     return CGaussians(len(means), *arrays, 0 if sh_rest is None else sh_rest.shape[1], 0 if channels is None else channels.shape[1])
 
 
+def _points(pixels: Tensor, values: Tensor, of_points: Tensor | None = None, by_values: Tensor | None = None) -> CPoints:
+    return CPoints(len(pixels), values.shape[0], values.shape[2], *map(address, (pixels, values, of_points, by_values)))
+
+
 class _Rasterize(torch.autograd.Function):
-    """Inputs in the order of `_INPUTS`, contiguous float32; outputs colour, alpha, depth, channels, top, radius."""
+    """Inputs in the order of `_INPUTS`, contiguous float32; outputs colour, alpha, depth, channels, points, top, radius."""
 
     @staticmethod
     def forward(ctx: Any, setup: _Setup, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -94,27 +100,36 @@ class _Rasterize(torch.autograd.Function):
         if not handle:
             raise MemoryError("the CPU rasterizer ran out of memory")
         frame = _Frame(library, handle)
+        points, values = None, tensors["values"]
+        if setup.pixels is not None:
+            points = means.new_empty(len(setup.pixels), values.shape[0] * values.shape[2] + 1)
+            if library.ff_points_forward(handle, _points(setup.pixels, values), address(points)):
+                raise MemoryError("the CPU rasterizer ran out of memory at single points")
         ctx.set_materialize_grads(False)
         constant = (depth if setup.camera.depth_mode != 0 else None, top, radius)
         ctx.mark_non_differentiable(*(t for t in constant if t is not None))
         ctx.save_for_backward(*inputs)
         ctx.setup, ctx.frame = setup, frame
-        return color, alpha, depth, extra, top, radius
+        return color, alpha, depth, extra, points, top, radius
 
     @staticmethod
     def backward(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         tensors: dict[str, Any] = dict(zip(_INPUTS, ctx.saved_tensors, strict=True))
         setup, means = ctx.setup, tensors["means"]
-        of_images = [None if g is None else g.contiguous() for g in of_outputs[:4]]
+        of_images = [None if g is None else g.contiguous() for g in of_outputs[:5]]
         wanted = dict(zip(_INPUTS, ctx.needs_input_grad[1:], strict=True))
         results: dict[str, Any] = {name: torch.empty_like(tensors[name]) if wanted[name] else None for name in _INPUTS}
         results["screen"], results["absolute_screen"] = means.new_empty(len(means), 2), means.new_empty(len(means), 2)
-        status = ctx.frame.library.ff_raster_backward(
+        points = None if of_images[4] is None else _points(setup.pixels, tensors["values"], of_images[4], results["values"])
+        if points is None:
+            results["values"] = None
+        status = ctx.frame.library.ff_raster_backward_with_points(
             ctx.frame.handle,
             _gaussian_numbers(tensors),
             address(tensors["background"]),
-            CImageGradients(*map(address, of_images)),
+            CImageGradients(*map(address, of_images[:4])),
             CGradients(*(address(results[name]) for name in GRADIENT_ARRAYS)),
+            points,
         )
         if status != 0:
             raise MemoryError("the CPU rasterizer ran out of memory in its backward pass")
@@ -122,7 +137,14 @@ class _Rasterize(torch.autograd.Function):
         return None, *(results[name] for name in _INPUTS)
 
 
-def rasterize_cpu(gaussians: Gaussians, camera: Camera, channels: Tensor | None, background: Tensor | None, options: RasterOptions) -> Render:
+def rasterize_cpu(
+    gaussians: Gaussians,
+    camera: Camera,
+    channels: Tensor | None,
+    background: Tensor | None,
+    options: RasterOptions,
+    points: AtPoints | None = None,
+) -> Render:
     """Draw with the compiled kernel. Inputs of another floating dtype are computed in float32 and the images cast back.
 
     Raises:
@@ -136,13 +158,16 @@ def rasterize_cpu(gaussians: Gaussians, camera: Camera, channels: Tensor | None,
         empty = None
     ground = gaussians.means.new_zeros(3) if background is None else background
     shape = (gaussians.means, gaussians.quat_wxyz, gaussians.log_scale, gaussians.opacity_logit)
-    inputs = (*shape, gaussians.visibility, gaussians.color, sh_of(gaussians), channels, ground, camera.world_to_camera)
+    values = None if points is None else points.values
+    inputs = (*shape, gaussians.visibility, gaussians.color, sh_of(gaussians), channels, ground, camera.world_to_camera, values)
     ready = [None if t is None else t.to(torch.float32).contiguous() for t in inputs]
     screen = ScreenStatistics(radius=gaussians.means.new_empty(0))
-    setup = _Setup(_camera_numbers(camera, options), options.top_contributor, screen)
-    color, alpha, depth, extra, top, radius = _Rasterize.apply(setup, *ready)
+    pixels = None if points is None else points.pixels.detach().to(torch.float32).contiguous()
+    setup = _Setup(_camera_numbers(camera, options), options.top_contributor, screen, pixels)
+    color, alpha, depth, extra, read, top, radius = _Rasterize.apply(setup, *ready)
     screen.radius = radius
     if empty is not None:
         extra = empty.new_zeros(camera.height, camera.width, 0)
     color, alpha, depth = (image.to(dtype) for image in (color, alpha, depth))
-    return Render(color, alpha, depth, None if extra is None else extra.to(dtype), top=top, screen=screen)
+    extra, read = (None if image is None else image.to(dtype) for image in (extra, read))
+    return Render(color, alpha, depth, extra, points=read, top=top, screen=screen)

@@ -1,4 +1,4 @@
-"""The compiled rasterizer's C interface (`kernels/raster.h`) as ctypes structures."""
+"""The compiled rasterizer's C interface (`kernels/raster.h`, `kernels/points.h`) as ctypes structures."""
 
 from __future__ import annotations
 
@@ -35,12 +35,24 @@ class CGradients(ctypes.Structure):
     _fields_ = [(name, c_void_p) for name in GRADIENT_ARRAYS]
 
 
+class CPoints(ctypes.Structure):
+    _fields_ = [
+        ("count", c_int64),
+        *((name, c_int32) for name in ("groups", "width")),
+        *((name, c_void_p) for name in ("pixels", "values", "of_points", "by_values")),
+    ]
+
+
 def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     """Give the library's rasterizer functions their types; returns the library."""
     library.ff_raster_forward.restype = c_void_p
     library.ff_raster_forward.argtypes = [POINTER(CGaussians), POINTER(CCamera), c_void_p, POINTER(CImages)]
     library.ff_raster_backward.restype = ctypes.c_int
     library.ff_raster_backward.argtypes = [c_void_p, POINTER(CGaussians), c_void_p, POINTER(CImageGradients), POINTER(CGradients)]
+    library.ff_raster_backward_with_points.restype = ctypes.c_int
+    library.ff_raster_backward_with_points.argtypes = [*library.ff_raster_backward.argtypes, POINTER(CPoints)]
+    library.ff_points_forward.restype = ctypes.c_int
+    library.ff_points_forward.argtypes = [c_void_p, POINTER(CPoints), c_void_p]
     library.ff_raster_free.restype = None
     library.ff_raster_free.argtypes = [c_void_p]
     library.ff_raster_counts.restype = None

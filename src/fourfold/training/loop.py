@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from fourfold.density.base import GrowthStatistics, Moment
-from fourfold.geometry.gaussians import Gaussians
+from fourfold.errors import FourfoldError
 from fourfold.geometry.host import sent
 from fourfold.interruption import unbroken
 from fourfold.losses.base import Sample, Step
 from fourfold.recipes.recipe import Stage, Term
 from fourfold.render.api import Render, draws_together, rasterize, rasterize_views
+from fourfold.render.points import AtPoints
 from fourfold.scene.refined_cameras import as_seen
 from fourfold.scene.scene import Scene
 from fourfold.training.columns import join_columns, split_columns
@@ -109,29 +110,48 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
     step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent, summed=together.summed)
     background = _on_device(tuple(scene.background), gaussians[0].means.dtype, gaussians[0].means.device)
     wanted = [term for term in terms if active(term, progress)]
-    renders: list[Render] = []
-    asked: list[dict[str, Tensor]] = []
-    waiting: list[tuple[Gaussians, Tensor | None]] = []
-    at_once = len(samples) > 1 and draws_together(background)
-    for item, sample in enumerate(samples):
-        channels: dict[str, Tensor] = {}
-        for term in wanted:
-            channels |= {name: value for name, value in term.loss.channels(step, item).items() if name not in channels}
-        asked.append(channels)
-        stacked = join_columns(list(channels.values())) if channels else None
-        shown = as_seen(scene, gaussians[item], sample.view, sample.index)
-        if at_once:
-            waiting.append((shown, stacked))
-        else:
-            renders.append(rasterize(shown, sample.camera, channels=stacked, background=background))
-    if at_once:
-        renders = rasterize_views([g for g, _ in waiting], [sample.camera for sample in samples], [c for _, c in waiting], background)
-    for channels, render in zip(asked, renders, strict=True):
-        widths = [value.shape[1] for value in channels.values()]
-        parts = split_columns(render.channels, widths) if render.channels is not None else ()
-        step.extra.append(dict(zip(channels, parts, strict=True)))
+    asked = [_asked(wanted, step, item) for item in range(len(samples))]
+    shown = [as_seen(scene, gaussians[item], sample.view, sample.index) for item, sample in enumerate(samples)]
+    if len(samples) > 1 and draws_together(background):
+        renders = rasterize_views(shown, [sample.camera for sample in samples], [a.stacked for a in asked], background, [a.points for a in asked])
+    else:
+        views = zip(shown, samples, asked, strict=True)
+        renders = [rasterize(g, sample.camera, channels=a.stacked, background=background, points=a.points) for g, sample, a in views]
+    step.extra.extend(a.told(render) for a, render in zip(asked, renders, strict=True))
     step.renders = renders
     return step
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the losses want beside the image of one sample: `channels` by name over the image, and values at `points` under the name `at`."""
+
+    channels: dict[str, Tensor]
+    points: AtPoints | None
+    at: str
+
+    @property
+    def stacked(self) -> Tensor | None:
+        """All channels side by side, (N, C)."""
+        return join_columns(list(self.channels.values())) if self.channels else None
+
+    def told(self, render: Render) -> dict[str, Tensor]:
+        """By name what was drawn."""
+        widths = [value.shape[1] for value in self.channels.values()]
+        parts = split_columns(render.channels, widths) if render.channels is not None else ()
+        found = dict(zip(self.channels, parts, strict=True))
+        return found if render.points is None else found | {self.at: render.points}
+
+
+def _asked(terms: Sequence[Term], step: Step, item: int) -> _Asked:
+    wanted: dict[str, Tensor | AtPoints] = {}
+    for term in terms:
+        wanted |= {name: value for name, value in term.loss.channels(step, item).items() if name not in wanted}
+    points = {name: value for name, value in wanted.items() if isinstance(value, AtPoints)}
+    if len(points) > 1:
+        raise FourfoldError(f"losses ask for values at points under the names {', '.join(points)}: one name has to serve all")
+    name, at = next(iter(points.items()), ("", None))
+    return _Asked({name: value for name, value in wanted.items() if not isinstance(value, AtPoints)}, at, name)
 
 
 def active(term: Term, progress: float) -> bool:
