@@ -16,6 +16,7 @@ from fourfold.initialize.flow_slip import flow_velocities
 from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_with_movers
+from fourfold.initialize.steady_movers import steady_movers
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.lived_bases import REST, LivedBases
@@ -82,10 +83,12 @@ def lived_layer(
     capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: LivedNumbers = LivedNumbers()
 ) -> Layer | None:
     """The moving objects; None where no mask shows one whose depth is known."""
+    turned = capture.cameras in ("rotation", "fixed")  # what bases know of depth is a guess there, and no other side is ever shown
+    if turned:
+        priors = steady_movers(capture, priors)
     motion = body_motion(capture, priors, random, numbers.motion)
     if motion is None:
         return None
-    turned = capture.cameras in ("rotation", "fixed")  # what bases know of depth is a guess there, and no other side is ever shown
     finest = numbers.sheet_cell if turned else numbers.cell
     most = numbers.candidates * quality.gaussians / max(1, int(capture.train.sum()))
     seeds = sheet_seeds(capture, priors, motion, Density(numbers.crowd / finest**2, round(most)), random, numbers.motion.bodies)

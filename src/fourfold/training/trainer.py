@@ -35,7 +35,7 @@ from fourfold.training.state import TrainingState, drawn, lengths_of, parameters
 from fourfold.training.together import ALONE, Together
 
 MOST_CAUTION = 1 / 8  # of the rates: with less, training is given up
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised when a change makes older checkpoints meaningless."""
 
 

@@ -85,7 +85,8 @@ def moving_objects(
         return static, lift_tracks(tracks2d, static, masks, capture, config.lift)
     view, times = frames[0][0], [t for _, t in frames]
     moving = _moving_masks(masks, view, times)
-    if static.provenance.provider == "nominal":
+    nominal = static.provenance.provider == "nominal"
+    if nominal:
         static = _movers_before(static, view, times, moving, config.before)
     regions = movers_of(moving, config.regions) if len(times) >= 3 else []
     regions = split_touching(moving, regions, *seen_tracks(tracks2d, view, times), config.touching)
@@ -105,7 +106,7 @@ def moving_objects(
         shown = model.depth > 0
         stamp = np.zeros_like(depth)
         stamp[times] = np.where(shown, model.depth * scales[:, None, None], 0)
-        depth = np.where(stamp > 0, stamp, depth)
+        depth = np.where(stamp > 0, np.minimum(stamp, static.depth[view]) if nominal else stamp, depth)  # never behind what it hides
         confidence = np.where(stamp > 0, config.mask_confidence[model.kind], confidence)
     parts.append(_left_over(capture, masks, regions, (view, times), tracks2d, static, config))
     for note in notes:
@@ -341,6 +342,6 @@ def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=7),
+    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=8),
     Provider("lifted_tracks", ("tracks3d",), ("masks", "tracks2d", "depth"), 15, _alone, _lift),
 )
