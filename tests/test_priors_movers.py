@@ -13,7 +13,6 @@ from analytic_scene import AnalyticScene, make_scene, surface_points
 from fourfold.priors.cameras.pose_path import fill_path, fill_poses
 from fourfold.priors.contracts import Depth, LongTracks, Masks, Provenance, Tracks2D, Tracks3D
 from fourfold.priors.depth.plane_sweep import static_depth
-from fourfold.priors.movers.body_bundle import BundleConfig, Observations, _jacobians, bundle_adjust, residuals
 from fourfold.priors.movers.factorisation import looking_rotation
 from fourfold.priors.movers.loose_parts import loose_tracks
 from fourfold.priors.movers.mover_models import ImageTracks, ModelConfig, Mover, MoverModel, relief
@@ -26,29 +25,12 @@ from fourfold.priors.movers.object_sfm import solve_object
 from fourfold.priors.tracking.flow import estimate_flow
 from fourfold.priors.tracking.long_tracks import long_tracks
 from fourfold.priors.tracking.tracks import track_points
-
-
-def _cloud(frames: int = 16, points: int = 160, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Tracks (P, F, 2), visibility, K and true object_to_camera of a turning ellipsoid that hides its own back."""
-    random = np.random.default_rng(0)
-    radii = np.array([1.0, 0.6, 0.8])
-    unit = random.normal(size=(points, 3))
-    body = unit / np.linalg.norm(unit, axis=1, keepdims=True) * radii
-    poses = np.tile(np.eye(4), (frames, 1, 1))
-    s = np.arange(frames)
-    poses[:, :3, :3] = Rotation.from_rotvec(np.stack([0.1 * np.sin(s / 3), 0.035 * s, 0.02 * s], axis=1)).as_matrix()
-    poses[:, :3, 3] = np.stack([0.05 * s - 0.5, 0 * s + 0.1, 7 - 0.08 * s], axis=1)
-    K = np.tile(np.array([[300.0, 0, 160], [0, 300, 90], [0, 0, 1]]), (frames, 1, 1))
-    camera = np.einsum("fij,pj->pfi", poses[:, :3, :3], body) + poses[None, :, :3, 3]
-    normal = np.einsum("fij,pj->pfi", poses[:, :3, :3], body / radii**2)
-    pixel = np.einsum("fij,pfj->pfi", K, camera)
-    xy = pixel[..., :2] / pixel[..., 2:] + random.normal(size=(points, frames, 2)) * noise
-    return xy, (normal * camera).sum(axis=2) < 0, K, poses
+from moving_body import cloud
 
 
 @pytest.mark.parametrize(("noise", "turn", "depth"), [(0.0, 0.05, 0.01), (0.5, 2.5, 0.02)])
 def test_a_rigid_cloud_is_recovered_up_to_its_scale(noise: float, turn: float, depth: float) -> None:
-    xy, visible, K, poses = _cloud(noise=noise)
+    xy, visible, K, poses = cloud(noise=noise)
     rigid = solve_object(xy, visible, K)
     assert rigid is not None
     found = rigid.object_to_camera
@@ -63,7 +45,7 @@ def test_a_rigid_cloud_is_recovered_up_to_its_scale(noise: float, turn: float, d
 
 
 def test_a_start_that_is_mirrored_in_depth_loses_against_one_that_bulges() -> None:
-    xy, visible, K, poses = _cloud(noise=0.3)
+    xy, visible, K, poses = cloud(noise=0.3)
     mirror = np.diag([1.0, 1.0, -1.0])
     wrong = poses.copy()
     wrong[:, :3, :3] = mirror @ poses[:, :3, :3] @ mirror
@@ -74,57 +56,17 @@ def test_a_start_that_is_mirrored_in_depth_loses_against_one_that_bulges() -> No
 
 
 def test_two_bodies_are_not_one() -> None:
-    xy, visible, K, _ = _cloud(frames=12)
-    other, also, _, _ = _cloud(frames=12)
+    xy, visible, K, _ = cloud(frames=12)
+    other, also, _, _ = cloud(frames=12)
     other = other[:, ::-1] + 25 * np.sin(2.0 * np.arange(12))[None, :, None] * [1, 0.4]
     rigid = solve_object(np.concatenate([xy, other]), np.concatenate([visible, also[:, ::-1]]), K)
     assert rigid is None or rigid.inliers < 0.75
 
 
 def test_too_few_tracks_give_nothing() -> None:
-    xy, visible, K, _ = _cloud()
+    xy, visible, K, _ = cloud()
     assert solve_object(xy[:6], visible[:6], K) is None
     assert solve_object(xy, np.zeros_like(visible), K) is None
-
-
-def test_the_jacobians_are_those_of_finite_differences() -> None:
-    xy, visible, K, poses = _cloud(frames=3, points=8)
-    point, frame = np.nonzero(np.ones_like(visible))
-    points = np.random.default_rng(3).normal(size=(8, 3))
-    seen = Observations(frame, point, xy[point, frame], np.ones(len(point)), K)
-    by_pose, by_point = _jacobians(poses, points, seen)
-    start = residuals(poses, points, seen)
-    for axis in range(6):
-        step = np.zeros(6)
-        step[axis] = 1e-6
-        moved = poses.copy()
-        moved[:, :3, :3] = Rotation.from_rotvec(step[:3]).as_matrix() @ poses[:, :3, :3]
-        moved[:, :3, 3] += step[3:]
-        np.testing.assert_allclose((residuals(moved, points, seen) - start) / 1e-6, by_pose[:, :, axis], atol=2e-2, rtol=1e-4)
-    for axis in range(3):
-        shifted = points + 1e-6 * np.eye(3)[axis]
-        np.testing.assert_allclose((residuals(poses, shifted, seen) - start) / 1e-6, by_point[:, :, axis], atol=2e-2, rtol=1e-4)
-
-
-def test_bundle_adjustment_returns_to_the_truth_despite_outliers() -> None:
-    xy, visible, K, poses = _cloud(frames=8, points=80)
-    random = np.random.default_rng(5)
-    point, frame = np.nonzero(visible)
-    used, point = np.unique(point, return_inverse=True)
-    target = xy[visible].copy()
-    target[::29] += 25
-    truth = _body(xy.shape[0])[used]
-    seen = Observations(frame, point, target, np.ones(len(point)), K)
-    start = poses.copy()
-    start[:, :3, 3] += random.normal(size=(8, 3)) * 0.05
-    _, _, cost = bundle_adjust(start, truth + random.normal(size=truth.shape) * 0.05, seen, BundleConfig(iterations=40))
-    _, _, best = bundle_adjust(poses, truth, seen, BundleConfig(iterations=40))
-    assert cost == pytest.approx(best, rel=1e-2)
-
-
-def _body(points: int) -> np.ndarray:
-    unit = np.random.default_rng(0).normal(size=(points, 3))
-    return unit / np.linalg.norm(unit, axis=1, keepdims=True) * [1.0, 0.6, 0.8]
 
 
 def test_the_looking_rotation_turns_a_ray_into_the_axis() -> None:
@@ -370,7 +312,7 @@ def test_an_object_without_lasting_texture_is_not_called_rigid_and_it_is_said(sc
 
 
 def test_a_limb_that_waves_is_loose_and_the_body_is_not() -> None:
-    xy, visible, K, poses = _cloud(frames=16, points=120)
+    xy, visible, K, poses = cloud(frames=16, points=120)
     limb = np.arange(120) < 20
     waved = xy + np.where(limb[:, None, None], 9 * np.sin(1.3 * np.arange(16))[None, :, None] * [0.3, 1], 0)
     tracks = ImageTracks(waved.astype(np.float32), visible, visible)

@@ -13,6 +13,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "fourfold"
 RANKS = {
     "errors": 0,
     "notices": 0,
+    "counting": 0,
+    "spent": 0,
     "files": 1,
     "untrusted": 1,
     "interruption": 0,

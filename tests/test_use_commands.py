@@ -57,6 +57,7 @@ def test_the_report_has_every_promised_key(finished_run):
         assert 5 < scores["psnr"] < 60 and -1 <= scores["ssim"] <= 1 and 5 < scores["psnr_dynamic"] < 60
     assert report["side"].keys() == {"score", "solid", "front_solid", "relief", "smear", "looks"} and 0 <= report["side"]["score"] <= 1
     assert report["timing"]["total_s"] >= max(report["timing"]["stages"].values()) > 0
+    assert report["timing"]["cpu"].keys() == report["timing"]["stages"].keys() and min(report["timing"]["cpu"].values()) >= 0
     assert report["scene"]["gaussians_static"] > 0 and report["scene"]["gaussians_dynamic"] > 0
     assert report["scene"]["bytes"] == (finished_run / "scene.safetensors").stat().st_size
     assert report["peak_rss_bytes"] > 50e6

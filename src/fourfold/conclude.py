@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 
 from fourfold import __version__
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted, telling
 from fourfold.evaluation import heldout, report_html
 from fourfold.evaluation.advice import advice
 from fourfold.evaluation.prior_sheets import masks_sheet, tracks_sheet
@@ -27,12 +27,13 @@ from fourfold.export.pictures import draw, frame_rate
 from fourfold.export.video import write_mp4
 from fourfold.long_film import LongFilm, Training
 from fourfold.notices import fallbacks
-from fourfold.options import Clock, Options, Report
+from fourfold.options import Clock, Options, Report, follow
 from fourfold.priors.contracts import Masks
 from fourfold.priors.providers import Preparation
 from fourfold.recipes import find_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
 from fourfold.scene.scene import Scene
+from fourfold.spent import Spent
 from fourfold.training.metrics_log import read_metrics
 from fourfold.training.schedule import planned_steps
 from fourfold.training.trainer import TrainConfig, made_by, train
@@ -80,21 +81,21 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     """Score `scene`, compare it with the baselines, render it, and write player and report. Returns the report."""
     capture = job.capture
     report("scoring held-out frames", 0, None)
-    since = time.perf_counter()
+    since = Spent.now()
     regions = moving_regions_of(job.preparation) if job.long is None else job.long.regions
-    scores = evaluate(job, scene, regions)
+    with telling(report, "scoring held-out frames"):
+        scores = evaluate(job, scene, regions)
     job.clock.lap("evaluation", since)
-    since = time.perf_counter()
+    since = Spent.now()
     baselines: dict[str, heldout.Scores] = {}
     if capture.heldout.any():
         baselines["nearest_frame"] = heldout.score(heldout.nearest_frame(capture), capture, regions)
         if job.options.baselines:
-            report("training the static baseline", 0, None)
-            baselines["static3d"] = train_static(job, regions)
+            baselines["static3d"] = train_static(job, regions, report)
     job.clock.lap("baselines", since)
-    since = time.perf_counter()
-    report("rendering videos and the player", 0, None)
-    written = render_outputs(job.root, scene, capture).and_also(write_exports(job, scene, report))
+    since = Spent.now()
+    with telling(report, "rendering"):
+        written = render_outputs(job.root, scene, capture).and_also(write_exports(job, scene, report))
     job.clock.lap("renders", since)
     return write_reports(job, scene, scores, baselines, written)
 
@@ -112,10 +113,11 @@ def moving_regions_of(preparation: Preparation) -> Regions:
     return heldout.moving_regions(preparation.capture, estimated)
 
 
-def train_static(job: Job, regions: Regions) -> heldout.Scores:
+def train_static(job: Job, regions: Regions, report: Report) -> heldout.Scores:
     """A static scene trained on the same images, scored on the same held-out frames."""
     capture, priors = job.preparation.capture, job.preparation.priors
-    config = TrainConfig(seed=job.options.seed, quality="draft", device=job.options.device)
+    progress = follow(report, "training the static baseline")
+    config = TrainConfig(seed=job.options.seed, quality="draft", device=job.options.device, progress=progress)
     static = train(find_recipe("splat3d"), None, capture, priors, job.root / "baselines" / "static3d", config)
     return heldout.score(heldout.scene_renderer(static, job.capture), job.capture, regions)
 
@@ -147,7 +149,7 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> Outputs:
     for path in ("input", "orbit"):
         frames = camera_path(path, scene, capture, PathOptions())
         files[f"video_{path}"] = f"renders/{path}.mp4"
-        write_mp4(root / files[f"video_{path}"], (draw(scene, view) for view in frames), fps=frame_rate(capture.timestamps))
+        write_mp4(root / files[f"video_{path}"], (draw(scene, view) for view in counted(frames, f"video {path}")), fps=frame_rate(capture.timestamps))
         if path == "orbit":
             files["side_views"] = "renders/side_views.png"
             shots = [draw(scene, frames[round(k * (len(frames) - 1))]) for k in (0.0, 0.25, 0.5, 0.75)]
@@ -196,7 +198,7 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
         "baselines": {name: scores_object(baselines.get(name)) for name in ("static3d", "nearest_frame")},
         "training": training_steps(job),
         "side": None if side is None else asdict(side),
-        "timing": {"total_s": job.clock.total, "stages": job.clock.stages},
+        "timing": {"total_s": job.clock.total, "stages": job.clock.stages, "cpu": job.clock.cpu},
         "scene": scene_facts(scene, root / "scene.safetensors"),
         "peak_rss_bytes": peak_rss_bytes(),
         "priors": priors,

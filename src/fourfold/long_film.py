@@ -188,9 +188,10 @@ def _prepared(job: _Making, capture: Capture, names: tuple[str, ...], folder: st
     assert rows is not None
     whole = job.posed.priors
     known = Priors(cameras=_cameras_at(whole.cameras, rows), longtracks=None if whole.filmtracks is None else whole.filmtracks.at(rows))
-    done = prepare_priors(capture, names, job.root / FOLDER / folder / "priors", lambda what: job.report(f"estimating {what}", 0, None), known)
-    for name, seconds in done.seconds.items():
-        job.clock.stages[f"priors: {name}"] = job.clock.stages.get(f"priors: {name}", 0.0) + seconds
+    done = prepare_priors(
+        capture, names, job.root / FOLDER / folder / "priors", lambda what, done, total: job.report(f"estimating {what}", done, total), known
+    )
+    job.clock.add_priors(done.spent)
     advice = job.posed.priors.advice
     advice += [sentence for sentence in done.priors.advice if sentence not in advice]
     job.told.update(made_by(done.priors))

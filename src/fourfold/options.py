@@ -13,18 +13,19 @@ from typing import Any
 from fourfold.capture.source import CaptureOptions, Synchronise
 from fourfold.errors import FourfoldError
 from fourfold.recipes.recipe import QualityName
+from fourfold.spent import Spent
 from fourfold.training.loop import StepReport
 
 Report = Callable[..., None]
 """Called as `report(stage, done, total, note="")`, total None where it is not known: tells how far a job is."""
 
 
-def follow(report: Report) -> Callable[[StepReport], None]:
-    """A training progress callback that tells `report` the stage, the step and the loss."""
+def follow(report: Report, what: str = "training") -> Callable[[StepReport], None]:
+    """A training progress callback that tells `report` of `what` the stage, the step and the loss."""
 
     def told(step: StepReport) -> None:
         loss = sum(value for value in step.losses.values() if value == value)
-        report(f"training: {step.stage}", step.step + 1, step.steps, f"loss {loss:.4f}, {sum(step.counts.values()):,} Gaussians")
+        report(f"{what}: {step.stage}", step.step + 1, step.steps, f"loss {loss:.4f}, {sum(step.counts.values()):,} Gaussians")
 
     return told
 
@@ -133,14 +134,25 @@ def command_line(sources: Sequence[Path], out: Path, options: Options) -> str:
 
 @dataclass
 class Clock:
-    """Seconds per stage since the start."""
+    """Seconds per stage since the start, and those of processors."""
 
     started: float = field(default_factory=time.perf_counter)
     stages: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
 
-    def lap(self, name: str, since: float) -> None:
-        """Add the seconds since `since` to stage `name`."""
-        self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - since
+    def lap(self, name: str, since: Spent) -> None:
+        """Add what was spent since `since` to stage `name`."""
+        self.add(name, since.until_now())
+
+    def add(self, name: str, spent: Spent) -> None:
+        """Add what was `spent` to stage `name`."""
+        self.stages[name] = self.stages.get(name, 0.0) + spent.wall
+        self.cpu[name] = self.cpu.get(name, 0.0) + spent.cpu
+
+    def add_priors(self, spent: Mapping[str, Spent]) -> None:
+        """Add what the priors took, by name."""
+        for name, one in spent.items():
+            self.add(f"priors: {name}", one)
 
     @property
     def total(self) -> float:

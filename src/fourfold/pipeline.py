@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -14,6 +13,7 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.capture.shots import long_enough
 from fourfold.conclude import Job, conclude
+from fourfold.counting import telling
 from fourfold.errors import FourfoldError
 from fourfold.export.formats import find_format
 from fourfold.files import read_object, read_stamp, write_sealed
@@ -30,6 +30,7 @@ from fourfold.recipes.auto import choose_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.scene import Scene
+from fourfold.spent import Spent
 from fourfold.training.together import ALONE, Together
 from fourfold.training.trainer import TrainConfig, choose_device, train
 
@@ -124,7 +125,7 @@ def make(capture: Capture, root: Path, options: Options, report: Report, clock: 
         return Made(optimise(preparation, recipe, root, options, report, clock, together), preparation, recipe, because)
     if together.share.joined > 1:
         raise FourfoldError(f"{capture.times} moments are a long film, whose chunks one process trains after the other: leave out --processes")
-    since = time.perf_counter()
+    since = Spent.now()
     long = make_long_film(preparation, recipe, root, (options, report, clock), training_seconds(root, options, clock))
     save_scene(long.scene, root / "scene.safetensors")
     clock.lap("training and priors of chunks", since)
@@ -172,7 +173,7 @@ def check_options(options: Options) -> None:
 
 def prepare(sources: Sequence[Path], root: Path, options: Options, report: Report, clock: Clock) -> Capture:
     """Stage 1: decode, undistort and keep the images under `root/capture`; if that fails, `root` is left as it was."""
-    since = time.perf_counter()
+    since = Spent.now()
     check_options(options)
     pixels = QUALITIES[options.quality].pixels
     supplied = None if options.priors is None else Path(options.priors)
@@ -261,9 +262,8 @@ def pick_recipe(posed: Capture, options: Options) -> tuple[Recipe, str]:
 def estimate(capture: Capture, names: Sequence[str], root: Path, report: Report, clock: Clock) -> Preparation:
     """Stage 2: the priors `names`, the cameras in any case, and a start that the user gave beside them, kept under `root/priors`."""
     wanted = (*asked(capture), *names) if names else names
-    preparation = prepare_priors(capture, wanted, root / "priors", lambda what: report(f"estimating {what}", 0, None))
-    for name, seconds in preparation.seconds.items():
-        clock.stages[f"priors: {name}"] = clock.stages.get(f"priors: {name}", 0.0) + seconds
+    preparation = prepare_priors(capture, wanted, root / "priors", lambda what, done, total: report(f"estimating {what}", done, total))
+    clock.add_priors(preparation.spent)
     return preparation
 
 
@@ -271,13 +271,14 @@ def optimise(
     preparation: Preparation, recipe: Recipe, root: Path, options: Options, report: Report, clock: Clock, together: Together = ALONE
 ) -> Scene:
     """Stages 3 and 4: initialise and train, perhaps with other processes; leaves `root/scene.safetensors`."""
-    since = time.perf_counter()
+    since = Spent.now()
     left = training_seconds(root, options, clock) if together.first else None
     if options.time_budget is not None:
         left = together.agreed(round(10 * (left or 0.0))) / 10
     report("preparing the training", 0, None)
     config = TrainConfig(options.seed, options.quality, left, options.device, progress=follow(report), together=together)
-    scene = train(recipe, None, preparation.capture, preparation.priors, root, config)
+    with telling(report, "preparing the training"):
+        scene = train(recipe, None, preparation.capture, preparation.priors, root, config)
     if together.first:
         save_scene(scene, root / "scene.safetensors")
     together.wait()

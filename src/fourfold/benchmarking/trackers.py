@@ -127,5 +127,5 @@ def _serving(prior: str, capture: Capture) -> list[str]:
 
 
 def _made(prior: str, provider: str, capture: Capture, folder: Path, say: Say) -> Any:
-    done = prepare_priors(capture, (f"{prior}:{provider}",), folder, lambda what: say(f"estimating {what}", 0, None))
+    done = prepare_priors(capture, (f"{prior}:{provider}",), folder, lambda what, done, total: say(f"estimating {what}", done, total))
     return getattr(done.priors, prior)

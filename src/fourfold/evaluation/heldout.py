@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.evaluation import metrics
 from fourfold.priors.foundation.lpips import SMALLEST, lpips_here
 from fourfold.render.api import rasterize
@@ -72,7 +73,7 @@ def score(render: RenderFrame, capture: Capture, masks: Mapping[tuple[int, int],
     """
     rows: list[dict[str, Any]] = []
     backbone, _ = lpips_here("alex")
-    for view, index in scorable_frames(capture):
+    for view, index in counted(scorable_frames(capture)):
         unrounded = render(view, index)
         image = metrics.rounded(unrounded)
         truth = capture.image(view, index).astype(np.float32) / 255

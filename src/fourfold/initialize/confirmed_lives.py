@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.geometry.rotations import rotation6d_to_matrix
 from fourfold.initialize.body_motion import BodyMotion
 from fourfold.initialize.fit_bases import FittedBases
@@ -79,7 +80,7 @@ def confirmed_lives(capture: Capture, priors: Priors, motion: BodyMotion, seeds:
     evidence = np.zeros((len(seeds), len(frames)), np.int8)
     places = np.zeros((2, len(seeds), len(frames)), np.int16)
     slips, before = Slips.nothing(len(frames), len(seeds)), dict[int, tuple[int, Frame, NDArray[np.float64]]]()
-    for number, (view, index) in enumerate(frames):
+    for number, (view, index) in enumerate(counted(frames, "lives of what moves")):
         frame, carried = read_frame(capture, priors, view, index), _carried(motion.fitted, seeds, int(knots[number]))
         evidence[:, number] = _evidence(frame, carried, facing, color, numbers)
         xy = frame.project(carried.points)[0]

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fourfold.counting import counted
 from fourfold.geometry.rotations import matrix_to_rotation6d, rotation6d_to_matrix
 from fourfold.initialize.track_cleaning import CleanTracks
 from fourfold.initialize.tracks_to_bases import Bases
@@ -87,7 +88,7 @@ def fit_bases(tracks: CleanTracks, bases: Bases, centers: NDArray[np.float64], n
         tensor.requires_grad_(True)
     adam = torch.optim.Adam([{"params": [tensor], "lr": rate} for tensor, rate in zip(tensors, rates, strict=True)])
     best, lowest = [tensor.detach().clone() for tensor in tensors], float("inf")
-    for step in range(numbers.steps):
+    for step in counted(range(numbers.steps), "fitting motions"):
         loss, data = _fit_loss(fitted, target, weight, camera, _smooth_weight(step, numbers), numbers)
         if data < lowest:
             best, lowest = [tensor.detach().clone() for tensor in tensors], data

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.initialize.body_motion import ALONE, BodyMotion
 from fourfold.initialize.followed_bodies import BodyNumbers, bodies_of
 from fourfold.initialize.frames import Frame, read_frame
@@ -59,7 +60,7 @@ def sheet_seeds(
     """Seeds from every training image that shows movers; None if none does."""
     frames = capture.train_frames()
     parts: list[SheetSeeds] = []
-    for number, (view, index) in enumerate(frames):
+    for number, (view, index) in enumerate(counted(frames, "seeds of what moves")):
         part = _of_frame(read_frame(capture, priors, view, index), number, motion, density, random, numbers)
         parts += [] if part is None else [part]
     if not parts:

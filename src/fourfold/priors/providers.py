@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import Tell, telling
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of, read_stamp, run_stage
 from fourfold.kernels.blas import one_blas_thread
@@ -20,6 +20,7 @@ from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
 from fourfold.priors.frames_kept import drop_kept, open_kept
 from fourfold.room import check_disk
+from fourfold.spent import Spent
 
 CONTRACTS: dict[str, type[Prior]] = {c.name: c for c in Prior.__subclasses__()}
 ALSO_CALLED = {
@@ -87,11 +88,16 @@ class Provider:
 
 @dataclass
 class Preparation:
-    """The result of `prepare_priors`: the capture with its cameras, the priors, and seconds per prior."""
+    """The result of `prepare_priors`: the capture with its cameras, the priors, and what each took."""
 
     capture: Capture
     priors: Priors
-    seconds: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, Spent] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds per prior."""
+        return {name: spent.wall for name, spent in self.spent.items()}
 
 
 @cache
@@ -152,15 +158,13 @@ def _sentences(prior: str, reasons: dict[str, list[str]]) -> list[str]:
     return [f"{prior} from {', '.join(who)} is not available ({reason})" for reason, who in reasons.items()]
 
 
-def prepare_priors(
-    capture: Capture, names: Sequence[str], out: Path, say: Callable[[str], None] = lambda _: None, known: Priors | None = None
-) -> Preparation:
+def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Tell = lambda *_: None, known: Priors | None = None) -> Preparation:
     """Make the priors `names` and everything they need, each kept in `out/PROVIDER/PRIOR.safetensors` and reused while its inputs stay.
 
     Args:
         names: prior names, in any order; "name:provider" insists on a provider, "name:one|another" on one of several. Cameras are
             always known afterwards.
-        say: is told what is being made.
+        say: is told what is being made, and how far it is.
         known: priors of this capture that are there already: they are kept nowhere and made by nobody.
     """
     done = Preparation(capture, Priors() if known is None else known)
@@ -179,7 +183,7 @@ def _origin(capture: Capture) -> str:
     return read_stamp(capture.root).get("key") or str(capture.root.resolve())
 
 
-def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[str], None]) -> None:
+def _make(prior: str, done: Preparation, base: str, out: Path, say: Tell) -> None:
     name, _, wanted = prior.partition(":")
     if getattr(done.priors, name) is not None and not wanted:
         return
@@ -191,13 +195,14 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
     inputs = provider.inputs(done.capture)
     key = key_of(base, provider.name, provider.version, provider.makes, upstream, *([] if inputs is None else [inputs]))
     kept = open_kept(out / f".{provider.name}.frames.part", key)
-    started = time.perf_counter()
+    started = Spent.now()
 
     def write(directory: Path) -> None:
-        say(f"{' and '.join(provider.makes)} ({provider.name})")
+        stage = f"{' and '.join(provider.makes)} ({provider.name})"
+        say(stage, 0, None)
         pixels = sum(int(w) * int(h) * done.capture.times for w, h in done.capture.sizes)
         check_disk(directory, pixels * sum(BYTES_PER_PIXEL.get(made, 0) for made in provider.makes), f"estimating {' and '.join(provider.makes)}")
-        with one_blas_thread():
+        with one_blas_thread(), telling(say, stage):
             made = provider.make(done.capture, replace(done.priors, kept=kept))
         for result in made:
             result.check(done.capture.sizes, done.capture.times)
@@ -210,7 +215,7 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Callable[[st
     for made in refined or provider.makes:
         if made in refined or getattr(done.priors, made) is None or (wanted and made == name):  # by name it also replaces another's by-product
             _accept(done, made, CONTRACTS[made].load(out / provider.name))
-    done.seconds["+".join(refined or provider.makes)] = time.perf_counter() - started
+    done.spent["+".join(refined or provider.makes)] = started.until_now()
 
 
 def _accept(done: Preparation, name: str, result: Prior) -> None:

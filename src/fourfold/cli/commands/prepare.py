@@ -66,7 +66,7 @@ class Prepare(ReadingCommand):
             else:
                 posed = pipeline.estimate(capture, (), self.out, report, clock).capture
                 names = pipeline.priors_of_whole(posed, pipeline.pick_recipe(posed, options)[0])
-            done = prepare_priors(capture, names, self.out / "priors", lambda what: report(f"estimating {what}", 0, None))
+            done = prepare_priors(capture, names, self.out / "priors", lambda what, done, total: report(f"estimating {what}", done, total))
         known = {name: getattr(done.priors, name) for name in CONTRACTS}
         value = {name: describe_prior(p) for name, p in known.items() if p is not None}
         supplied = {} if folder is None else {"supplied": recognised(capture)}

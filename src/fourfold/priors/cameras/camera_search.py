@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from fourfold.counting import counted
 from fourfold.priors.cameras.bundle_system import Sightings, Solved
 from fourfold.priors.cameras.camera_score import Score, ScoreNumbers, score
 from fourfold.priors.cameras.grown_start import GrowthNumbers, grown_start, lasting_window
@@ -99,7 +100,7 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     judge = _Judge(film, hint is not None)
     standing = judge.answer("fixed", "stood", many, _stood(many, hint, numbers), _STOOD)
     turns = Freedom(travel=False, expected=expected)
-    turned = _best(_turned(few, focal, turns, judge, numbers) for focal in focals)
+    turned = _best(_turned(few, focal, turns, judge, numbers) for focal in counted(focals, "as turned"))
     over_many = with_rotations(many, turned.solved.rotation, turned.solved.focal)
     turned = judge.answer("rotation", turned.found, many, bundle(many, over_many, turns, numbers.fine).solved, turns)
     travels = Freedom(expected=expected)
@@ -108,7 +109,7 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     if end - begin < numbers.far * film.seen.frames:
         grown = grown_start(film, few, focals, travels, numbers.growth)
         rough.append(judge.answer("estimated", "grown from the middle", few, grown, travels))
-    travelled = [_finish(answer, many, judge, numbers) for answer in _different(rough, numbers)]
+    travelled = [_finish(answer, many, judge, numbers) for answer in counted(_different(rough, numbers), "the best starts")]
     answers = sorted((standing, turned, *travelled), key=lambda a: -_worth(a, numbers))
     best = answers[0]
     if best.kind != "fixed":

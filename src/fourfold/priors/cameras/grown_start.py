@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fourfold.counting import count
 from fourfold.priors.cameras.bundle_system import Array, Sightings, Solved
 from fourfold.priors.cameras.camera_score import score
 from fourfold.priors.cameras.spread_tracks import Film, SpreadNumbers, spread
@@ -59,6 +60,7 @@ def grown_start(film: Film, seen: Sightings, focals: Sequence[float], freedom: F
     frames = np.arange(seen.frames)
     inside = (frames >= begin) & (frames < end)
     while not inside.all():
+        count("growing from the middle", int(inside.sum()), seen.frames)
         grown = (frames >= begin - step) & (frames < end + step)
         at = _extrapolated(at, inside, grown)
         at = resected(seen, at, inside, grown, numbers)

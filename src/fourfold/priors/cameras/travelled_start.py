@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fourfold.counting import counted
 from fourfold.priors.cameras.bundle_system import Sightings, Solved
 from fourfold.priors.cameras.track_bundle import BundleNumbers, Freedom, bundle
 from fourfold.priors.cameras.turned_start import turned_start
@@ -35,7 +36,7 @@ def travelled_starts(seen: Sightings, focals: Sequence[float], freedom: Freedom,
     """One roughly adjusted solution for each focal length (pixels) and lenience."""
     inverse = np.exp(numbers.roughness * np.random.default_rng(numbers.seed).normal(size=seen.tracks))
     found: list[Solved] = []
-    for focal in focals:
+    for focal in counted(focals, "starts as travelled"):
         start = replace(turned_start(seen, np.full(len(seen.centre), focal)), inverse=inverse)
         found += [bundle(seen, start, freedom, replace(numbers.steps, lenient=lenience)).solved for lenience in numbers.leniences]
     return found

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Cameras, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth.enclosure import Enclosure
@@ -93,7 +94,8 @@ def static_depth(
         ranges = [r or common for r in ranges]
     jobs = [(sources, r, ends, config.neighbours, config.sweep) for r, ends in zip(references, ranges, strict=True) if ends is not None]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        swept = [s for s in pool.map(lambda job: _kept_sweep(kept, *job), jobs) if s is not None]
+        found = pool.map(lambda job: _kept_sweep(kept, *job), jobs)
+        swept = [s for s in counted(found, "sweeping", len(jobs)) if s is not None]
     if not swept:
         return _sphere_depth(capture, config)
     maps = [confidence_of(swept, i, config.consistent_steps) for i in range(len(swept))]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.priors.contracts import Depth, Masks
 from fourfold.priors.depth.fill import pull_push
 from fourfold.priors.depth.rig import Stage
@@ -75,7 +76,7 @@ def with_movers(capture: Capture, masks: Masks, background: Depth, stage: Stage,
             sure[view][index][mover] = (trust * known)[mover]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        list(pool.map(put, (int(t) for t in moments)))
+        list(counted(pool.map(put, (int(t) for t in moments)), total=len(moments)))
     return Depth(background.provenance, tuple(depth), tuple(sure))
 
 

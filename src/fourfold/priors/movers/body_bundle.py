@@ -1,12 +1,19 @@
-"""Bundle adjustment of a small rigid problem with known intrinsics: Levenberg-Marquardt with the Schur complement over the points."""
+"""Bundle adjustment of a small rigid problem with known intrinsics: Levenberg-Marquardt with the Schur complement over the points.
+
+The steps are compiled (kernels/body.cpp), with a readable twin in numpy here.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+
+from fourfold.errors import FourfoldError
+from fourfold.kernels.library import load
 
 Array = NDArray[np.float64]
 
@@ -60,14 +67,15 @@ def bundle_adjust(poses: Array, points: Array, seen: Observations, config: Bundl
         poses, points and the mean robust cost in pixels squared.
     """
     damping = 1e-3
-    cost = _cost(residuals(poses, points, seen), seen.weight, config.sigma)
+    steps = _Steps(len(poses), len(points), seen, config)
+    cost = steps.cost(poses, points)
     for _ in range(config.iterations):
-        step = _step(poses, points, seen, damping, config)
+        step = steps.step(poses, points, damping)
         if step is None:
             damping *= 10
             continue
         moved, shifted = _apply(poses, points, *step)
-        new = _cost(residuals(moved, shifted, seen), seen.weight, config.sigma)
+        new = steps.cost(moved, shifted)
         if new < cost:
             poses, points, gain, cost = moved, shifted, (cost - new) / max(cost, 1e-12), new
             damping = max(damping / 5, 1e-9)
@@ -80,7 +88,48 @@ def bundle_adjust(poses: Array, points: Array, seen: Observations, config: Bundl
     return poses, points, cost
 
 
-def _cost(residual: Array, weight: Array, sigma: float) -> float:
+class _Steps:
+    """The steps of one adjustment: what does not change is laid out for the kernel once."""
+
+    def __init__(self, frames: int, count: int, seen: Observations, config: BundleConfig) -> None:
+        self.seen, self.config, self.library = seen, config, _library()
+        if self.library is None:
+            return
+        order = np.lexsort((seen.frame, seen.point))
+        first = np.concatenate([[0], np.cumsum(np.bincount(seen.point, minlength=count))])
+        reals = (np.ascontiguousarray(v, np.float64) for v in (seen.K, seen.xy[order], seen.weight[order]))
+        whole = (np.ascontiguousarray(v, np.int64) for v in (seen.frame[order], first))
+        self.kept = (*reals, *whole)
+        self.call = _Call(None, None, *(v.ctypes.data for v in self.kept), frames, count, config.sigma, 0.0, int(config.move_points))
+
+    def cost(self, poses: Array, points: Array) -> float:
+        """The mean robust cost, pixels squared."""
+        if self.library is None:
+            return reference_cost(residuals(poses, points, self.seen), self.seen.weight, self.config.sigma)
+        _kept = self._point_to(poses, points)
+        return float(self.library.ff_body_cost(ctypes.byref(self.call)))
+
+    def step(self, poses: Array, points: Array, damping: float) -> tuple[Array, Array] | None:
+        """(F, 6) and (P, 3) steps; None where the equations have no solution."""
+        if self.library is None:
+            return reference_step(poses, points, self.seen, damping, self.config)
+        _kept = self._point_to(poses, points)
+        self.call.damping = damping
+        by_pose, by_point = np.empty((len(poses), 6)), np.empty((len(points), 3))
+        status = self.library.ff_body_step(ctypes.byref(self.call), by_pose.ctypes.data, by_point.ctypes.data)
+        if status == 1:
+            raise FourfoldError("memory ran out while a moving object was solved: use a shorter clip or a smaller --quality")
+        return None if status else (by_pose, by_point)
+
+    def _point_to(self, poses: Array, points: Array) -> tuple[Array, Array]:
+        """Let the call look at these; what is returned must outlive it."""
+        kept = np.ascontiguousarray(poses, np.float64), np.ascontiguousarray(points, np.float64)
+        self.call.poses, self.call.points = (v.ctypes.data for v in kept)
+        return kept
+
+
+def reference_cost(residual: Array, weight: Array, sigma: float) -> float:
+    """The mean robust cost (Huber) of residuals (M, 2) of this weight (M,): the plain twin of the kernel's."""
     length = np.linalg.norm(residual, axis=1)
     huber = np.where(length < sigma, length**2, 2 * sigma * length - sigma**2)
     return float((weight * huber).sum() / max(float(weight.sum()), 1e-12))
@@ -104,7 +153,8 @@ def _jacobians(poses: Array, points: Array, seen: Observations) -> tuple[Array, 
     return np.concatenate([image @ cross, image], axis=2), image @ rotation
 
 
-def _step(poses: Array, points: Array, seen: Observations, damping: float, config: BundleConfig) -> tuple[Array, Array] | None:
+def reference_step(poses: Array, points: Array, seen: Observations, damping: float, config: BundleConfig) -> tuple[Array, Array] | None:
+    """The plain twin of the kernel: (F, 6) steps of the poses and (P, 3) of the points; None where the equations have no solution."""
     residual = residuals(poses, points, seen)
     length = np.linalg.norm(residual, axis=1)
     weight = seen.weight * np.minimum(1.0, config.sigma / np.maximum(length, 1e-9))
@@ -156,3 +206,23 @@ def _apply(poses: Array, points: Array, pose_step: Array, point_step: Array) -> 
     moved[:, :3, :3] = turn @ poses[:, :3, :3]
     moved[:, :3, 3] += pose_step[:, 3:]
     return moved, points + point_step
+
+
+class _Call(ctypes.Structure):
+    """`FFBody` of kernels/body.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("poses", "points", "K", "xy", "weight", "frame", "first")),
+        *((name, ctypes.c_int64) for name in ("frames", "count")),
+        *((name, ctypes.c_double) for name in ("sigma", "damping")),
+        ("move_points", ctypes.c_int64),
+    )
+
+
+def _library() -> ctypes.CDLL | None:
+    library = load()
+    if library is not None and library.ff_body_step.argtypes is None:
+        library.ff_body_step.argtypes = [ctypes.POINTER(_Call), ctypes.c_void_p, ctypes.c_void_p]
+        library.ff_body_cost.argtypes = [ctypes.POINTER(_Call)]
+        library.ff_body_cost.restype = ctypes.c_double
+    return library

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.notices import fallback
 from fourfold.priors.cameras.pose_path import fill_path, fill_poses
 from fourfold.priors.contracts import Depth, LongTracks, Masks, Priors, Provenance, Tracks2D, Tracks3D
@@ -94,7 +95,7 @@ def moving_objects(
     parts: list[Tracks3D] = []
     notes: list[str] = []
     figures: dict[str, object] = {}
-    for index, region in enumerate(regions):
+    for index, region in enumerate(counted(regions, "what moves")):
         mover = Mover(view, times, region, capture.K[view, times], capture.world_to_camera[view, times])
         model, choice = _model_with_scale(capture, mover, (tracks2d, longtracks), static, config)
         scales = choice.scale * steady_factors(mover, model, choice.scale, capture.timestamps[times], config.steady)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.counting import counted
 from fourfold.priors.movers.body_bundle import Array, BundleConfig, Observations, bundle_adjust, residuals
 from fourfold.priors.movers.factorisation import factorise
 from fourfold.priors.movers.object_starts import bulging, longest
@@ -110,7 +111,7 @@ _Start = tuple[list[int], Array, NDArray[np.int64], Array]
 def _best_start(xy: Array, seen: NDArray[np.bool_], K: Array, known: Sequence[Array], config: ObjectSfmConfig) -> _Start | None:
     """Poses of the rival that explains most of these tracks in most frames."""
     starts = _starts(xy, seen, K, config) + [start for start in map(_from_poses, known) if start is not None]
-    grown = [_grow(xy, seen, K, *start, config) for start in starts]
+    grown = [_grow(xy, seen, K, *start, config) for start in counted(starts, "starts of a body")]
     if not grown:
         return None
     poses = max(grown, key=lambda one: one[2] * np.isfinite(one[0][:, 0, 0]).mean())[0]

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.reduced import reduce_capture
+from fourfold.counting import counted
 from fourfold.errors import FourfoldError
 from fourfold.notices import fallback
 from fourfold.priors.contracts import Clouds, Masks, Priors, Provenance
@@ -102,7 +103,7 @@ def hull_clouds(capture: Capture, masks: Masks, numbers: HullCloudNumbers = Hull
         return _cloud(capture, masks, index, moments, (stage.center, stage.radius, voxel), numbers)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        made = list(pool.map(at, keys))
+        made = list(counted(pool.map(at, keys), "hulls", len(keys)))
     clouds = [(t, cloud) for t, cloud in zip(keys, made, strict=True) if cloud is not None]
     if not clouds:
         return no_body(capture, "hull")

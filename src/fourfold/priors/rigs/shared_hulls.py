@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.cutout import object_alone
+from fourfold.counting import counted
 from fourfold.errors import FourfoldError
 from fourfold.priors.contracts import Clouds, Depth, Masks, Priors, Provenance
 from fourfold.priors.depth.rig import Stage, around
@@ -83,7 +84,7 @@ def shared_hulls(capture: Capture, masks: Masks, numbers: SharedHullNumbers = Sh
         return _hull(capture, masks, frames[middle][1], frames[first : first + window], stage, numbers)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return [hull for hull in pool.map(at, (int(m) for m in middles)) if hull is not None]
+        return [hull for hull in counted(pool.map(at, (int(m) for m in middles)), "hulls", len(middles)) if hull is not None]
 
 
 def _hull(capture: Capture, masks: Masks, moment: int, frames: Sequence[Frame], stage: Stage, numbers: SharedHullNumbers) -> SharedHull | None:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.priors.contracts import Cameras, LongTracks, Masks, Provenance, Still
 from fourfold.priors.masks.cut import CutNumbers, cut, with_band
@@ -76,7 +77,7 @@ def masks_and_still(capture: Capture, longtracks: LongTracks, cameras: Cameras, 
     clip = read_clip(capture, longtracks, cameras, numbers)
     scene, evidence, shown = explain_clip(clip, numbers)
     masks = [np.zeros((capture.times, height, width), np.int8) for width, height in capture.sizes]
-    for frame, now, moving in zip(clip.frames, shown, evidence, strict=True):
+    for frame, now, moving in counted(list(zip(clip.frames, shown, evidence, strict=True)), "cutting masks"):
         found = cut(frame.image, moving, numbers.cut)
         found &= ~shadows(frame.color, now.color, numbers.shadows)
         masks[frame.view][frame.index] = _full_size(_cleaned(found, numbers.cut), capture.sizes[frame.view], numbers.band)

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fourfold.counting import counted
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.kernels.adam import adam_step
 from fourfold.priors.still.frames import StillFrame
@@ -145,7 +146,7 @@ def fit_still(
     train = [n for n, frame in enumerate(frames) if frame.train]
     total = min(numbers.steps, numbers.per_frame * len(train))
     order: list[int] = []
-    for step in range(round(part[0] * total), round(part[1] * total)):
+    for step in counted(range(round(part[0] * total), round(part[1] * total)), "fitting what stands still"):
         if not order:
             order = [train[i] for i in random.permutation(len(train))]
         number = order.pop()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.priors.contracts import Flow, Provenance
 from fourfold.priors.frames_kept import KeptFrames
 from fourfold.priors.providers import Provider
@@ -64,7 +65,8 @@ def flow_of_pairs(capture: Capture, between: Between, provenance: Provenance, ke
         shape = (capture.times, height, width)
         fields = [np.zeros((*shape, 2), np.float16) for _ in range(2)] + [np.zeros(shape, np.float16) for _ in range(2)]
         times = np.flatnonzero(capture.train[view] & capture.present[view])
-        for before, after in itertools.pairwise(times):
+        what = f"view {view + 1}" if capture.views > 1 else ""
+        for before, after in counted(list(itertools.pairwise(times)), what):
             found = kept.frame(f"{view:03d}_{before:05d}", partial(pair, view, before, after)) or []
             for store, moment, value in zip(fields, (before, after, before, after), found, strict=True):
                 store[moment] = value

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.chunks import is_long
+from fourfold.counting import counted
 from fourfold.interruption import temporary_folder
 from fourfold.priors.contracts import FilmTracks, LongTracks, Priors, Provenance
 from fourfold.priors.providers import Provider
@@ -76,7 +77,8 @@ def long_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -
     for view in range(capture.views):
         known = np.isfinite(capture.world_to_camera[view]).all() and not capture.train[view].any()
         times = np.flatnonzero(capture.present[view] & (not known))
-        track, step, xy = follow(tracking_frames(capture, view, times, config.long_side), config)
+        frames = counted(tracking_frames(capture, view, times, config.long_side), f"view {view + 1}" if capture.views > 1 else "", len(times))
+        track, step, xy = follow(frames, config)
         time, xy = times[step].astype(np.int32), _to_stored(xy, capture, view, config.long_side)
         seen = _on_valid_pixels(capture, view, time, xy)
         kept, track = np.unique(track[seen], return_inverse=True)
@@ -220,7 +222,8 @@ def film_tracks(capture: Capture, config: LongTrackConfig = LongTrackConfig()) -
     tracks = 0
     with temporary_folder("tracks") as folder:
         with (folder / "xy").open("wb") as places, (folder / "track").open("wb") as numbers:
-            for time, live in zip(times, followed(tracking_frames(capture, 0, times, config.long_side), config), strict=True):
+            frames = counted(tracking_frames(capture, 0, times, config.long_side), total=len(times))
+            for time, live in zip(times, followed(frames, config), strict=True):
                 xy = _to_stored(live.xy, capture, 0, config.long_side)
                 seen = _on_valid_pixels(capture, 0, np.full(len(xy), time, np.int32), xy)
                 places.write(xy[seen].tobytes())

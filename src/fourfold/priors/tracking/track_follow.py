@@ -6,6 +6,7 @@ helps out. A hidden point moves with its neighbours and is found again where its
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import cv2
@@ -95,7 +96,8 @@ def follow_both_ways(clip: Clip, query: int, points: Points, group: NDArray[np.i
     score = np.zeros((len(points), count), np.float32)
     score[:, query] = 1
     templates = make_templates(clip.frames[query], clip.labels[query], points, group, config.template)
-    for step in (1, -1):
+
+    def go(step: int) -> None:
         near = neighbourhood(points, group, config.local)
         still = np.tile(np.eye(2, dtype=np.float32), (len(points), 1, 1))
         state = _State(points.copy(), np.ones(len(points), bool), np.zeros_like(points), still, np.ones(len(points), np.float32))
@@ -103,6 +105,9 @@ def follow_both_ways(clip: Clip, query: int, points: Points, group: NDArray[np.i
             _advance(clip, index - step, index, templates, group, near, state, config)
             xy[:, index] = state.xy
             score[:, index] = np.where(state.seen, np.maximum(state.score, 0.05), 0)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:  # forwards and backwards have nothing in common but the query frame
+        list(pool.map(go, (1, -1)))
     return xy, score
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.priors.contracts import Flow, Masks, Priors, Provenance, Tracks2D
 from fourfold.priors.providers import Provider
 from fourfold.priors.tracking.track_follow import UNDECIDED, Clip, FollowConfig, follow_both_ways, widened
@@ -55,8 +56,11 @@ def track_points(capture: Capture, masks: Masks, flow: Flow, config: TrackConfig
         `Tracks2D` over all T; between training frames the positions are interpolated and visibility is 0.
     """
     views = [v for v in range(capture.views) if int((capture.train[v] & capture.present[v]).sum()) >= 2]
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        parts = list(pool.map(lambda v: _track_view(capture, v, masks, flow, config), views))
+    if len(views) == 1:
+        parts = [_track_view(capture, views[0], masks, flow, config)]
+    else:
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            parts = list(counted(pool.map(lambda v: _track_view(capture, v, masks, flow, config), views), "views", len(views)))
     joined = [np.concatenate([p[i] for p in parts]) if parts else _nothing(capture.times)[i] for i in range(5)]
     notes = () if len(joined[0]) else (f"no point of {capture.name} could be tracked over two frames",)
     figures = {"tracks": len(joined[0]), "mean_visible": round(float(joined[1].mean()), 4) if len(joined[0]) else 0.0}
@@ -72,7 +76,7 @@ def _nothing(times: int) -> tuple[NDArray[np.generic], ...]:
 def _track_view(capture: Capture, view: int, masks: Masks, flow: Flow, config: TrackConfig) -> tuple[NDArray[np.generic], ...]:
     clip = _prepare(capture, view, masks, flow, config)
     found: list[tuple[Points, NDArray[np.float32], NDArray[np.int32], int]] = []
-    for query in _query_order(len(clip.frames), config.queries):
+    for query in counted(_query_order(len(clip.frames), config.queries)):
         points, group = _seeds(clip, query, found, config)
         if len(points):
             xy, score = follow_both_ways(clip, query, points, group, config.follow)
