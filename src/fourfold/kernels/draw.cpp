@@ -88,9 +88,9 @@ class TilePainter {
   void load_batch(int n) {
     for (int i = 0; i < n; ++i) {
       prefetch(frame_, std::min(begin_ + i + kAhead, tile_.end - 1));
-      const std::size_t rank = static_cast<std::size_t>(rank_of(begin_ + i));
-      splats_[i] = frame_.splats[rank];
-      values_[i] = &frame_.values[rank * static_cast<std::size_t>(channels_)];
+      const std::size_t row = row_at(begin_ + i);
+      splats_[i] = frame_.splats[row];
+      values_[i] = &frame_.values[row * static_cast<std::size_t>(channels_)];
     }
     std::memset(&frame_.tile_blocks[static_cast<std::size_t>(begin_)], 0, static_cast<std::size_t>(n) * sizeof(BlockSet));
   }
@@ -170,7 +170,7 @@ class TilePainter {
     tracks_.top[b] = select(stronger, here, tracks_.top[b]);
   }
 
-  std::int32_t rank_of(std::int32_t entry) const { return frame_.tile_rank[static_cast<std::size_t>(entry)]; }
+  std::size_t row_at(int entry) const { return static_cast<std::size_t>(frame_.tile_row[static_cast<std::size_t>(entry)]); }
 
   void write(int b, vfloat depth, const float* background, const ff_images& images) const {
     const vfloat* sums = sums_ + b * channels_;
@@ -185,9 +185,9 @@ class TilePainter {
       images.depth[pixel] = depth[lane];
       if constexpr (kTrack) {
         const std::int32_t hit = frame_.camera.depth_mode == 1 ? tracks_.median[b][lane] : tracks_.first[b][lane];
-        if (frame_.camera.depth_mode != 0) images.depth[pixel] = hit >= 0 ? frame_.splats[static_cast<std::size_t>(rank_of(hit))].depth : 0.f;
+        if (frame_.camera.depth_mode != 0) images.depth[pixel] = hit >= 0 ? frame_.splats[row_at(hit)].depth : 0.f;
         const std::int32_t top = tracks_.top[b][lane];
-        if (images.top != nullptr) images.top[pixel] = top >= 0 ? frame_.row[static_cast<std::size_t>(rank_of(top))] : -1;
+        if (images.top != nullptr) images.top[pixel] = top >= 0 ? static_cast<std::int32_t>(row_at(top)) : -1;
       }
     });
   }

@@ -149,9 +149,9 @@ class TileGradient {
   }
 
   void subtract(int entry, BlockSet blocks) {
-    const std::size_t rank = static_cast<std::size_t>(frame_.tile_rank[static_cast<std::size_t>(entry)]);
-    const Splat s = frame_.splats[rank];
-    const float* values = &frame_.values[rank * static_cast<std::size_t>(frame_.channels)];
+    const std::size_t row = static_cast<std::size_t>(frame_.tile_row[static_cast<std::size_t>(entry)]);
+    const Splat s = frame_.splats[row];
+    const float* values = &frame_.values[row * static_cast<std::size_t>(frame_.channels)];
     vfloat sums[kMoments + kChannels] = {};
     if constexpr (kMany) many_.forget();
     for (; blocks != 0; blocks &= static_cast<BlockSet>(blocks - 1)) {

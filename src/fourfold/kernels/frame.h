@@ -41,19 +41,31 @@ struct Splat {
 };
 static_assert(sizeof(Splat) == 64, "one cache line");
 
+// Neighbouring tiles of one row of tiles, as indices.
+struct Span {
+  std::int32_t first, last;
+};
+
+constexpr std::size_t kProjectChunk = 512;  // Gaussians projected together
+
+// The input row in a key.
+inline std::size_t row_of(std::uint64_t key) { return static_cast<std::uint32_t>(key); }
+
 struct Frame {
   ff_camera camera{};
   std::int64_t count = 0;       // Gaussians given
-  int visible = 0;              // Gaussians kept, sorted by depth; ranks below index these
+  int visible = 0;              // Gaussians kept
   int channels = 0;             // colour + extra + depth
   int tiles_x = 0, tiles_y = 0;
 
-  Buffer<std::int32_t> row;     // (visible) input row of each rank
-  Buffer<Splat> splats;         // (visible)
-  Buffer<float> values;         // (visible, channels) what is blended
-  Buffer<std::int32_t> first_slot;  // (visible + 1) intersections in order of rank, then tile: the reduce order
+  // By input row; splats and values of what is not kept are not written.
+  Buffer<Splat> splats;             // (N)
+  Buffer<float> values;             // (N, channels) what is blended
+  Buffer<std::int32_t> first_slot;  // (N + 1) intersections in order of row, then tile: the reduce order; none of what is not kept
+  Buffer<std::uint64_t> keys;       // (visible) depth and row, sorted by depth
+
   Buffer<std::int32_t> tile_begin;  // (tiles + 1)
-  Buffer<std::int32_t> tile_rank;   // (intersections) ranks of a tile, front to back
+  Buffer<std::int32_t> tile_row;    // (intersections) input rows of a tile, front to back
   Buffer<std::int32_t> tile_slot;   // (intersections) slot of each entry
   Buffer<std::int32_t> tile_order;  // (tiles) largest first
   Buffer<std::int32_t> tile_drawn;  // (tiles) end of the entries that were looked at before the tile was full
@@ -64,11 +76,11 @@ struct Frame {
   Buffer<std::int32_t> pixel_last;  // (tiles, blocks, lanes) last entry blended, or -1
 
   // Scratch of the forward pass.
-  Buffer<Splat> unsorted;
-  Buffer<std::uint64_t> keys, keys_swap;
+  Buffer<std::uint64_t> keys_swap;
   Buffer<std::int32_t> chunk_counts;
   Buffer<std::int32_t> tile_counts;
-  std::vector<std::vector<std::int32_t>> spans;
+  Buffer<std::int32_t> first_span;        // (N) of each row kept, within its chunk
+  std::vector<std::vector<Span>> spans;   // tiles touched by the Gaussians of each chunk of the projection, rows of tiles one by one
 
   int tiles() const { return tiles_x * tiles_y; }
   std::size_t intersections() const { return static_cast<std::size_t>(tile_begin[tiles()]); }
@@ -87,10 +99,10 @@ inline vfloat lane_y() {
 }
 
 // The stages, each parallel and each independent of the number of threads.
-void project(Frame& frame, const ff_gaussians& gaussians, float* radius);                      // fills unsorted, keys
-void sort_by_depth(Frame& frame);                                                              // orders keys
-void bin_into_tiles(Frame& frame, const ff_gaussians& gaussians);                              // fills ranks and tiles
-void draw(Frame& frame, const float* background, const ff_images& images);                     // the image
+void project(Frame& frame, const ff_gaussians& gaussians, float* radius);  // fills splats, values, slots, spans, keys
+void sort_by_depth(Frame& frame);                                          // orders keys
+void bin_into_tiles(Frame& frame);                                         // fills tiles
+void draw(Frame& frame, const float* background, const ff_images& images);  // the image
 
 struct BackwardScratch {
   int record = 0;               // floats per intersection: 8 moments, then one per channel, padded to whole vectors
@@ -103,6 +115,8 @@ struct BackwardScratch {
 
 // Moments of one record, q = d loss / d ln alpha summed over pixels; then channels.
 enum Moment { kQ, kQv, kQu, kQvv, kQuv, kQuu, kAbsX, kAbsY, kMoments };
+
+constexpr int kMaxRecord = (kMoments + (kMaxChannels + kLanes - 1) / kLanes * kLanes + kLanes - 1) / kLanes * kLanes;
 
 void draw_backward(const Frame& frame, const float* background, const ff_image_gradients& of_images, BackwardScratch& scratch);
 void project_backward(const Frame& frame, const ff_gaussians& gaussians, BackwardScratch& scratch, const ff_gradients& gradients);

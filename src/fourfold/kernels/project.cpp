@@ -1,12 +1,15 @@
-// Projection of all Gaussians and culling of those that cannot touch a pixel.
+// Projection of all Gaussians, culling of those that cannot touch a pixel, and what the others are drawn with: values and tiles.
+
+#include <limits>
+#include <stdexcept>
 
 #include "footprint.h"
 #include "pool.h"
+#include "spans.h"
+#include "spherical_harmonics.h"
 
 namespace fourfold {
 namespace {
-
-constexpr std::size_t kChunk = 512;
 
 // Colour and channels of a Gaussian are finite: a NaN would poison every pixel it covers.
 bool values_finite(const ff_gaussians& g, std::size_t i) {
@@ -16,6 +19,26 @@ bool values_finite(const ff_gaussians& g, std::size_t i) {
   for (std::size_t k = 0; k < sh; ++k) sum += g.sh_rest[i * sh + k] - g.sh_rest[i * sh + k];
   for (std::size_t k = 0; k < extra; ++k) sum += g.channels[i * extra + k] - g.channels[i * extra + k];
   return sum == 0.f;
+}
+
+// The blended values of one Gaussian: colour (with spherical harmonics seen from `center`), extra channels, depth.
+void pack_values(const ff_gaussians& g, std::size_t row, const float center[3], float depth, float* to) {
+  for (int k = 0; k < 3; ++k) to[k] = g.color[3 * row + k];
+  if (g.sh_rest != nullptr) {
+    float direction[3], basis[15], square = 0;
+    for (int k = 0; k < 3; ++k) direction[k] = g.means[3 * row + k] - center[k], square += direction[k] * direction[k];
+    const float inverse = square > 0 ? 1.f / std::sqrt(square) : 0.f;
+    for (float& k : direction) k *= inverse;
+    sh_basis(g.sh_terms, direction, basis);
+    const float* rest = g.sh_rest + row * static_cast<std::size_t>(g.sh_terms) * 3;
+    for (int j = 0; j < g.sh_terms; ++j) {
+      for (int k = 0; k < 3; ++k) to[k] += basis[j] * rest[3 * j + k];
+    }
+    for (int k = 0; k < 3; ++k) to[k] = to[k] > 0.f ? to[k] : 0.f;
+  }
+  const float* channels = g.channels + row * static_cast<std::size_t>(g.channel_count);
+  for (int k = 0; k < g.channel_count; ++k) to[3 + k] = channels[k];
+  to[3 + g.channel_count] = depth;
 }
 
 // The splats of kLanes Gaussians; returns which of them can be seen.
@@ -52,50 +75,92 @@ mask make_splats(const View& view, const ff_camera& camera, const Shape& shape, 
   return seen;
 }
 
-int project_chunk(Frame& frame, const View& view, const ff_gaussians& g, std::size_t begin, std::size_t end, float* radius) {
-  std::uint64_t* keys = frame.keys_swap.data() + begin;
-  int kept = 0;
-  for (std::size_t base = begin; base < end; base += kLanes) {
-    const int n = static_cast<int>(end - base < kLanes ? end - base : kLanes);
-    std::int32_t rows[kLanes];
-    for (int i = 0; i < kLanes; ++i) rows[i] = static_cast<std::int32_t>(base) + i;
-    const Shape shape(g, rows, n);
-    vfloat out[13], size{};
-    const mask seen = make_splats(view, frame.camera, shape, out, &size);
-    for (int i = 0; i < n; ++i) {
-      const std::size_t row = base + static_cast<std::size_t>(i);
-      radius[row] = 0.f;
-      if (!lane(seen, i) || !values_finite(g, row)) continue;
-      float* to = &frame.unsorted[row].x;
-      for (int k = 0; k < 13; ++k) to[k] = out[k][i];
-      radius[row] = size[i];
-      std::uint32_t depth_bits;  // positive floats order like their bits
-      std::memcpy(&depth_bits, to + 12, sizeof depth_bits);
-      keys[kept++] = static_cast<std::uint64_t>(depth_bits) << 32 | static_cast<std::uint32_t>(row);
+class Projector {
+ public:
+  Projector(Frame& frame, const ff_gaussians& g, float* radius) : frame_(frame), g_(g), radius_(radius), view_(frame.camera) { view_.center(center_); }
+
+  // Rows [begin, end); their keys go to keys_swap from `begin` on. Returns how many are kept.
+  int project(std::size_t begin, std::size_t end, std::vector<Span>& spans) const {
+    std::uint64_t* keys = frame_.keys_swap.data() + begin;
+    int kept = 0;
+    spans.clear();
+    for (std::size_t base = begin; base < end; base += kLanes) {
+      const int n = static_cast<int>(end - base < kLanes ? end - base : kLanes);
+      std::int32_t rows[kLanes];
+      for (int i = 0; i < kLanes; ++i) rows[i] = static_cast<std::int32_t>(base) + i;
+      const Shape shape(g_, rows, n);
+      vfloat out[13], size{};
+      const mask seen = make_splats(view_, frame_.camera, shape, out, &size);
+      for (int i = 0; i < n; ++i) {
+        const std::size_t row = base + static_cast<std::size_t>(i);
+        radius_[row] = 0.f;
+        frame_.first_slot[row] = 0;
+        if (!lane(seen, i) || !values_finite(g_, row)) continue;
+        float* to = &frame_.splats[row].x;
+        for (int k = 0; k < 13; ++k) to[k] = out[k][i];
+        radius_[row] = size[i];
+        keys[kept++] = keep(row, spans);
+      }
     }
+    return kept;
   }
-  return kept;
+
+ private:
+  // Values, spans and number of tiles of a Gaussian that may be seen; returns its key.
+  std::uint64_t keep(std::size_t row, std::vector<Span>& spans) const {
+    const Splat& s = frame_.splats[row];
+    pack_values(g_, row, center_, s.depth, &frame_.values[row * static_cast<std::size_t>(frame_.channels)]);
+    frame_.first_span[row] = static_cast<std::int32_t>(spans.size());
+    frame_.first_slot[row] = TileRows(frame_, s).append(spans);
+    std::uint32_t depth_bits;  // positive floats order like their bits
+    std::memcpy(&depth_bits, &s.depth, sizeof depth_bits);
+    return static_cast<std::uint64_t>(depth_bits) << 32 | static_cast<std::uint32_t>(row);
+  }
+
+  Frame& frame_;
+  const ff_gaussians& g_;
+  float* radius_;
+  const View view_;
+  float center_[3];
+};
+
+// From numbers of intersections to where those of each row begin.
+void place_slots(Frame& frame, std::size_t n) {
+  std::int64_t slot = 0;
+  for (std::size_t row = 0; row < n; ++row) {
+    const std::int32_t here = frame.first_slot[row];
+    frame.first_slot[row] = static_cast<std::int32_t>(slot);
+    slot += here;
+  }
+  if (slot > std::numeric_limits<std::int32_t>::max()) throw std::length_error("more intersections than a list can hold");
+  frame.first_slot[n] = static_cast<std::int32_t>(slot);
 }
 
 }  // namespace
 
 void project(Frame& frame, const ff_gaussians& g, float* radius) {
-  const std::size_t n = static_cast<std::size_t>(g.count), chunks = (n + kChunk - 1) / kChunk;
+  const std::size_t n = static_cast<std::size_t>(g.count), chunks = (n + kProjectChunk - 1) / kProjectChunk;
   frame.count = g.count;
-  frame.unsorted.resize(n);
+  frame.splats.resize(n);
+  frame.values.resize(n * static_cast<std::size_t>(frame.channels));
+  frame.first_slot.resize(n + 1);
+  frame.first_span.resize(n);
   frame.keys_swap.resize(n);
   frame.chunk_counts.resize(chunks);
-  const View view(frame.camera);
-  parallel_chunks(n, kChunk, [&](int chunk, std::size_t begin, std::size_t end) {
-    frame.chunk_counts[static_cast<std::size_t>(chunk)] = project_chunk(frame, view, g, begin, end, radius);
+  if (frame.spans.size() < chunks) frame.spans.resize(chunks);
+  const Projector projector(frame, g, radius);
+  parallel_chunks(n, kProjectChunk, [&](int chunk, std::size_t begin, std::size_t end) {
+    const std::size_t at = static_cast<std::size_t>(chunk);
+    frame.chunk_counts[at] = projector.project(begin, end, frame.spans[at]);
   });
   std::uint64_t* keys = frame.keys.resize(n);
   for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
     const std::size_t kept = static_cast<std::size_t>(frame.chunk_counts[chunk]);
-    std::memcpy(keys, frame.keys_swap.data() + chunk * kChunk, kept * sizeof *keys);
+    std::memcpy(keys, frame.keys_swap.data() + chunk * kProjectChunk, kept * sizeof *keys);
     keys += kept;
   }
   frame.visible = static_cast<int>(keys - frame.keys.data());
+  place_slots(frame, n);
 }
 
 }  // namespace fourfold

@@ -31,14 +31,18 @@ class Collector {
     view_.center(center_);
   }
 
-  // Writes the gradients of ranks [begin, end) and adds their part of the pose's gradient to pose[kPose].
+  // Writes the gradients of rows [begin, end) and adds their part of the pose's gradient to pose[kPose].
   void collect(std::size_t begin, std::size_t end, double* pose) const {
     vfloat pose_lanes[12] = {};
     std::fill(pose, pose + kPose, 0.0);
-    for (std::size_t base = begin; base < end; base += kLanes) {
-      Batch batch;
-      batch.n = static_cast<int>(std::min<std::size_t>(end - base, kLanes));
-      sum_records(base, batch);
+    clear(begin, end);
+    Batch batch;
+    for (std::size_t row = begin; row < end;) {
+      for (batch.n = 0; row < end && batch.n < kLanes; ++row) {
+        if (frame_.first_slot[row] < frame_.first_slot[row + 1]) batch.rows[batch.n++] = static_cast<std::int32_t>(row);
+      }
+      if (batch.n == 0) break;
+      sum_records(batch);
       write_screen(batch);
       vfloat of_mean[3];
       project(batch, of_mean, pose_lanes);
@@ -51,16 +55,28 @@ class Collector {
   }
 
  private:
-  void sum_records(std::size_t base, Batch& batch) const {
+  // What no pixel was drawn with has no gradient.
+  void clear(std::size_t begin, std::size_t end) const {
+    const std::size_t sh = static_cast<std::size_t>(g_.sh_terms) * 3, extra = static_cast<std::size_t>(g_.channel_count);
+    const struct {
+      float* to;
+      std::size_t width;
+    } arrays[] = {{out_.means, 3}, {out_.quat, 4},     {out_.log_scale, 3},  {out_.opacity_logit, 1}, {out_.visibility, 1},
+                  {out_.color, 3}, {out_.sh_rest, sh}, {out_.channels, extra}, {out_.screen, 2},        {out_.absolute_screen, 2}};
+    for (const auto& array : arrays) {
+      if (array.to != nullptr) std::memset(array.to + begin * array.width, 0, (end - begin) * array.width * sizeof(float));
+    }
+  }
+
+  void sum_records(Batch& batch) const {
     alignas(64) float lanes[kMoments + 1][kLanes] = {};
     alignas(64) float whitening[3][kLanes] = {};
     const bool with_depth = scratch_.channels == frame_.channels;
     const std::size_t extra = static_cast<std::size_t>(frame_.channels) - 4, record = static_cast<std::size_t>(scratch_.record);
     for (int i = 0; i < batch.n; ++i) {
-      const std::size_t rank = base + static_cast<std::size_t>(i), row = static_cast<std::size_t>(frame_.row[rank]);
-      batch.rows[i] = frame_.row[rank];
-      alignas(64) float sum[(kMoments + kMaxChannels + kLanes) / kLanes * kLanes] = {};
-      for (std::int32_t slot = frame_.first_slot[rank]; slot < frame_.first_slot[rank + 1]; ++slot) {
+      const std::size_t row = static_cast<std::size_t>(batch.rows[i]);
+      alignas(64) float sum[kMaxRecord] = {};
+      for (std::int32_t slot = frame_.first_slot[row]; slot < frame_.first_slot[row + 1]; ++slot) {
         const std::size_t at = static_cast<std::size_t>(slot);
         if (!scratch_.touched[at]) continue;
         const float* from = &scratch_.records[at * record];
@@ -70,7 +86,7 @@ class Collector {
       for (int k = 0; k < 3; ++k) batch.color[i][k] = sum[kMoments + k];
       if (with_depth) lanes[kMoments][i] = sum[kMoments + frame_.channels - 1];
       if (out_.channels != nullptr) std::copy_n(sum + kMoments + 3, extra, out_.channels + row * extra);
-      const Splat& s = frame_.splats[rank];
+      const Splat& s = frame_.splats[row];
       whitening[0][i] = s.l, whitening[1][i] = s.p, whitening[2][i] = s.r;
     }
     for (int k = 0; k < kMoments; ++k) batch.moments[k] = load(lanes[k]);
@@ -235,20 +251,6 @@ class Collector {
   float center_[3];
 };
 
-void clear(const ff_gaussians& g, const ff_gradients& out) {
-  const std::size_t sh = static_cast<std::size_t>(g.sh_terms) * 3, extra = static_cast<std::size_t>(g.channel_count);
-  const struct {
-    float* to;
-    std::size_t width;
-  } arrays[] = {{out.means, 3}, {out.quat, 4},   {out.log_scale, 3},    {out.opacity_logit, 1}, {out.visibility, 1},
-                {out.color, 3}, {out.sh_rest, sh}, {out.channels, extra}, {out.screen, 2},        {out.absolute_screen, 2}};
-  parallel_chunks(static_cast<std::size_t>(g.count), 8192, [&](int, std::size_t begin, std::size_t end) {
-    for (const auto& array : arrays) {
-      if (array.to != nullptr && array.width > 0) std::memset(array.to + begin * array.width, 0, (end - begin) * array.width * sizeof(float));
-    }
-  });
-}
-
 void write_pose(const View& view, const double* sums, float* out) {
   const double* of_center = sums + 12;  // centre = -R^T t
   std::fill(out, out + 16, 0.f);
@@ -265,11 +267,10 @@ void write_pose(const View& view, const double* sums, float* out) {
 }  // namespace
 
 void project_backward(const Frame& frame, const ff_gaussians& g, BackwardScratch& scratch, const ff_gradients& out) {
-  clear(g, out);
-  const std::size_t visible = static_cast<std::size_t>(frame.visible), chunks = (visible + kChunk - 1) / kChunk;
+  const std::size_t rows = static_cast<std::size_t>(frame.count), chunks = (rows + kChunk - 1) / kChunk;
   scratch.pose.resize(chunks * kPose + 1);
   const Collector collector(frame, g, scratch, out);
-  parallel_chunks(visible, kChunk, [&](int chunk, std::size_t begin, std::size_t end) {
+  parallel_chunks(rows, kChunk, [&](int chunk, std::size_t begin, std::size_t end) {
     collector.collect(begin, end, &scratch.pose[static_cast<std::size_t>(chunk) * kPose]);
   });
   double pose[kPose] = {}, background[3] = {};

@@ -66,7 +66,7 @@ void* ff_raster_forward(const ff_gaussians* gaussians, const ff_camera* camera, 
     frame->tiles_y = (camera->height + fourfold::kTile - 1) / fourfold::kTile;
     fourfold::project(*frame, *gaussians, images->radius);
     fourfold::sort_by_depth(*frame);
-    fourfold::bin_into_tiles(*frame, *gaussians);
+    fourfold::bin_into_tiles(*frame);
     fourfold::draw(*frame, background, *images);
     return frame.release();
   } catch (const std::exception&) {
@@ -111,7 +111,7 @@ void ff_raster_counts(const void* handle, std::int64_t counts[3]) {
   const Frame& frame = *static_cast<const Frame*>(handle);
   counts[0] = frame.visible;
   counts[1] = static_cast<std::int64_t>(frame.intersections());
-  counts[2] = static_cast<std::int64_t>(frame.splats.bytes() + frame.values.bytes() + frame.unsorted.bytes() + frame.keys.bytes() * 2 +
-                                        frame.tile_rank.bytes() * 2 + frame.transmittance.bytes() * 4);
+  counts[2] = static_cast<std::int64_t>(frame.splats.bytes() + frame.values.bytes() + frame.keys.bytes() * 2 +
+                                        frame.tile_row.bytes() * 2 + frame.transmittance.bytes() * 4);
 }
 }

@@ -45,12 +45,12 @@ inline vfloat block_y(const TileView& tile, int block) {
   return lane_y() + (static_cast<float>(tile.top + block % kBlockRows * kBlockHeight) + 0.5f);
 }
 
-// Asks the caches for the splat and values of a list entry that will be needed soon: ranks of one tile lie far apart.
+// Asks the caches for the splat and values of a list entry that will be needed soon: rows of one tile lie far apart.
 constexpr int kAhead = 6;
 inline void prefetch(const Frame& frame, int entry) {
-  const std::size_t rank = static_cast<std::size_t>(frame.tile_rank[static_cast<std::size_t>(entry)]);
-  __builtin_prefetch(&frame.splats[rank]);
-  __builtin_prefetch(&frame.values[rank * static_cast<std::size_t>(frame.channels)]);
+  const std::size_t row = static_cast<std::size_t>(frame.tile_row[static_cast<std::size_t>(entry)]);
+  __builtin_prefetch(&frame.splats[row]);
+  __builtin_prefetch(&frame.values[row * static_cast<std::size_t>(frame.channels)]);
 }
 
 // Calls run.template operator()<C>() with C the number of channels where it has code of its own, else with 0.
