@@ -158,7 +158,7 @@ class TilePoints {
       });
       if (!touched) continue;
       record(scratch, entry, moments);
-      rows[found] = frame_.row[rank_of(entry)];
+      rows[found] = frame_.tile_row[static_cast<std::size_t>(entry)];
       float* to = of_values + static_cast<std::size_t>(found++) * static_cast<std::size_t>(channels_);
       for (int c = 0; c < channels_; c += kLanes) {
         const vfloat sums = sum_lanes(by_value + c, std::min(kLanes, channels_ - c));
@@ -169,15 +169,13 @@ class TilePoints {
   }
 
  private:
-  std::size_t rank_of(int entry) const { return static_cast<std::size_t>(frame_.tile_rank[static_cast<std::size_t>(entry)]); }
-
   // Calls use(group's number, splat, where it is reached, its values) for the groups that list entry `entry` was blended into.
   template <class F>
   void visit(int entry, F&& use) {
     const BlockSet drawn = frame_.tile_blocks[static_cast<std::size_t>(entry)];
     if ((drawn & blocks_) == 0) return;
-    const std::size_t rank = rank_of(entry);
-    const Splat& s = frame_.splats[rank];
+    const std::size_t row = static_cast<std::size_t>(frame_.tile_row[static_cast<std::size_t>(entry)]);
+    const Splat& s = frame_.splats[row];
     const float x = s.x - (static_cast<float>(tile_.left) + 0.5f), y = s.y - (static_cast<float>(tile_.top) + 0.5f);
     float values[kChannels > 0 ? kChannels : kMaxChannels];
     bool loaded = false;
@@ -186,7 +184,7 @@ class TilePoints {
       if (entry > g.newest || (drawn & g.blocks) == 0) continue;
       const Reached at(s, g, x, y, entry);
       if (!any(at.blended)) continue;
-      if (!loaded) load_values(static_cast<std::size_t>(frame_.row[rank]), values);
+      if (!loaded) load_values(row, values);
       loaded = true;
       use(number, s, at, values);
     }
