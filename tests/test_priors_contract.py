@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from fourfold.priors.mapped import scratch
 from fourfold.priors.providers import CONTRACTS, Provider, all_providers, prepare_priors, prior_names
 from fourfold.priors.schema import SCHEMAS
 from fourfold.priors.tracking.flow import estimate_flow
+from fourfold.training.trainer import made_by
 
 BY = Provenance("test", notes=("a note",), figures={"near": 0.5})
 T, H, W = 3, 4, 5
@@ -253,3 +254,19 @@ def test_a_provider_that_breaks_the_contract_leaves_nothing(casual_capture, tmp_
     with pytest.raises(FourfoldError, match="'flow' of test is of 1 views and 2 moments, the capture has 2 and 14"):
         prepare_priors(capture, ["flow"], tmp_path)
     assert not any("wrong" in p.name for p in Path(tmp_path).iterdir())
+
+
+def test_a_newer_version_of_a_provider_makes_what_follows_from_it_another(casual_capture, tmp_path, monkeypatch):
+    """Even where its words and figures stay: what was estimated or trained from the older one is not taken for the newer one's."""
+
+    def keys() -> dict[str, str]:
+        made = prepare_priors(casual_capture, ("flow", "tracks2d"), tmp_path).priors
+        return {name: provenance.key for name, provenance in made_by(made).items()}
+
+    first = keys()
+    assert all(first.values()) and keys() == first
+    newer = tuple(replace(p, version=p.version + 1) if p.name == "dis" else p for p in all_providers())
+    monkeypatch.setattr("fourfold.priors.providers.all_providers", lambda: newer)
+    second = keys()
+    assert second["flow"] != first["flow"] and second["tracks2d"] != first["tracks2d"]
+    assert second["cameras"] == first["cameras"]

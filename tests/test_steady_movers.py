@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fourfold.initialize.steady_movers import SteadyNumbers, steady_movers
+from fourfold.initialize.steady_movers import steady_movers
 from fourfold.priors.contracts import Depth, Masks, Priors, Provenance
+from fourfold.priors.movers.near_movers import NearNumbers
 from test_recipes_auto import film
 
 PV = Provenance("made")
@@ -46,7 +47,7 @@ def test_a_depth_that_comes_and_goes_becomes_its_geometric_mean_and_the_rest_is_
 def test_a_body_that_comes_nearer_comes_nearer() -> None:
     near = np.geomspace(4.0, 2.0, TIMES)
     capture, priors = world(near)
-    steady = steady_movers(capture, priors, replace(SteadyNumbers(), images=2.0)).depth
+    steady = steady_movers(capture, priors, NearNumbers(images=2.0)).depth
     assert steady is not None
     middle = steady.depth[0][6:-6, 20, 12]  # away from the ends a line in the logarithm is its own average
     np.testing.assert_allclose(middle, near[6:-6], rtol=2e-3)

@@ -29,12 +29,14 @@ _BLOCK = 1 << 20  # observations that are checked at once
 
 @dataclass(frozen=True)
 class Provenance:
-    """Who made a prior: `provider`, whether it needed learned weights, sentences for the report, and its own figures (JSON-able)."""
+    """Who made a prior: `provider`, whether it needed learned weights, sentences for the report, and its own figures (JSON-able). `key`, set where it
+    is kept, is of all that it was made from, the provider's version included: what is made from another is something else."""
 
     provider: str
     needs_weights: bool = False
     notes: tuple[str, ...] = ()
     figures: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -372,7 +374,7 @@ def _plain(provenance: Provenance) -> dict[str, Any]:
 
 
 def _provenance(value: dict[str, Any]) -> Provenance:
-    return Provenance(value["provider"], value["needs_weights"], tuple(value["notes"]), value["figures"])
+    return Provenance(value["provider"], value["needs_weights"], tuple(value["notes"]), value["figures"], value.get("key", ""))
 
 
 def _gather(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def _make(prior: str, done: Preparation, base: str, out: Path, say: Tell) -> Non
             made = provider.make(done.capture, replace(done.priors, kept=kept))
         for result in made:
             result.check(done.capture.sizes, done.capture.times)
-            result.save(directory)
+            replace(result, provenance=replace(result.provenance, key=key)).save(directory)
 
     for unfinished in out.glob(f".{provider.name}.????????.part"):  # of a run that was killed
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -22,6 +22,7 @@ from fourfold.priors.movers.body_path import SteadyNumbers, steady_factors
 from fourfold.priors.movers.loose_parts import loose_points, loose_tracks
 from fourfold.priors.movers.mover_models import ImageTracks, ModelConfig, Mover, MoverModel, model_mover, seen_tracks
 from fourfold.priors.movers.mover_regions import RegionConfig, movers_of
+from fourfold.priors.movers.near_movers import near_depths
 from fourfold.priors.movers.object_evidence import ground_ratio, hidden_depth, occlusion_bound
 from fourfold.priors.movers.object_scale import ScaleChoice, ScaleConfig, ScaleEvidence, choose_scale
 from fourfold.priors.movers.touching_movers import TouchingNumbers, split_touching
@@ -44,6 +45,7 @@ class MoverConfig:
         loose_share: share of the dense points among such tracks below which they are taken for noise.
         depth_slack: a rigid point counts as visible up to this much behind the object's own surface, relative.
         before: where nothing tells the depth of the static world or the scale, the farthest a mover gets is this share of what it hides.
+        near: share of the pixels around one, in the image and in time, that must be movers' for it to take their depth.
     """
 
     regions: RegionConfig = field(default_factory=RegionConfig)
@@ -58,6 +60,7 @@ class MoverConfig:
     loose_share: float = 0.1
     depth_slack: float = 0.03
     before: float = 0.8
+    near: float = 0.02
 
 
 PROVENANCE = Provenance("movers")
@@ -92,6 +95,7 @@ def moving_objects(
     regions = movers_of(moving, config.regions) if len(times) >= 3 else []
     regions = split_touching(moving, regions, *seen_tracks(tracks2d, view, times), config.touching)
     depth, confidence = static.depth[view].astype(np.float32), static.confidence[view].astype(np.float32)
+    owned = np.zeros(depth.shape, bool)
     parts: list[Tracks3D] = []
     notes: list[str] = []
     figures: dict[str, object] = {}
@@ -109,7 +113,10 @@ def moving_objects(
         stamp[times] = np.where(shown, model.depth * scales[:, None, None], 0)
         depth = np.where(stamp > 0, np.minimum(stamp, static.depth[view]) if nominal else stamp, depth)  # never behind what it hides
         confidence = np.where(stamp > 0, config.mask_confidence[model.kind], confidence)
-    parts.append(_left_over(capture, masks, regions, (view, times), tracks2d, static, config))
+        owned |= stamp > 0
+    depth = _near_a_mover(depth, owned, moving, times, config)
+    rest = replace(static, depth=tuple(depth if v == view else d for v, d in enumerate(static.depth)))
+    parts.append(_left_over(capture, masks, regions, (view, times), tracks2d, rest, config))
     for note in notes:
         fallback(note)
     provenance = Provenance("movers", notes=tuple(notes), figures={**static.provenance.figures, **figures})
@@ -117,6 +124,19 @@ def moving_objects(
     all_confidence = tuple(confidence.astype(np.float16) if v == view else c for v, c in enumerate(static.confidence))
     joined = Depth(provenance, all_depth, all_confidence)
     return joined, _join(capture, parts, provenance)
+
+
+def _near_a_mover(
+    depth: NDArray[np.float32], owned: NDArray[np.bool_], moving: NDArray[np.bool_], times: Sequence[int], config: MoverConfig
+) -> NDArray[np.float32]:
+    """`depth` (T, H, W) of a view in which what moves (F, H, W) and no mover has `owned` (T, H, W) lies as deep as the movers around it in the image
+    and in time, if any are near: a head for whose images no model holds stays on its neck, not on the wall behind it."""
+    result = depth.copy()
+    near = near_depths((depth[time], owned[time].astype(np.float32)) for time in times)
+    for (mean, much), time, shown in zip(near, times, moving, strict=True):
+        left = shown & ~owned[time] & (much > config.near)
+        result[time][left] = mean[left]
+    return result
 
 
 def _model_with_scale(
@@ -343,6 +363,6 @@ def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=8),
+    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=9),
     Provider("lifted_tracks", ("tracks3d",), ("masks", "tracks2d", "depth"), 15, _alone, _lift),
 )
