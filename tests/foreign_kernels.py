@@ -10,6 +10,7 @@ other arguments, for each pointer of each function.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import shlex
 import shutil
@@ -24,6 +25,7 @@ from typing import Any
 import pytest
 
 from fourfold.kernels import library
+from fourfold.losses.track_error import _CTargets
 from fourfold.priors.cameras.bundle_system import _Call
 from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages, CPoints
 
@@ -52,6 +54,26 @@ def _ssim(a: Sequence[Any]) -> list[Any]:
 def _trimmed(a: Sequence[Any]) -> list[Any]:
     image = 4 * a[2] * a[3]
     return [image, image, INT, INT, INT, FLOAT, 8, image]
+
+
+def _photometric(a: Sequence[Any]) -> list[Any]:
+    return [*_ssim(a)[:6], FLOAT, *_ssim(a)[6:]]
+
+
+def _disparity(a: Sequence[Any]) -> list[Any]:
+    image = 4 * a[4]
+    return [image, image, image, (image,) * 3, INT, FLOAT, FLOAT, FLOAT, image, image, image]
+
+
+def _second_difference(a: Sequence[Any]) -> list[Any]:
+    values = 4 * math.prod(_longs(a[1], 3))
+    return [values, 24, 16, FLOAT, FLOAT, 8, values]
+
+
+def _track_error(a: Sequence[Any]) -> list[Any]:
+    t = _structure(_CTargets, a[0])
+    pairs, read = 4 * t.queries * t.targets, 4 * t.queries * (3 * t.targets + 1)
+    return [(_CTargets, (read, 64 * t.targets, 36 * t.targets, 2 * pairs, pairs, pairs, pairs, 4 * t.targets)), 8, read]
 
 
 def _table(a: Sequence[Any]) -> list[Any]:
@@ -153,6 +175,12 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_adam_step": _adam,
     "ff_ssim": _ssim,
     "ff_trimmed_l1": _trimmed,
+    "ff_photometric": _photometric,
+    "ff_disparity": _disparity,
+    "ff_second_difference": _second_difference,
+    "ff_ray_motion": lambda a: [36 * a[1], INT, 12, FLOAT, 8, 36 * a[1]],
+    "ff_spread_of_three": lambda a: [12 * a[1], INT, FLOAT, 8, 12 * a[1]],
+    "ff_track_error": _track_error,
     "ff_motion_table": _table,
     "ff_motion_table_backward": _table,
     "ff_scaffold_weights": _weights,

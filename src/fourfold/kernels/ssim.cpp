@@ -18,7 +18,11 @@
 
 namespace {
 
+using fourfold::absolute;
+using fourfold::greater;
 using fourfold::kLanes;
+using fourfold::less;
+using fourfold::select;
 using fourfold::vfloat;
 
 constexpr int kReach = 5, kTaps = 2 * kReach + 1;
@@ -122,30 +126,18 @@ inline Partials similarity_of(vfloat mx, vfloat my, vfloat square, vfloat produc
   return {s, 2.f * my * (a2 - a1) * r12 - 2.f * mx * s * (r1 - r2), -s * r2, 2.f * a1 * r12};
 }
 
-}  // namespace
+// Sums over pixels and channels of two (height, width, channels) images, each pixel weighed by `scale` times `weight` (height, width; null for
+// ones), and the gradient by `x` of  of_similarity * similarity + of_difference * |x - y|  of the same weights, unless null.
+struct Sums {
+  double similarity = 0, difference = 0;
+};
 
-extern "C" {
-
-// Weighted mean of the similarity of two (height, width, channels) float32 images and, unless null, its gradient by `x`.
-// `weight` is (height, width) or null for all alike. Where no pixel has weight the images are called alike: 1, gradient 0.
-// Returns 0, or 1 when memory ran out.
-int ff_ssim(const float* x, const float* y, const float* weight, int height, int width, int channels, double* value, float* gradient) try {
-  const Size size{height, width * channels, channels};
-  const std::size_t length = size.length, padded = size.stride();
-  double total_weight = static_cast<double>(height) * width;
-  if (weight) {
-    total_weight = 0;
-    for (std::size_t i = 0, n = static_cast<std::size_t>(height) * width; i < n; ++i) total_weight += weight[i];
-  }
-  if (!(total_weight > 0)) {
-    *value = 1;
-    if (gradient) std::fill_n(gradient, length * height, 0.f);
-    return 0;
-  }
-  const double scale = 1 / (total_weight * channels);
+Sums weighed_sums(const float* x, const float* y, const float* weight, const Size& size, double scale, float of_similarity, float of_difference,
+                  float* gradient) {
+  const std::size_t length = size.length, padded = size.stride(), width = length / static_cast<std::size_t>(size.channels);
   thread_local fourfold::Buffer<float> kept;  // a fresh array would cost more in page faults than the arithmetic
-  float* const partials = gradient ? kept.resize(3 * length * height) : nullptr;  // (height, 3, length)
-  std::vector<double> sums((height + kRowsPerTask - 1) / kRowsPerTask);
+  float* const partials = gradient ? kept.resize(3 * length * size.height) : nullptr;  // (height, 3, length)
+  std::vector<Sums> sums((size.height + kRowsPerTask - 1) / kRowsPerTask);
 
   const auto moments = [&](int row, int column, int count, vfloat* out) {
     const vfloat a = load_some(x + row * length + column, count), b = load_some(y + row * length + column, count);
@@ -157,41 +149,86 @@ int ff_ssim(const float* x, const float* y, const float* weight, int height, int
   for_blurred_rows<4>(size, moments, [&](int task, int row, const float* blurred) {
     // the share of each column of this row in the mean, zero beyond the image so that the last vector adds nothing
     std::vector<float> share(length + kLanes);
-    for (std::size_t pixel = 0, i = 0; pixel < static_cast<std::size_t>(width); ++pixel) {
+    for (std::size_t pixel = 0, i = 0; pixel < width; ++pixel) {
       const float one = static_cast<float>(weight ? scale * weight[static_cast<std::size_t>(row) * width + pixel] : scale);
-      for (int c = 0; c < channels; ++c) share[i++] = one;
+      for (int c = 0; c < size.channels; ++c) share[i++] = one;
     }
-    vfloat sum{};
+    vfloat alike{}, apart{};
     for (int column = 0; column < size.length; column += kLanes) {
       const vfloat w = fourfold::load(share.data() + column);
-      const Partials p = similarity_of(blur_row(blurred, column, channels), blur_row(blurred + padded, column, channels),
-                                       blur_row(blurred + 2 * padded, column, channels), blur_row(blurred + 3 * padded, column, channels));
-      sum += w * p.similarity;
-      if (!gradient) continue;
-      float* to = partials + static_cast<std::size_t>(row) * 3 * length + column;
+      const Partials p = similarity_of(blur_row(blurred, column, size.channels), blur_row(blurred + padded, column, size.channels),
+                                       blur_row(blurred + 2 * padded, column, size.channels), blur_row(blurred + 3 * padded, column, size.channels));
+      alike += w * p.similarity;
       const int count = size.length - column;
-      const vfloat out[3] = {w * p.by_mean, w * p.by_square, w * p.by_product};
+      const std::size_t at = row * length + column;
+      const vfloat gap = load_some(x + at, count) - load_some(y + at, count), zero{};
+      apart += w * absolute(gap);
+      if (!gradient) continue;
+      const vfloat pull = w * of_difference;
+      store_some(gradient + at, select(greater(gap, zero), pull, select(less(gap, zero), zero - pull, zero * gap)), count);
+      float* to = partials + static_cast<std::size_t>(row) * 3 * length + column;
+      const vfloat of = w * of_similarity, out[3] = {of * p.by_mean, of * p.by_square, of * p.by_product};
       for (int f = 0; f < 3; ++f) store_some(to + f * length, out[f], count);
     }
-    for (int i = 0; i < kLanes; ++i) sums[task] += sum[i];
+    for (int i = 0; i < kLanes; ++i) sums[task].similarity += alike[i], sums[task].difference += apart[i];
   });
-  *value = 0;
-  for (const double sum : sums) *value += sum;
-  if (!gradient) return 0;
+  Sums all;
+  for (const Sums& sum : sums) all.similarity += sum.similarity, all.difference += sum.difference;
+  if (!gradient) return all;
 
   const auto derivatives = [&](int row, int column, int count, vfloat* out) {
     const float* from = partials + static_cast<std::size_t>(row) * 3 * length + column;
     for (int f = 0; f < 3; ++f) out[f] = load_some(from + f * length, count);
   };
   for_blurred_rows<3>(size, derivatives, [&](int, int row, const float* blurred) {
-    const float *a = x + row * length, *b = y + row * length;
     for (int column = 0; column < size.length; column += kLanes) {
       const int count = size.length - column;
-      const vfloat g = blur_row(blurred, column, channels) + 2.f * load_some(a + column, count) * blur_row(blurred + padded, column, channels) +
-                       load_some(b + column, count) * blur_row(blurred + 2 * padded, column, channels);
-      store_some(gradient + row * length + column, g, count);
+      const std::size_t at = row * length + column;
+      const vfloat g = blur_row(blurred, column, size.channels) + 2.f * load_some(x + at, count) * blur_row(blurred + padded, column, size.channels) +
+                       load_some(y + at, count) * blur_row(blurred + 2 * padded, column, size.channels);
+      store_some(gradient + at, load_some(gradient + at, count) + g, count);
     }
   });
+  return all;
+}
+
+double total_of(const float* weight, int height, int width) {
+  const std::size_t pixels = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+  if (!weight) return static_cast<double>(pixels);
+  double total = 0;
+  for (std::size_t i = 0; i < pixels; ++i) total += weight[i];
+  return total;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Weighted mean of the similarity of two (height, width, channels) float32 images and, unless null, its gradient by `x`.
+// `weight` is (height, width) or null for all alike. Where no pixel has weight the images are called alike: 1, gradient 0.
+// Returns 0, or 1 when memory ran out.
+int ff_ssim(const float* x, const float* y, const float* weight, int height, int width, int channels, double* value, float* gradient) try {
+  const Size size{height, width * channels, channels};
+  const double total = total_of(weight, height, width);
+  if (!(total > 0)) {
+    *value = 1;
+    if (gradient) std::fill_n(gradient, static_cast<std::size_t>(size.length) * height, 0.f);
+    return 0;
+  }
+  *value = weighed_sums(x, y, weight, size, 1 / (total * channels), 1.f, 0.f, gradient).similarity;
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
+
+// (1 - share) |x - y| + share (1 - similarity) summed with `weight` over pixels and channels, over the number of all of them, and, unless null,
+// its gradient by `x`. Arguments and result as above.
+int ff_photometric(const float* x, const float* y, const float* weight, int height, int width, int channels, float share, double* value,
+                   float* gradient) try {
+  const Size size{height, width * channels, channels};
+  const double pixels = static_cast<double>(height) * width;
+  const Sums sums = weighed_sums(x, y, weight, size, 1 / (pixels * channels), -share, 1.f - share, gradient);
+  *value = (1 - static_cast<double>(share)) * sums.difference + static_cast<double>(share) * (total_of(weight, height, width) / pixels - sums.similarity);
   return 0;
 } catch (const std::bad_alloc&) {
   return 1;

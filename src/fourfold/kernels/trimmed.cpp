@@ -1,8 +1,7 @@
-// Trimmed weighted L1 of an image of residuals, or of its forward differences, and its gradient (spec shape_of_motion.md section 8).
+// Trimmed means of absolute residuals or of their differences to the next pixel, with gradient (spec shape_of_motion.md section 8, M(e, m, q)).
 //
-// Of the errors with weight the share at or above the `level` quantile is left out: sum(w |d|) / sum(w) over what is kept. The
-// quantile is exact, linear between neighbouring ranks: a histogram over the high bits of the errors (not negative, so their bits are
-// ordered as they are) finds the bin, and only what lies in it is sorted.
+// The quantile is exact, but most values are never looked at for it: a regular subsample tells a bound that the wanted rank lies above of, and only
+// what is above is sorted, all of it where the bound was too high. All sums run in a fixed order.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -11,56 +10,115 @@
 #include <new>
 
 #include "buffer.h"
+#include "quantile.h"
+#include "simd.h"
 
 namespace {
 
-using fourfold::Buffer;
+using namespace fourfold;
 
-constexpr int kBinBits = 12, kShift = 31 - kBinBits;
-constexpr std::size_t kBins = std::size_t{1} << kBinBits;
+constexpr float kNone = -1.f;            // the error of what has no weight
+constexpr std::size_t kSample = 4096;    // values that tell where the quantile lies, at most
+constexpr std::size_t kRow = 512;        // summed in float before they are added to the double
 
-inline std::uint32_t bits_of(float x) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
+// Residuals of one image, flat; axis 0 takes them as they are, else their differences to the pixel `step` further on.
+struct Residuals {
+  const float *residual, *weight;
+  std::size_t count, step;  // of errors; 0 for axis 0
 
-// The errors of rank `rank` and `rank` + 1 (0 is the least) among the `count` values.
-struct Ranks {
-  float here, next;
-};
-Ranks at_rank(const float* values, std::size_t count, std::size_t rank) {
-  std::uint32_t histogram[kBins] = {};
-  for (std::size_t i = 0; i < count; ++i) ++histogram[bits_of(values[i]) >> kShift & (kBins - 1)];
-  std::size_t below = 0, bin = 0;
-  while (below + histogram[bin] <= rank) below += histogram[bin++];
-  std::size_t last = bin, within = histogram[bin];  // bins up to `last` hold both ranks
-  while (below + within <= rank + 1 && last + 1 < kBins) within += histogram[++last];
-  thread_local Buffer<float> kept;
-  float* some = kept.resize(within + 1);
-  std::size_t n = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t of = bits_of(values[i]) >> kShift & (kBins - 1);
-    if (of >= bin && of <= last) some[n++] = values[i];
+  vfloat difference(std::size_t p) const { return step == 0 ? load(residual + p) : load(residual + p + step) - load(residual + p); }
+  vfloat weights(std::size_t p) const {
+    if (weight == nullptr) return splat(1.f);
+    return step == 0 ? load(weight + p) : load(weight + p + step) * load(weight + p);
   }
-  float* const middle = some + (rank - below);
-  std::nth_element(some, middle, some + n);
-  return {*middle, middle + 1 < some + n ? *std::min_element(middle + 1, some + n) : *middle};
-}
-
-struct Limit {
-  float value;
-  bool inclusive;  // all errors are alike: there is no worst to leave out
-  bool keeps(float error) const { return error < value || (inclusive && error == value) || error != error; }
 };
 
-Limit limit_of(const float* values, std::size_t count, float level) {
-  if (level >= 1.f || count < 2) return {INFINITY, true};
-  const float place = level * static_cast<float>(count - 1);
-  const auto rank = std::min(static_cast<std::size_t>(place), count - 2);
-  const Ranks ranks = at_rank(values, count, rank);
-  const float share = place - static_cast<float>(rank), limit = ranks.here + share * (ranks.next - ranks.here);
-  return {limit, *std::min_element(values, values + count) >= limit};
+inline vfloat sign(vfloat x) {
+  const vfloat zero{};
+  return select(greater(x, zero), splat(1.f), select(less(x, zero), splat(-1.f), zero));
+}
+
+// Errors of all pixels, kNone without weight; `errors` has room for a vector more. Pixels of the last column have no right neighbour.
+void fill_errors(const Residuals& r, std::size_t wide, bool along_rows, float* errors) {
+  std::size_t p = 0;
+  for (; p + kLanes <= r.count; p += kLanes) store(errors + p, select(greater(r.weights(p), vfloat{}), absolute(r.difference(p)), splat(kNone)));
+  for (; p < r.count; ++p) {
+    const float w = r.weight == nullptr ? 1.f : r.step == 0 ? r.weight[p] : r.weight[p + r.step] * r.weight[p];
+    errors[p] = w > 0.f ? std::fabs(r.step == 0 ? r.residual[p] : r.residual[p + r.step] - r.residual[p]) : kNone;
+  }
+  if (!along_rows) return;
+  for (std::size_t at = wide - 1; at < r.count; at += wide) errors[at] = kNone;
+}
+
+// How many errors there are, and the least of them; a NaN is no number.
+std::size_t counted(const float* errors, std::size_t n, float& least) {
+  std::size_t found = 0, p = 0;
+  vfloat low = splat(INFINITY);
+  for (; p + kLanes <= n; p += kLanes) {
+    const vfloat e = load(errors + p);
+    const mask there = at_least(e, vfloat{});
+    found += static_cast<std::size_t>(fourfold::count(there));
+    low = minimum(select(there, e, splat(INFINITY)), low);
+  }
+  least = INFINITY;
+  for (int i = 0; i < kLanes; ++i) least = std::min(least, low[i]);
+  for (; p < n; ++p) {
+    if (!(errors[p] >= 0.f)) continue;
+    ++found;
+    least = std::min(least, errors[p]);
+  }
+  return found;
+}
+
+// Those of the errors at or above `bound` (which is not negative).
+std::size_t above(const float* errors, std::size_t n, float bound, float* some) {
+  std::size_t found = 0, p = 0;
+  for (; p + kLanes <= n; p += kLanes) {
+    const vfloat e = load(errors + p);
+    const mask there = at_least(e, splat(bound));
+    if (!any(there)) continue;
+    for (int i = 0; i < kLanes; ++i) {
+      some[found] = errors[p + static_cast<std::size_t>(i)];
+      found += lane(there, i);
+    }
+  }
+  for (; p < n; ++p) {
+    some[found] = errors[p];
+    found += errors[p] >= bound;
+  }
+  return found;
+}
+
+// Errors are kept below this; NaN keeps all.
+float limit_of(const float* errors, std::size_t n, float level) {
+  float least;
+  const std::size_t count = counted(errors, n, least);
+  if (level >= 1.f || count < 2) return NAN;
+  thread_local Buffer<float> kept;
+  float* const some = kept.resize(n + kLanes);
+  const std::size_t wanted = count - std::min(static_cast<std::size_t>(level * static_cast<float>(count - 1)), count - 2);
+  const std::size_t stride = std::max<std::size_t>(1, n / kSample) | 1;
+  std::size_t seen = 0;
+  for (std::size_t p = 0; p < n; p += stride) {
+    some[seen] = errors[p];
+    seen += errors[p] >= 0.f;
+  }
+  float bound = 0.f;
+  const double share = 1.25 * static_cast<double>(wanted) / static_cast<double>(count);
+  const std::size_t skipped = static_cast<std::size_t>(share * static_cast<double>(seen)) + 16;  // 16: chance in a small sample
+  if (seen > 2 * skipped) {
+    std::nth_element(some, some + (seen - skipped), some + seen);
+    bound = some[seen - skipped];
+  }
+  std::size_t found = above(errors, n, bound, some);
+  if (found < wanted) found = above(errors, n, 0.f, some);
+  return fourfold::kept_below(fourfold::quantile_of(some, found, count, level), least);
+}
+
+// The part of each weight that counts: all where the error is kept (or is no number, which has to be seen), else nothing.
+inline vfloat share_of(const Residuals& r, const float* errors, std::size_t p, vfloat limit) {
+  const vfloat e = load(errors + p), zero{};
+  return select(at_least(e, limit), zero, select(less(e, zero), zero, r.weights(p)));
 }
 
 }  // namespace
@@ -72,51 +130,67 @@ extern "C" {
 // Returns 0, or 1 when memory ran out.
 int ff_trimmed_l1(const float* residual, const float* weight, std::int64_t height, std::int64_t width, int axis, float level, double* value,
                   float* gradient) try {
-  const std::size_t columns = static_cast<std::size_t>(width - (axis == 1)), rows = static_cast<std::size_t>(height - (axis == 2));
-  const std::size_t wide = static_cast<std::size_t>(width), step = axis == 1 ? 1 : axis == 2 ? wide : 0;
-  thread_local Buffer<float> kept_errors;
-  float* const errors = kept_errors.resize(rows * columns + 1);
-  std::size_t count = 0;
-  const auto error_at = [&](std::size_t p) { return axis == 0 ? residual[p] : residual[p + step] - residual[p]; };
-  const auto weight_at = [&](std::size_t p) { return weight == nullptr ? 1.f : axis == 0 ? weight[p] : weight[p + step] * weight[p]; };
-  for (std::size_t y = 0; y < rows; ++y) {
-    for (std::size_t x = 0; x < columns; ++x) {
-      errors[count] = std::fabs(error_at(y * wide + x));
-      count += weight_at(y * wide + x) > 0.f;
-    }
+  const std::size_t wide = static_cast<std::size_t>(width), pixels = static_cast<std::size_t>(height) * wide;
+  const std::size_t step = axis == 1 ? 1 : axis == 2 ? wide : 0, n = pixels > step ? pixels - step : 0;
+  thread_local Buffer<float> kept, kept_inputs;
+  float* const errors = kept.resize(n + wide + 2 * kLanes);
+  // Copies with room behind: vectors may read past the end.
+  float* const padded = kept_inputs.resize(2 * (pixels + kLanes));
+  std::memcpy(padded, residual, pixels * sizeof(float));
+  std::fill_n(padded + pixels, kLanes, 0.f);
+  Residuals r{padded, nullptr, n, step};
+  if (weight != nullptr) {
+    float* const weights = padded + pixels + kLanes;
+    std::memcpy(weights, weight, pixels * sizeof(float));
+    std::fill_n(weights + pixels, kLanes, 0.f);
+    r.weight = weights;
   }
-  const Limit limit = limit_of(errors, count, level);
+  fill_errors(r, wide, axis == 1, errors);
+  std::fill_n(errors + n, kLanes, kNone);
+  const vfloat limit = splat(limit_of(errors, n, level));
   double sum = 0, total = 0;
-  for (std::size_t y = 0; y < rows; ++y) {
-    float row_sum = 0.f, row_total = 0.f;
-    for (std::size_t x = 0; x < columns; ++x) {
-      const float w = weight_at(y * wide + x), e = std::fabs(error_at(y * wide + x));
-      const float share = w > 0.f && limit.keeps(e) ? w : 0.f;
-      row_sum += share > 0.f ? share * e : 0.f;
+  for (std::size_t begin = 0; begin < n; begin += kRow) {
+    vfloat row_sum{}, row_total{};
+    for (std::size_t p = begin; p < std::min(n, begin + kRow); p += kLanes) {
+      const vfloat share = share_of(r, errors, p, limit);
+      row_sum += select(greater(share, vfloat{}), share * load(errors + p), vfloat{});
       row_total += share;
     }
-    sum += row_sum;
-    total += row_total;
+    for (int i = 0; i < kLanes; ++i) sum += static_cast<double>(row_sum[i]), total += static_cast<double>(row_total[i]);
   }
   *value = sum / (total + 1e-8);
   if (gradient == nullptr) return 0;
-  const float scale = static_cast<float>(1 / (total + 1e-8));
-  std::memset(gradient, 0, static_cast<std::size_t>(height) * wide * sizeof(float));
-  for (std::size_t y = 0; y < rows; ++y) {
-    for (std::size_t x = 0; x < columns; ++x) {
-      const std::size_t p = y * wide + x;
-      const float w = weight_at(p), d = error_at(p), e = std::fabs(d);
-      const float pull = w > 0.f && limit.keeps(e) ? scale * w * (d > 0.f ? 1.f : d < 0.f ? -1.f : 0.f) : 0.f;
-      if (axis == 0) {
-        gradient[p] = pull;
-      } else {
-        gradient[p + step] += pull;
-        gradient[p] -= pull;
-      }
-    }
+  const vfloat scale = splat(static_cast<float>(1 / (total + 1e-8)));
+  for (std::size_t p = 0; p < n; p += kLanes) {  // the pull of each error takes the error's place
+    const vfloat share = share_of(r, errors, p, limit);
+    store(errors + p, select(greater(share, vfloat{}), scale * share * sign(r.difference(p)), vfloat{}));
   }
+  if (step == 0) {
+    std::memcpy(gradient, errors, pixels * sizeof(float));
+    return 0;
+  }
+  std::fill_n(gradient, std::min(step, pixels), 0.f);
+  if (n > 0) std::memcpy(gradient + step, errors, n * sizeof(float));
+  for (std::size_t p = 0; p < n; ++p) gradient[p] -= errors[p];
   return 0;
 } catch (const std::bad_alloc&) {
   return 1;
+}
+
+// Rendered minus prior disparity of `count` pixels, extent / depth with `epsilon` added below, where the prior is known and `alpha` above
+// `opaque`; 0 elsewhere. `weights` are up to three factors (null for ones) of the weight there. Writes residual, weight and the slope of the
+// residual by the rendered depth.
+void ff_disparity(const float* depth, const float* prior, const float* alpha, const float* const weights[3], std::int64_t count, float extent,
+                  float epsilon, float opaque, float* __restrict residual, float* __restrict weight, float* __restrict slope) {
+  const float inverse = 1.f / extent;
+  const auto factor = [&](int k, std::int64_t p) { return weights[k] == nullptr ? 1.f : weights[k][p]; };
+  for (std::int64_t p = 0; p < count; ++p) {
+    const float w = prior[p] > 0.f && alpha[p] > opaque ? factor(0, p) * factor(1, p) * factor(2, p) : 0.f;
+    const bool known = w > 0.f;
+    const float one = 1.f / ((known ? depth[p] : extent) * inverse + epsilon), other = 1.f / ((known ? prior[p] : extent) * inverse + epsilon);
+    residual[p] = one - other;
+    weight[p] = w;
+    slope[p] = known ? -inverse * one * one : 0.f;
+  }
 }
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from fourfold.losses.base import Loss, Step
+from fourfold.render.points import AtPoints
 from fourfold.scene.scene import Layer, Scene
 
 LAYER = "cameras"
@@ -33,7 +34,7 @@ class AsCameraSees:
 
     inner: Loss
 
-    def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
+    def channels(self, step: Step, item: int) -> Mapping[str, Tensor | AtPoints]:
         """What `inner` needs."""
         return self.inner.channels(step, item)
 

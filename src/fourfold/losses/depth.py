@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fourfold.losses.base import Sample, Step, mean_of
 from fourfold.losses.robust import trimmed_l1, trimmed_mean
+from fourfold.losses.scored import compiled, pointer
 
-_EPSILON = 1e-5
+EPSILON = 1e-5
+_OPAQUE = 0.1  # accumulated opacity below which a pixel says nothing
 
 
 def disparity(depth: Tensor, extent: float) -> Tensor:
     """extent / depth, without unit; Shape of Motion's 1 / (d + 1e-5) in a scene scaled to extent 1 (section 8)."""
-    return 1.0 / (depth / extent + _EPSILON)
+    return 1.0 / (depth / extent + EPSILON)
 
 
 def _weight(sample: Sample, prior: Tensor, alpha: Tensor, foreground_only: bool) -> Tensor:
     """(H, W) where `prior` depth and rendering both have a depth, weighted by the prior's confidence."""
-    weight = ((prior > 0) & (alpha.detach() > 0.1)).to(alpha.dtype)
+    weight = ((prior > 0) & (alpha.detach() > _OPAQUE)).to(alpha.dtype)
     if sample.depth_confidence is not None:
         weight = weight * sample.depth_confidence
     if sample.valid is not None:
@@ -85,10 +89,35 @@ def _residual(step: Step, item: int, prior: Tensor, foreground_only: bool) -> tu
     """(H, W) rendered minus prior disparity, and its weight; computed once for all losses that ask."""
     key = f"disparity:{item}:{foreground_only}"
     if key not in step.memo:
-        render = step.renders[item]
-        weight = _weight(step.samples[item], prior, render.alpha, foreground_only)
-        step.memo[key] = _safe(render.depth, weight, step) - _safe(prior, weight, step), weight
+        render, sample = step.renders[item], step.samples[item]
+        factors = (sample.depth_confidence, sample.valid, sample.mask if foreground_only else None)
+        library = compiled(render.depth, render.alpha, prior, *factors)
+        if library is not None:
+            step.memo[key] = _Residual.apply(library, (prior, render.alpha.detach(), *factors), step.extent, render.depth)
+        else:
+            weight = _weight(sample, prior, render.alpha, foreground_only)
+            step.memo[key] = _safe(render.depth, weight, step) - _safe(prior, weight, step), weight
     return step.memo[key]
+
+
+class _Residual(torch.autograd.Function):
+    """Residual and weight in one pass of the compiled kernel over the image."""
+
+    @staticmethod
+    def forward(ctx: Any, library: ctypes.CDLL, others: tuple[Tensor | None, ...], extent: float, depth: Tensor) -> tuple[Tensor, Tensor]:
+        depth = depth.contiguous()
+        prior, alpha, *factors = (None if t is None else t.contiguous() for t in others)
+        residual, weight, slope = (torch.empty_like(depth) for _ in range(3))
+        weights = (ctypes.c_void_p * 3)(*(None if t is None else t.data_ptr() for t in factors))
+        numbers = ctypes.c_int64(depth.numel()), *map(ctypes.c_float, (extent, EPSILON, _OPAQUE))
+        library.ff_disparity(*map(pointer, (depth, prior, alpha)), weights, *numbers, *map(pointer, (residual, weight, slope)))
+        ctx.save_for_backward(slope)
+        ctx.mark_non_differentiable(weight)
+        return residual, weight
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, None, ctx.saved_tensors[0] * grad_outputs[0]
 
 
 def _safe(depth: Tensor, weight: Tensor, step: Step) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from fourfold.losses.base import Sample, Step, mean_of
+from fourfold.losses.scored import Kernel, compiled, pointer, scored
 from fourfold.losses.ssim import ssim
 
 Where = Literal["all", "background", "foreground"]
@@ -40,14 +42,40 @@ class Photometric:
         return mean_of([self._one(render.color, sample) for render, sample in pairs], step.renders[0].color)
 
     def _one(self, color: Tensor, sample: Sample) -> Tensor:
-        weight = region(sample, self.where, self.erode)
-        # as in masked training of 3DGS, the sum is divided by all pixels: a small region must not be pulled harder than a large one
-        absolute = l1_loss(color, sample.image) if weight is None else ((color - sample.image).abs() * weight[..., None]).mean()
-        if self.ssim == 0:
-            return absolute
-        similar = ssim(color, sample.image, weight)
-        share = 1.0 if weight is None else weight.mean()
-        return (1 - self.ssim) * absolute + self.ssim * (1 - similar) * share
+        return photometric(color, sample.image, region(sample, self.where, self.erode), self.ssim)
+
+
+def photometric(color: Tensor, target: Tensor, weight: Tensor | None, share: float) -> Tensor:
+    """Scalar (1 - share) L1 + share (1 - SSIM) of two (H, W, C) images, summed with `weight` (H, W) (None for ones) over all pixels' number.
+
+    CPU float32 goes through the compiled kernel, others through torch. Differentiable in `color`.
+    """
+    plain = share == 0 or color.numel() == 0 or target.requires_grad or (weight is not None and weight.requires_grad)
+    library = None if plain else compiled(color, target, weight)
+    if library is None:
+        return photometric_reference(color, target, weight, share)
+    return scored(_photometric_kernel(library, target.contiguous(), None if weight is None else weight.contiguous(), share), color)
+
+
+def photometric_reference(color: Tensor, target: Tensor, weight: Tensor | None, share: float) -> Tensor:
+    """The plain twin of `photometric`."""
+    # as in masked training of 3DGS, the sum is divided by all pixels: a small region must not be pulled harder than a large one
+    absolute = l1_loss(color, target) if weight is None else ((color - target).abs() * weight[..., None]).mean()
+    if share == 0:
+        return absolute
+    similar = ssim(color, target, weight)
+    return (1 - share) * absolute + share * (1 - similar) * (1.0 if weight is None else weight.mean())
+
+
+def _photometric_kernel(library: ctypes.CDLL, target: Tensor, weight: Tensor | None, share: float) -> Kernel:
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value, sizes = ctypes.c_double(), [ctypes.c_int(size) for size in target.shape]
+        arrays = pointer(inputs[0]), pointer(target), pointer(weight)
+        if library.ff_photometric(*arrays, *sizes, ctypes.c_float(share), ctypes.byref(value), pointer(gradients[0])):
+            raise MemoryError(f"no memory for the difference of images of shape {tuple(target.shape)}")
+        return value.value
+
+    return kernel
 
 
 def region(sample: Sample, where: Where, erode: int = 0) -> Tensor | None:

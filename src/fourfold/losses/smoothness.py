@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from fourfold.geometry.host import on_host, rows_of
 from fourfold.losses.base import Step, mean_of
+from fourfold.losses.scored import compiled, pointer, scored
 from fourfold.scene.scene import Layer
 
 
@@ -18,6 +20,33 @@ def second_difference(values: Tensor, dim: int) -> Tensor:
     """2 x_t - x_(t-1) - x_(t+1) along `dim`."""
     length = values.shape[dim]
     return 2 * values.narrow(dim, 1, length - 2) - values.narrow(dim, 0, length - 2) - values.narrow(dim, 2, length - 2)
+
+
+def mean_bend(values: Tensor, dim: int, unit: float, typical: float = math.inf) -> Tensor:
+    """Scalar mean of the `bounded` norms over the last dimension of second differences along `dim`, in units of `unit`.
+
+    Times are the dimension before the last (..., K, D) or the first of three (K, N, D). CPU float32 goes through the compiled kernel.
+    """
+    first = dim == 0 and values.ndim == 3
+    library = compiled(values) if first or dim == values.ndim - 2 else None
+    if library is None or values.numel() == 0:
+        return mean_bend_reference(values, dim, unit, typical)
+    width, moments = values.shape[-1], values.shape[dim]
+    rows = values.numel() // (width * moments)
+    sizes = (ctypes.c_int64 * 3)(rows, moments, width)
+    strides = (ctypes.c_int64 * 2)(width, rows * width) if first else (ctypes.c_int64 * 2)(moments * width, width)
+
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value, numbers = ctypes.c_double(), (ctypes.c_float(unit), ctypes.c_float(typical))
+        library.ff_second_difference(pointer(inputs[0]), sizes, strides, *numbers, ctypes.byref(value), pointer(gradients[0]))
+        return value.value
+
+    return scored(kernel, values)
+
+
+def mean_bend_reference(values: Tensor, dim: int, unit: float, typical: float = math.inf) -> Tensor:
+    """The plain twin of `mean_bend`."""
+    return bounded(second_difference(values, dim).norm(dim=-1) / unit, typical).mean()
 
 
 def _with_bases(step: Step, knots: int) -> Iterator[Layer]:
@@ -42,9 +71,8 @@ class BasesAcceleration:
         """The scalar loss, averaged over the layers with bases; 0 without any."""
         losses = []
         for layer in _with_bases(step, 3):
-            turning = bounded(second_difference(layer.shared["rotation6d"], 1).norm(dim=-1), self.typical).mean()
-            moving = bounded(second_difference(layer.shared["translation"] / step.extent, 1).norm(dim=-1), self.typical).mean()
-            losses.append(turning + self.translation * moving)
+            turning = mean_bend(layer.shared["rotation6d"], 1, 1.0, self.typical)
+            losses.append(turning + self.translation * mean_bend(layer.shared["translation"], 1, step.extent, self.typical))
         return mean_of(losses, step.gaussians[0].means)
 
 
@@ -74,17 +102,8 @@ class BasesDeparture:
         return mean_of(losses, step.gaussians[0].means)
 
 
-@dataclass(frozen=True)
-class _Triple:
-    """Positions (N, 3) of one layer at three neighbouring knots."""
-
-    before: Tensor
-    here: Tensor
-    after: Tensor
-
-
-def _neighbours(step: Step, item: int) -> list[_Triple]:
-    """Positions around the sample's time, at t clamped to [1, T - 2], of every layer with at least three knots."""
+def _neighbours(step: Step, item: int) -> list[Tensor]:
+    """Positions (3, N, 3) at the knots around the sample's time, at t clamped to [1, T - 2], of every layer with at least three knots."""
     key = f"smoothness:{item}"
     if key not in step.memo:
         layers = [layer for layer in step.scene.layers if len(layer) and len(layer.fixed.get("knots", ())) >= 3]
@@ -92,10 +111,10 @@ def _neighbours(step: Step, item: int) -> list[_Triple]:
     return step.memo[key]
 
 
-def _triple(layer: Layer, time: float) -> _Triple:
+def _triple(layer: Layer, time: float) -> Tensor:
     knots = layer.fixed["knots"]
     middle = min(max(int((on_host(knots) - time).abs().argmin()), 1), len(knots) - 2)
-    return _Triple(*layer.means_at(rows_of(knots, slice(middle - 1, middle + 2))).unbind())
+    return layer.means_at(rows_of(knots, slice(middle - 1, middle + 2)))
 
 
 @dataclass(frozen=True)
@@ -116,11 +135,8 @@ class TrackAcceleration:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch; 0 without moving layers that have knots."""
-        losses = []
-        for item in range(len(step.samples)):
-            for triple in _neighbours(step, item):
-                size = (2 * triple.here - triple.before - triple.after).norm(dim=1) / step.extent
-                losses.append(0.5 * bounded(size, self.typical).mean())
+        items = range(len(step.samples))
+        losses = [0.5 * mean_bend(places, 0, step.extent, self.typical) for item in items for places in _neighbours(step, item)]
         return mean_of(losses, step.gaussians[0].means)
 
 
@@ -142,11 +158,33 @@ class RayVelocity:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch; 0 without moving layers that have knots."""
-        losses = []
-        for item, sample in enumerate(step.samples):
-            for triple in _neighbours(step, item):
-                ray = torch.nn.functional.normalize(triple.here - sample.camera.center.to(triple.here), dim=1)
-                back = ((triple.here - triple.before) * ray).sum(1) / step.extent
-                forth = ((triple.after - triple.here) * ray).sum(1) / step.extent
-                losses.append(back.square().mean() + forth.square().mean())
+        pairs = [(sample, places) for item, sample in enumerate(step.samples) for places in _neighbours(step, item)]
+        losses = [ray_motion(places, sample.camera.center.detach(), step.extent) for sample, places in pairs]
         return mean_of(losses, step.gaussians[0].means)
+
+
+def ray_motion(places: Tensor, center: Tensor, unit: float) -> Tensor:
+    """Scalar mean square of the motion along the ray from `center` (3,), before plus after, of `places` (3, N, 3) at three moments.
+
+    CPU float32 goes through the compiled kernel.
+    """
+    library = compiled(places)
+    if library is None or places.numel() == 0:
+        return ray_motion_reference(places, center, unit)
+
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value, eye = ctypes.c_double(), (ctypes.c_float * 3)(*center.tolist())
+        count = ctypes.c_int64(places.shape[1])
+        library.ff_ray_motion(pointer(inputs[0]), count, eye, ctypes.c_float(unit), ctypes.byref(value), pointer(gradients[0]))
+        return value.value
+
+    return scored(kernel, places)
+
+
+def ray_motion_reference(places: Tensor, center: Tensor, unit: float) -> Tensor:
+    """The plain twin of `ray_motion`."""
+    before, here, after = places.unbind()
+    ray = torch.nn.functional.normalize(here - center.to(here), dim=1)
+    back = ((here - before) * ray).sum(1) / unit
+    forth = ((after - here) * ray).sum(1) / unit
+    return back.square().mean() + forth.square().mean()

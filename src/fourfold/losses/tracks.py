@@ -7,7 +7,8 @@ sum w (R x + t) = R sum(w x) + alpha t.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from fourfold.geometry.projection import project_camera_points
 from fourfold.losses.base import Sample, Step, TrackTargets, mean_of
-from fourfold.losses.depth import disparity
+from fourfold.losses.depth import EPSILON, disparity
 from fourfold.losses.robust import trimmed_mean
+from fourfold.losses.scored import compiled
+from fourfold.losses.track_error import Rule, track_error
 from fourfold.render.points import AtPoints
 from fourfold.scene.scene import STATIC, Layer
 
@@ -24,6 +27,8 @@ TRACKS = "tracks"
 """Name of the values (K, N, 3) at the query pixels: positions in the world at the K target times."""
 SMALLEST_ALPHA = 0.05
 """Below this accumulated opacity nothing can be said about the surface."""
+SMALLEST_DEPTH = 1e-6
+"""Depths are clamped to it before they divide, scene units."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,39 @@ def target_weight(targets: TrackTargets, step: Step, item: int, numbers: TrackNu
     return weight
 
 
-def _compared(step: Step, numbers: TrackNumbers) -> Iterator[tuple[Sample, TrackTargets, Tensor, Tensor]]:
-    """Of every image with tracks: the sample, its targets, the rendered points (P, K, 3) in target camera axes, and the weight (P, K)."""
+Plain = Callable[[Step, Sample, TrackTargets, Tensor, Tensor], Tensor]
+"""The error by torch: of a sample and its targets, the rendered points (P, K, 3) in target camera axes and the weight (P, K)."""
+
+
+def _averaged(step: Step, numbers: TrackNumbers, depths: bool, plain: Plain) -> Tensor:
+    """The error averaged over the images with tracks, of CPU float32 by the compiled kernel, of others by `plain`."""
+    losses = []
     for item, sample in enumerate(step.samples):
         targets = sample.tracks
-        if targets is not None:
+        if targets is None:
+            continue
+        read = step.extra[item][TRACKS]
+        library = compiled(read, targets.xy, targets.depth, targets.visible, targets.weight)
+        if library is not None:
+            error = track_error(library, read, targets, _rule(step, sample, targets, numbers, depths))
+        else:
             points, opaque = _points(step, item, targets, numbers)
-            yield sample, targets, points, target_weight(targets, step, item, numbers, opaque)
+            error = plain(step, sample, targets, points, target_weight(targets, step, item, numbers, opaque))
+        losses.append(error if depths else error / max(sample.camera.width, sample.camera.height))
+    return mean_of(losses, step.renders[0].alpha)
+
+
+def _rule(step: Step, sample: Sample, targets: TrackTargets, numbers: TrackNumbers, depths: bool) -> Rule:
+    first, last = step.scene.time_range
+    away = [abs(time - sample.time) / max(last - first, 1e-9) for time in targets.times.tolist()]
+    factors = tuple(math.exp(-2 * share) if numbers.interval_weight else 1.0 for share in away)
+    smallest = _smallest_depth(sample) if depths else SMALLEST_DEPTH
+    return Rule(depths, numbers.divide_by_alpha, factors, SMALLEST_ALPHA, smallest, step.extent, EPSILON, numbers.quantile)
+
+
+def _smallest_depth(sample: Sample) -> float:
+    """A depth before the near plane is noise of a nearly transparent pixel and would dominate the mean."""
+    return max(sample.camera.near, SMALLEST_DEPTH)
 
 
 @dataclass(frozen=True)
@@ -111,14 +142,13 @@ class TrackReprojection:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the images with tracks; 0 without any."""
-        losses = []
-        for sample, targets, points, weight in _compared(step, self.numbers):
-            before = torch.cat([points[..., :2], points[..., 2:].clamp_min(1e-6)], dim=-1)
-            pixels = torch.stack([project_camera_points(before[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
-            error = (pixels - targets.xy).abs().mean(-1)
-            side = max(sample.camera.width, sample.camera.height)
-            losses.append(trimmed_mean(error, weight, self.numbers.quantile) / side)
-        return mean_of(losses, step.renders[0].alpha)
+        return _averaged(step, self.numbers, False, self.plain)
+
+    def plain(self, step: Step, sample: Sample, targets: TrackTargets, points: Tensor, weight: Tensor) -> Tensor:
+        """The error of one sample in pixels; see `Plain`."""
+        before = torch.cat([points[..., :2], points[..., 2:].clamp_min(SMALLEST_DEPTH)], dim=-1)
+        pixels = torch.stack([project_camera_points(before[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
+        return trimmed_mean((pixels - targets.xy).abs().mean(-1), weight, self.numbers.quantile)
 
 
 @dataclass(frozen=True)
@@ -133,11 +163,11 @@ class TrackDepth:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the images with tracks; 0 without any."""
-        losses = []
-        for sample, targets, points, weight in _compared(step, self.numbers):
-            known = torch.where(targets.depth > 0, targets.depth, step.extent)
-            # a depth before the near plane is noise of a nearly transparent pixel and would dominate the mean
-            rendered = points[..., 2].clamp_min(max(sample.camera.near, 1e-6))
-            error = (disparity(rendered, step.extent) - disparity(known, step.extent)).abs()
-            losses.append(trimmed_mean(error, weight * (targets.depth > 0), self.numbers.quantile))
-        return mean_of(losses, step.renders[0].alpha)
+        return _averaged(step, self.numbers, True, self.plain)
+
+    def plain(self, step: Step, sample: Sample, targets: TrackTargets, points: Tensor, weight: Tensor) -> Tensor:
+        """The error of one sample in disparities; see `Plain`."""
+        known = torch.where(targets.depth > 0, targets.depth, step.extent)
+        rendered = points[..., 2].clamp_min(_smallest_depth(sample))
+        error = (disparity(rendered, step.extent) - disparity(known, step.extent)).abs()
+        return trimmed_mean(error, weight * (targets.depth > 0), self.numbers.quantile)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fourfold.losses.base import Step, mean_of
-from fourfold.losses.smoothness import bounded, second_difference
+from fourfold.losses.smoothness import mean_bend
 from fourfold.losses.tree_rigidity import trees
 from fourfold.scene.tree_levels import level_count, tree_level
 from fourfold.scene.tree_nodes import node_spacing
@@ -37,9 +37,8 @@ class TreeAcceleration:
             parts = []
             for number in range(level_count(layer)):
                 level = tree_level(layer, number)
-                turning = bounded(second_difference(level.rotation6d, 2).norm(dim=-1), self.typical).mean()
-                moving = bounded(second_difference(level.translation / step.extent, 2).norm(dim=-1), self.typical).mean()
-                parts.append(turning + self.translation * moving)
+                turning = mean_bend(level.rotation6d, 2, 1.0, self.typical)
+                parts.append(turning + self.translation * mean_bend(level.translation, 2, step.extent, self.typical))
             losses.append(torch.stack(parts).sum())
         return mean_of(losses, step.gaussians[0].means)
 

@@ -1,0 +1,46 @@
+"""Losses whose value and gradients come out of one call of a compiled kernel: one node of autograd, whose backward pass only scales."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fourfold.kernels.library import load
+
+Kernel = Callable[[Sequence[Tensor], Sequence[Tensor]], float]
+"""Reads contiguous inputs, writes the gradient of every one of them and returns the value."""
+
+
+def compiled(*tensors: Tensor | None) -> ctypes.CDLL | None:
+    """The kernels, if all of `tensors` are float32 on the CPU (None is nothing to ask)."""
+    fit = all(t is None or (t.device.type == "cpu" and t.dtype == torch.float32) for t in tensors)
+    return load() if fit else None
+
+
+def scored(kernel: Kernel, *inputs: Tensor) -> Tensor:
+    """The scalar that `kernel` gives, differentiable once in `inputs`."""
+    return _Scored.apply(kernel, *inputs)  # type: ignore[no-any-return]
+
+
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
+    """Where the numbers of a contiguous tensor lie."""
+    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())
+
+
+class _Scored(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Kernel, *inputs: Tensor) -> Tensor:
+        ready = [t.contiguous() for t in inputs]
+        gradients = [torch.empty_like(t) for t in ready]
+        value = kernel(ready, gradients)
+        ctx.save_for_backward(*gradients)
+        return torch.tensor(value, dtype=ready[0].dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = ctx.needs_input_grad[1:]
+        return None, *(g * grad_outputs[0] if asked else None for g, asked in zip(ctx.saved_tensors, wanted, strict=True))
