@@ -16,7 +16,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from fourfold.kernels import triton_blend, triton_ssim, triton_trimmed
+from fourfold.kernels import triton_blend, triton_scaffold, triton_segments, triton_skin, triton_ssim, triton_trimmed
 from fourfold.kernels.triton_adam import BLOCK as ADAM_BLOCK
 from fourfold.kernels.triton_adam import adam_kernel
 from fourfold.render.triton_backend import ENTRIES, MOMENTS, ROWS, SUMS, TILE, WIDEST
@@ -35,8 +35,9 @@ TARGETS = {
 WHOLE = {"ids", "offsets", "boxes", "counts", "tiles", "owners", "last", "first", "median", "top"}  # pointers to int32
 LONG = {"order", "ends", "slots"}  # to int64
 REAL = {"near", "dilation"}
-FACTORS = {name: "fp32" for name in ("rate", "keep_first", "keep_second", "by_root", "epsilon", "level")} | {"rows": "*u8"}
-SIZES = "height length channels points bases times turned size sampled count step blocks"  # beside those of the rasterizer
+FACTORS = {name: "fp32" for name in ("rate", "keep_first", "keep_second", "by_root", "epsilon", "level", "floor")}
+SIZES = "height length channels points bases times turned size sampled count step blocks carried entries nodes references followed"
+OTHERS = FACTORS | {name: "i32" for name in SIZES.split()} | {name: "*i64" for name in ("near", "node", "anchor", "keys", "ordered")}
 NUMBERS = {"n", "width", "height", "tiles_x", "tiles_of_view", "stride", "depth_column", "ranks", "total", "steps"}
 
 
@@ -44,20 +45,29 @@ def other_kernels() -> list[tuple]:
     """Those that do not know of channels: Adam, losses and motion."""
     pixels, bases = {"BLOCK": triton_ssim.BLOCK}, {"WIDE": 16, "BLOCK": triton_blend.BLOCK}
     trimmed = {"WEIGHT": True, "SIGNED": True, "BLOCK": triton_trimmed.BLOCK}
-    types = FACTORS | {name: "i32" for name in SIZES.split()}
+    carried, nodes = {"ALIGN": True, "BLOCK": triton_skin.BLOCK}, {"BLOCK": triton_scaffold.BLOCK}
+    rows, flags = {"rows": "i32"}, {"rows": "*u8", "valid": "*u8"}
     found = [
-        (adam_kernel, {"ROWS": True, "FRESH": False, "BLOCK": ADAM_BLOCK}),
-        (triton_ssim.moments_kernel, pixels),
-        (triton_ssim.similarity_kernel, pixels | {"WEIGHT": True}),
-        (triton_ssim.spread_kernel, pixels),
-        (triton_ssim.gradient_kernel, pixels),
-        (triton_trimmed.sample_kernel, trimmed | {"ALL": False}),
-        (triton_trimmed.mean_kernel, trimmed | {"TRIM": True}),
-        (triton_trimmed.finish_kernel, {"BLOCK": triton_trimmed.BLOCK}),
-        (triton_blend.blend_kernel, bases),
-        (triton_blend.blend_backward_kernel, bases | {"MOVED": True}),
+        (adam_kernel, {"ROWS": True, "FRESH": False, "BLOCK": ADAM_BLOCK}, flags),
+        (triton_ssim.moments_kernel, pixels, {}),
+        (triton_ssim.similarity_kernel, pixels | {"WEIGHT": True}, {}),
+        (triton_ssim.spread_kernel, pixels, {}),
+        (triton_ssim.gradient_kernel, pixels, {}),
+        (triton_trimmed.sample_kernel, trimmed | {"ALL": False}, {}),
+        (triton_trimmed.mean_kernel, trimmed | {"TRIM": True}, {}),
+        (triton_trimmed.finish_kernel, {"BLOCK": triton_trimmed.BLOCK}, {}),
+        (triton_blend.blend_kernel, bases, {}),
+        (triton_blend.blend_backward_kernel, bases | {"MOVED": True}, {}),
+        (triton_skin.skin_kernel, carried, rows),
+        (triton_skin.skin_points_kernel, carried | {"MOVED": True, "WIDE": 8}, rows),
+        (triton_skin.skin_nodes_kernel, carried, rows),
+        (triton_segments.segments_kernel, {"WIDE": 16, "BLOCK": triton_segments.BLOCK}, {}),
+        (triton_scaffold.table_kernel, nodes, {}),
+        (triton_scaffold.table_backward_kernel, nodes, {}),
+        (triton_scaffold.weights_kernel, nodes | {"PULL": True, "WIDE": 16}, flags | {"rows": "*i64"}),
+        (triton_scaffold.weights_backward_kernel, nodes | {"PULL": True, "WIDE": 16}, {}),
     ]
-    return [(kernel, constants, 4, types) for kernel, constants in found]
+    return [(kernel, constants, 4, OTHERS | types) for kernel, constants, types in found]
 
 
 def kernels(extra: int) -> list[tuple]:

@@ -15,11 +15,11 @@ from fourfold.render.api import Render, ScreenStatistics
 from fourfold.render.cpu import rasterize_cpu
 from fourfold.render.inputs import check_inputs
 from fourfold.render.statistics import add_screen_gradients
-from fourfold.scene import blend
+from fourfold.scene import blend, carriers, skinning
 from pretended_gpu import RASTER_LAUNCHES, RASTER_WAITS, OnGpu, raw
 
 SSIM_LAUNCHES = (11, 2)  # of `FusedOnGpu`, four of them kernels; forward and backward, here and below; tests/test_kernels_triton.py counts
-BLEND_LAUNCHES = (1, 2)
+BLEND_LAUNCHES, SKIN_LAUNCHES, TABLE_LAUNCHES, CARRIERS_LAUNCHES = (1, 2), (1, 4), (1, 1), (1, 3)
 TRIMMED_LAUNCHES, MEAN_LAUNCHES = (4, 2), (2, 2)
 IMAGES = ("color", "alpha", "depth", "channels", "top")
 
@@ -130,9 +130,28 @@ def trimmed(residual: Any, weight: Any, level: float, axis: int | None = None, s
     return _Answer.apply(call, TRIMMED_LAUNCHES if level < 1 else MEAN_LAUNCHES, residual, weight)
 
 
+def skinned(how: Any, near: Any, *tensors: Any) -> Any:
+    """`skin_on_gpu`."""
+    return _Answer.apply(lambda *t: skinning.skin(t[0], raw(near), *t[1:], *how), SKIN_LAUNCHES, *tensors)
+
+
+def table(now: Any, then: Any) -> Any:
+    """`motion_table_on_gpu`."""
+    return _Answer.apply(carriers.motion_table, TABLE_LAUNCHES, now, then)
+
+
+def carried(points: Any, falling: Any, pull: bool) -> Any:
+    """`carriers_on_gpu`."""
+    on_cpu = carriers.Followers(*(raw(getattr(points, f.name)).detach() for f in fields(points)))
+    return _Answer.apply(lambda given: carriers.carriers_reference(on_cpu, given, pull), CARRIERS_LAUNCHES, falling)
+
+
 def stand_in(patch: Any) -> None:
     """They all answer for the kernels of GPUs while `patch` lasts."""
     patch.setattr(adam, "adam_step_on_gpu", adam_rows)
     patch.setattr(ssim, "ssim_on_gpu", similarity)
     patch.setattr(robust, "trimmed_on_gpu", trimmed)
     patch.setattr(blend, "blend_on_gpu", blended)
+    patch.setattr(skinning, "skin_on_gpu", skinned)
+    patch.setattr(carriers, "motion_table_on_gpu", table)
+    patch.setattr(carriers, "carriers_on_gpu", carried)

@@ -36,6 +36,11 @@ def rows_of(values: Tensor, rows: slice) -> Tensor:
     return some
 
 
+def picked(values: Tensor, rows: Tensor) -> Tensor:
+    """`values[rows]`, whose copy on the host is known."""
+    return values[rows] if values.device.type == "cpu" else sent(on_host(values)[on_host(rows)], values.device)
+
+
 def sent(values: Tensor, device: torch.device) -> Tensor:
     """`values` of the CPU on `device`, whose copy on the host is known from the start."""
     if device.type == "cpu":

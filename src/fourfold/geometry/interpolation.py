@@ -51,6 +51,9 @@ def cubic_weights(knots: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
 
 def cubic_matrix(knots: Tensor, times: Tensor) -> Tensor:
     """(Q, K) dense form of `cubic_weights`: `matrix @ values` interpolates values (K, ...) flattened to (K, C)."""
+    told, asked = on_host(knots), known_on_host(times)
+    if told is not knots and asked is not None:
+        return sent(cubic_matrix(told, asked), times.device)
     indices, weights = cubic_weights(knots, times)
     return weights.new_zeros(len(times), knots.shape[0]).scatter_add(1, indices, weights)
 

@@ -1,6 +1,6 @@
 """What carries the Gaussians of a motion scaffold: motions of nodes between two times, and how much each node counts (spec mosca.md section 8).
 
-Both run in the compiled kernel; the plain twins in torch also serve other devices and dtypes.
+Both run in the compiled kernel, on a GPU in Triton's (`kernels/triton_scaffold.py`); the plain twins in torch also serve other devices and dtypes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.rotations import quat_conjugate, quat_multiply
+from fourfold.kernels.devices import on_gpu
 from fourfold.kernels.library import load
 
 FLOOR = 1e-6
@@ -42,10 +43,19 @@ def motion_table(now: Tensor, then: Tensor) -> Tensor:
     Args:
         now: (Q, M, 8); then: (R, M, 8), both unit dual quaternions of the nodes' poses.
     """
+    if on_gpu(now, then):
+        return motion_table_on_gpu(now.contiguous(), then.contiguous())
     library = _library(now, then)
     if library is None:
         return motion_table_reference(now, then)
     return _MotionTable.apply(library, now.contiguous(), then.contiguous())  # type: ignore[no-any-return]
+
+
+def motion_table_on_gpu(now: Tensor, then: Tensor) -> Tensor:
+    """`motion_table` by the Triton kernels."""
+    from fourfold.kernels.triton_scaffold import MotionTableOnGpu
+
+    return MotionTableOnGpu.apply(now, then)  # type: ignore[no-any-return]
 
 
 def motion_table_reference(now: Tensor, then: Tensor) -> Tensor:
@@ -67,10 +77,20 @@ def carriers(points: Followers, radius: Tensor, pull: bool, change: Tensor | Non
         change: (N, J) what is added to each point's weights before normalisation, in the order of the topology; their absolute values count.
     """
     falling = -0.5 / radius.square()
+    if on_gpu(falling, points.means, points.then) and len(points.means) and change is None:
+        return carriers_on_gpu(points, falling, pull)
     library = _library(falling, points.means, points.then) if len(points.means) and change is None else None
     if library is None:
         return carriers_reference(points, falling, pull, change)
     return _Carriers.apply(library, pull, points, falling.contiguous())  # type: ignore[no-any-return]
+
+
+def carriers_on_gpu(points: Followers, falling: Tensor, pull: bool) -> tuple[Tensor, Tensor]:
+    """`carriers` by the Triton kernels."""
+    from fourfold.kernels.triton_scaffold import CarriersOnGpu
+
+    given = (points.means, points.anchor, points.node, points.then, points.near, points.valid)
+    return CarriersOnGpu.apply(pull, FLOOR, *(t.detach().contiguous() for t in given), falling)  # type: ignore[no-any-return]
 
 
 def carriers_reference(points: Followers, falling: Tensor, pull: bool, change: Tensor | None = None) -> tuple[Tensor, Tensor]:

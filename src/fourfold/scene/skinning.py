@@ -1,6 +1,7 @@
 """Points carried by the nodes around them: blended dual quaternions (spec himor_4dgs360.md section 1).
 
-`skin` runs in the compiled kernel; its plain twin in torch is `skin_reference`, which also serves other devices and dtypes.
+`skin` runs in the compiled kernel, on a GPU in Triton's (`kernels/triton_skin.py`); its plain twin in torch is `skin_reference`, which also serves
+other devices and dtypes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.dual_quaternions import dual_quat_to_parts
 from fourfold.geometry.rotations import quat_multiply, quat_normalize, quat_rotate
+from fourfold.kernels.devices import on_gpu
 from fourfold.kernels.library import load
 
 SHORT = 1e-16
@@ -23,7 +25,7 @@ MOST_NODES = 16
 
 
 def skin(
-    dual_quats: Tensor, near: Tensor, weights: Tensor, means: Tensor, quat_wxyz: Tensor, turned: int, align: bool = True
+    dual_quats: Tensor, near: Tensor, weights: Tensor, means: Tensor, quat_wxyz: Tensor, turned: int, align: bool = True, resting: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Positions (Q, N, 3) and unit quaternions (turned, N, 4) of points under the blended motions of their nodes.
 
@@ -34,8 +36,11 @@ def skin(
         near: (N, K) int64 nodes of each point, nearest first; weights: (N, K), sum 1.
         means: (N, 3); quat_wxyz: (N, 4), any length.
         turned: quaternions are computed for the first `turned` of the Q times.
+        resting: nobody asks for the gradient of the last of the nodes.
     """
     tensors = (dual_quats, weights, means, quat_wxyz)
+    if on_gpu(*tensors) and len(means) and near.shape[1] <= MOST_NODES:
+        return skin_on_gpu((turned, align, resting), near.contiguous(), *(t.contiguous() for t in tensors))
     plain = any(t.device.type != "cpu" or t.dtype != torch.float32 for t in tensors) or len(means) == 0 or near.shape[1] > MOST_NODES
     library = None if plain else load()
     if library is None or not hasattr(library, "ff_skin_forward"):
@@ -43,6 +48,13 @@ def skin(
     sizes = (len(means), dual_quats.shape[1], near.shape[1], len(dual_quats), turned, int(align))
     given = (dual_quats, weights, means, quat_normalize(quat_wxyz))
     return _Skin.apply(library, sizes, near.contiguous(), *(t.contiguous() for t in given))  # type: ignore[no-any-return]
+
+
+def skin_on_gpu(how: tuple[int, bool, bool], near: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    """`skin` by the Triton kernels, on its tensors: contiguous, float32, of a GPU; `how` are turned, align and resting."""
+    from fourfold.kernels.triton_skin import Carried, SkinOnGpu
+
+    return SkinOnGpu.apply(Carried(*how), near, *tensors)  # type: ignore[no-any-return]
 
 
 def skin_reference(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.geometry.camera import Camera
+from fourfold.geometry.host import sent
 from fourfold.losses.base import Sample, TrackTargets
 from fourfold.priors.contracts import Priors
 
@@ -60,7 +61,7 @@ class TrackIndex:
 
         return TrackTargets(
             pixels=put(found.xy[rows, sample.index] * factor),
-            times=put(self._capture.timestamps[times]),
+            times=sent(torch.from_numpy(self._capture.timestamps[times].astype(np.float32)), device),
             cameras=tuple(self._camera(sample.view, int(t), sample.camera) for t in times),
             xy=put(found.xy[pick] * factor),
             depth=put(found.depth[pick]),

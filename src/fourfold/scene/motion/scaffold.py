@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fourfold.geometry.dual_quaternions import dual_quat_from_parts
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.geometry.host import picked
 from fourfold.scene.carriers import Followers, carriers, motion_table
 from fourfold.scene.motion.bounded import bounded_log_scale
 from fourfold.scene.scaffold_nodes import node_poses
@@ -48,10 +49,10 @@ class Scaffold:
 
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
-        then = node_poses(layer, layer.fixed["knots"][layer.fixed["anchors"]])
+        then = node_poses(layer, picked(layer.fixed["knots"], layer.fixed["anchors"]))
         table = motion_table(dual_quat_from_parts(*node_poses(layer, times)[::-1]), dual_quat_from_parts(*then[::-1]))
         rows, weights = carriers_of(layer, then[0], self.pull)
-        return skin(table, rows, weights, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0)
+        return skin(table, rows, weights, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0, resting=True)
 
 
 def carriers_of(layer: Layer, then: Tensor, pull: bool) -> tuple[Tensor, Tensor]:
