@@ -260,7 +260,7 @@ def test_a_newer_version_of_a_provider_makes_what_follows_from_it_another(casual
     """Even where its words and figures stay: what was estimated or trained from the older one is not taken for the newer one's."""
 
     def keys() -> dict[str, str]:
-        made = prepare_priors(casual_capture, ("flow", "tracks2d"), tmp_path).priors
+        made = prepare_priors(Capture.load(casual_capture), ("flow", "tracks2d"), tmp_path).priors
         return {name: provenance.key for name, provenance in made_by(made).items()}
 
     first = keys()

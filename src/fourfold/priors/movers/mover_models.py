@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter, uniform_filter1d
 
 from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import LongTracks, Tracks2D
@@ -298,11 +299,9 @@ def _flat_model(
     return MoverModel("flat", centers, depth, None, None, tracks, figures | {"lifted_from": "affine alignment" if use_aligned else "long tracks"})
 
 
-def _smooth(values: Array, known: NDArray[np.bool_], width: int = 2) -> Array:
-    """Running median and mean over the known frames."""
+def _smooth(values: Array, known: NDArray[np.bool_], images: int = 9) -> Array:
+    """Running median, then mean, over so many of the known frames: what a mask's area tells of a distance comes and goes with its parts."""
     result = values.copy()
-    own = np.flatnonzero(known)
-    for place, frame in enumerate(own):
-        near = own[max(0, place - width) : place + width + 1]
-        result[frame] = np.median(values[near])
+    steady = median_filter(values[known], size=images, mode="nearest")
+    result[known] = uniform_filter1d(steady, images, mode="nearest")
     return result
