@@ -34,7 +34,7 @@ LAUNCHES = {
     "mosca_m": 853,
     "mosca_naive": 846,
     "mv_shape_of_motion": 534,
-    "shape_of_motion": 300,
+    "shape_of_motion": 304,
     "sharptimegs": 315,
     "spacetime": 276,
     "spacetime_star": 272,

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import pretended_gpu
+from exact_priors import exact
+from fourfold.capture.synthetic import SyntheticOptions
 from fourfold.geometry.blended_motion import _quaternion
 from fourfold.geometry.host import on_host, sent
 from fourfold.geometry.interpolation import cubic_weights
@@ -15,6 +17,8 @@ from fourfold.losses.normalised_depth import normalised
 from fourfold.losses.ordinal_depth import _ranks, draw_pairs_on_gpu
 from fourfold.losses.robust import trimmed_l1, trimmed_mean
 from fourfold.losses.ssim import ssim
+from fourfold.training.batch import SampleStore, Source
+from fourfold.training.resident import ResidentFrames
 from pretended_gpu import MixedDevices, OnGpu, raw
 
 
@@ -111,3 +115,30 @@ def test_the_pretended_gpu_can_refuse_and_counts(gpu):
     assert [place.split(" ", 1)[1] for place in gpu.waits] == ["_local_scalar_dense", "boolean index", "copy across devices"]
     assert sum(gpu.launches.values()) > launches
     gpu.waits.clear()
+
+
+@pytest.mark.parametrize("divisor", [1, 2, 3])
+@pytest.mark.parametrize("composited", [False, True])
+def test_samples_are_made_of_frames_that_stay_there(gpu, tmp_path, monkeypatch, divisor, composited):
+    capture, priors = exact("casual", tmp_path, SyntheticOptions(frames=3, width=50, height=34, supersample=1, tracks=20))
+    alpha = (normal(34, 50).sigmoid() * 255).to(torch.uint8).numpy()
+    monkeypatch.setattr(type(capture), "alpha", lambda self, view, index: alpha)
+    sources = [Source(capture, priors, torch.device(name), (0.2, 0.4, 0.6), composited=composited) for name in ("cpu", "gpu:0")]
+    expected, store = SampleStore(sources[0]).sample(0, 1, divisor), SampleStore(sources[1])
+    found = store.sample(0, 1, divisor)
+    for name in ("image", "mask", "mask_valid", "depth", "depth_confidence"):
+        close(getattr(found, name), getattr(expected, name))
+    monkeypatch.setattr(type(capture), "image", lambda self, view, index: pytest.fail("a frame was read again"))
+    assert raw(store.sample(0, 1, divisor + 1).image).shape == (round(34 / (divisor + 1)), round(50 / (divisor + 1)), 3)
+
+
+def test_the_oldest_frames_make_room(gpu, tmp_path):
+    capture, priors = exact("casual", tmp_path, SyntheticOptions(frames=3, width=50, height=34, supersample=1, tracks=20))
+    one = ResidentFrames(capture, priors, torch.device("gpu:0"))
+    size = one.frame(0, 0).nbytes
+    few = ResidentFrames(capture, priors, torch.device("gpu:0"), budget=2 * size)
+    first, second = few.frame(0, 0), few.frame(0, 1)
+    assert few.frame(0, 0) is first
+    few.frame(0, 2)
+    assert few.frame(0, 0) is first
+    assert few.frame(0, 1) is not second

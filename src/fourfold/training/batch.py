@@ -20,6 +20,8 @@ from fourfold.geometry.camera import Camera
 from fourfold.losses.base import Sample
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Stage
+from fourfold.training import resident
+from fourfold.training.resident import Frame, ResidentFrames
 from fourfold.training.samplers import generator
 from fourfold.training.schedule import divisor_at
 from fourfold.training.together import Share
@@ -53,6 +55,7 @@ class SampleStore:
         self._source, self._budget, self._size, self._share = source, budget, 0, share
         self._cache: OrderedDict[tuple[int, int, int], Sample] = OrderedDict()
         self._tracks = TrackIndex(source.capture, source.priors)
+        self._resident = None if source.device.type == "cpu" else ResidentFrames(source.capture, source.priors, source.device)
 
     def sample(self, view: int, index: int, divisor: int = 1) -> Sample:
         """The image of `view` at time `index`, reduced `divisor` times by area averaging, without tracks."""
@@ -60,7 +63,10 @@ class SampleStore:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        made = _make_sample(self._source, view, index, divisor)
+        if self._resident is None:
+            made = _make_sample(self._source, view, index, divisor)
+        else:
+            made = _sample_on_device(self._source, self._resident.frame(view, index), (view, index), divisor)
         self._cache[key] = made
         self._size += _bytes(made)
         while self._size > self._budget and len(self._cache) > 1:
@@ -108,10 +114,35 @@ def reduced(image: NDArray[np.float32], divisor: int) -> NDArray[np.float32]:
     return cv2.resize(np.ascontiguousarray(image, np.float32), size, interpolation=cv2.INTER_AREA)
 
 
+def _camera(source: Source, view: int, index: int, divisor: int) -> Camera:
+    camera = replace(source.capture.camera_at(view, index), near=source.near)
+    return camera if divisor == 1 else camera.scaled(1.0 / divisor)
+
+
+def _sample_on_device(source: Source, frame: Frame, place: tuple[int, int], divisor: int) -> Sample:
+    """As `_make_sample`, of what lies on a GPU."""
+    device = source.device
+    behind, backdrop = (torch.tensor(color, dtype=torch.float32).to(device, non_blocking=True) for color in (source.background, BACKDROP))
+    camera = _camera(source, *place, divisor)
+    K, pose = (matrix.to(device, non_blocking=True) for matrix in (camera.K, camera.world_to_camera))
+    mask, mask_valid = resident.masks(frame, divisor)
+    depth, confidence = resident.depths(frame, divisor)
+    return Sample(
+        view=place[0],
+        index=place[1],
+        time=float(source.capture.timestamps[place[1]]),
+        camera=replace(camera, K=K, world_to_camera=pose),
+        image=resident.shown(frame, divisor, behind, backdrop if source.composited else None),
+        mask=mask,
+        mask_valid=mask_valid,
+        depth=depth,
+        depth_confidence=confidence,
+        features=None if frame.features is None else frame.features.float(),
+    )
+
+
 def _make_sample(source: Source, view: int, index: int, divisor: int) -> Sample:
     capture, priors = source.capture, source.priors
-    camera = replace(capture.camera_at(view, index), near=source.near)
-    camera = camera if divisor == 1 else camera.scaled(1.0 / divisor)
     image = capture.image(view, index).astype(np.float32) / 255.0
     alpha = capture.alpha(view, index)
     if alpha is not None:
@@ -126,13 +157,13 @@ def _make_sample(source: Source, view: int, index: int, divisor: int) -> Sample:
         if array is None:
             return None
         whole = np.ascontiguousarray(array)
-        return torch.from_numpy(whole if whole.flags.writeable else whole.copy()).to(source.device)  # a mapped file may not be written
+        return torch.from_numpy(whole if whole.flags.writeable else whole.copy())  # a mapped file may not be written
 
     return Sample(
         view=view,
         index=index,
         time=float(capture.timestamps[index]),
-        camera=camera.to(source.device) if source.device.type != "cpu" else camera,
+        camera=_camera(source, view, index, divisor),
         image=put(reduced(image, divisor)),  # type: ignore[arg-type]
         mask=put(mask),
         mask_valid=put(mask_valid),
