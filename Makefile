@@ -1,5 +1,6 @@
 # make demo [VIDEO=clip.mp4]   reconstruct a clip (a generated one without VIDEO)
 # make test                    lint, types and tests
+# make bench                   the whole job on generated captures, in passes of the rasterizer, against this machine's last row of history
 # make audit                   bill of materials, licences of the core, known vulnerabilities
 # All make the environment in .venv first; nothing else has to be there than Python >= 3.11 (and a C++ compiler for speed).
 
@@ -9,10 +10,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= out/$(if $(VIDEO),$(basename $(notdir $(VIDEO))),demo)
 WORKERS ?= 2
+HISTORY ?= benchmarks/history.jsonl
 TORCH := torch==2.13.0
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(wildcard src/fourfold/kernels/*.cpp src/fourfold/kernels/*.h)
 
-.PHONY: demo test audit environment kernels clean
+.PHONY: demo test bench audit environment kernels clean
 
 demo: $(STAMP)
 ifdef VIDEO
@@ -26,6 +28,9 @@ test: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks examples .ci
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+bench: $(STAMP)
+	$(BIN)/fourfold bench pipeline --history $(HISTORY)
 
 audit: $(STAMP)
 	$(BIN)/python .ci/supply_chain.py

@@ -14,6 +14,7 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.synthetic import SyntheticOptions, generate
 from fourfold.evaluation.bench_priors_truth import ExactScene
 from fourfold.priors.contracts import LongTracks
+from fourfold.priors.tracking import track_anchor
 from fourfold.priors.tracking.long_track_links import Followed, LinkConfig, drifted
 from fourfold.priors.tracking.long_track_sightings import Sightings, sightings
 from fourfold.priors.tracking.long_tracks import LongTrackConfig, follow, long_tracks
@@ -228,3 +229,16 @@ def test_nothing_is_seen_again_in_an_image_of_something_else(clip: Path, found: 
     frames[15] = np.random.default_rng(0).integers(0, 255, frames[15].shape, np.uint8)
     np.save(tmp_path / "frames_000.npy", frames)
     assert not len(sightings(replace(capture, root=tmp_path), found, np.array([[0, 6, 0, 15]], np.int32)).track)
+
+
+def test_points_are_aligned_to_the_same_bits_in_lots_of_any_size(monkeypatch) -> None:
+    random = np.random.default_rng(2)
+    image = smooth(cv2.resize(random.integers(0, 255, (40, 60), np.uint8), (240, 160), interpolation=cv2.INTER_CUBIC), AnchorConfig())
+    points = random.uniform(20, 130, (150, 2)).astype(np.float32)
+    anchors, found = anchor(image, points, AnchorConfig()), []
+    for lot in (7, 64, 10_000):
+        monkeypatch.setattr(track_anchor, "LOT", lot)
+        xy, seen, alike = align(image, points + np.float32(0.8), anchors, AnchorConfig())
+        found.append((xy.tobytes(), seen.shape.tobytes(), alike.tobytes()))
+    assert found[0] == found[1] == found[2]
+    assert np.median(np.linalg.norm(xy - points, axis=1)) < 0.02

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,15 @@ def training_steps(job: Job) -> dict[str, Any]:
 def render_outputs(root: Path, scene: Scene, capture: Capture) -> Outputs:
     """The filmed path and an orbit as MP4, side views as a picture, and the player, written below `root`."""
     files = {"scene": "scene.safetensors", "player": "player.html"}
+    with ThreadPoolExecutor(1) as beside:  # the player is packed while videos are drawn
+        player = beside.submit(copy_context().run, write_player, root / files["player"], scene, capture)
+        files |= _render_pictures(root, scene, capture)
+        return Outputs(files, {"player": player.result()})
+
+
+def _render_pictures(root: Path, scene: Scene, capture: Capture) -> dict[str, str]:
+    """Write the videos and the side views; their names."""
+    files: dict[str, str] = {}
     for path in ("input", "orbit"):
         frames = camera_path(path, scene, capture, PathOptions())
         files[f"video_{path}"] = f"renders/{path}.mp4"
@@ -158,7 +169,7 @@ def render_outputs(root: Path, scene: Scene, capture: Capture) -> Outputs:
     if sheet is not None:
         files["side"] = "renders/side.png"
         Image.fromarray(sheet).save(root / files["side"])
-    return Outputs(files, {"player": write_player(root / files["player"], scene, capture)})
+    return files
 
 
 def write_exports(job: Job, scene: Scene, report: Report) -> Outputs:

@@ -6,7 +6,9 @@ judged by the same tracks, and nothing wins because it came second.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -100,7 +102,8 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     judge = _Judge(film, hint is not None)
     standing = judge.answer("fixed", "stood", many, _stood(many, hint, numbers), _STOOD)
     turns = Freedom(travel=False, expected=expected)
-    turned = _best(_turned(few, focal, turns, judge, numbers) for focal in counted(focals, "as turned"))
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        turned = _best(counted(pool.map(lambda focal: _turned(few, focal, turns, judge, numbers), focals), "as turned", len(focals)))
     over_many = with_rotations(many, turned.solved.rotation, turned.solved.focal)
     turned = judge.answer("rotation", turned.found, many, bundle(many, over_many, turns, numbers.fine).solved, turns)
     travels = Freedom(expected=expected)
@@ -109,7 +112,9 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     if end - begin < numbers.far * film.seen.frames:
         grown = grown_start(film, few, focals, travels, numbers.growth)
         rough.append(judge.answer("estimated", "grown from the middle", few, grown, travels))
-    travelled = [_finish(answer, many, judge, numbers) for answer in counted(_different(rough, numbers), "the best starts")]
+    chosen = _different(rough, numbers)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        travelled = list(counted(pool.map(lambda answer: _finish(answer, many, judge, numbers), chosen), "the best starts", len(chosen)))
     answers = sorted((standing, turned, *travelled), key=lambda a: -_worth(a, numbers))
     best = answers[0]
     if best.kind != "fixed":

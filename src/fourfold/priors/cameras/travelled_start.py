@@ -3,7 +3,9 @@ patience for what does not fit yet. Each way ends wrong now and then, and one ch
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,8 +37,11 @@ class TravelNumbers:
 def travelled_starts(seen: Sightings, focals: Sequence[float], freedom: Freedom, numbers: TravelNumbers = TravelNumbers()) -> list[Solved]:
     """One roughly adjusted solution for each focal length (pixels) and lenience."""
     inverse = np.exp(numbers.roughness * np.random.default_rng(numbers.seed).normal(size=seen.tracks))
-    found: list[Solved] = []
-    for focal in counted(focals, "starts as travelled"):
+
+    def adjusted(focal: float, lenience: float) -> Solved:
         start = replace(turned_start(seen, np.full(len(seen.centre), focal)), inverse=inverse)
-        found += [bundle(seen, start, freedom, replace(numbers.steps, lenient=lenience)).solved for lenience in numbers.leniences]
-    return found
+        return bundle(seen, start, freedom, replace(numbers.steps, lenient=lenience)).solved
+
+    ways = [(focal, lenience) for focal in focals for lenience in numbers.leniences]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        return list(counted(pool.map(adjusted, *zip(*ways, strict=True)), "starts as travelled", len(ways)))

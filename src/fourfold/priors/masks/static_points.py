@@ -108,7 +108,9 @@ def static_points(view: View, seen: Observations, used: NDArray[np.bool_], numbe
 def percentile_by_track(values: Array, track: Rows, count: int, share: float) -> Array:
     """(P,) the `share` quantile of the finite values (M,) of each track, interpolated as numpy does; NaN for tracks without any."""
     finite = np.flatnonzero(np.isfinite(values))
-    order = finite[np.lexsort((values[finite], track[finite]))]
+    order = finite[np.argsort(values[finite])]
+    owner = track[order].astype(np.uint16 if count <= 1 << 16 else np.int64)  # of 16 bits the stable sort counts instead of comparing
+    order = order[np.argsort(owner, kind="stable")]
     number = np.bincount(track[order], minlength=count)
     start = np.concatenate([[0], np.cumsum(number)[:-1]])
     place = share * np.maximum(number - 1, 0)

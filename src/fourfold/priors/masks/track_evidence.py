@@ -6,6 +6,8 @@ Source: docs/masks.md.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.priors.contracts import Cameras, LongTracks
 from fourfold.priors.masks.matched_places import MatchedNumbers, MatchedPlaces, matched_places
 from fourfold.priors.masks.static_points import FitNumbers, Observations, StaticPoints, View, percentile_by_track, static_points
@@ -98,17 +101,21 @@ def view_suspicion(capture: Capture, view: int, tracks: JudgedTracks, numbers: T
     seen, ends = tracks.seen, _last_rows(tracks.seen)
     matched = tracks.matched or MatchedPlaces(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
     lost_say = numbers.lost_say * (_lasting(tracks) if tracks.matched else 1.0)
-    previous = None
-    for t in np.flatnonzero(capture.present[view]):
+    present = [int(t) for t in np.flatnonzero(capture.present[view])]
+
+    def at(t: int, previous: int | None) -> NDArray[np.float32]:
         live = np.flatnonzero((seen.time == t) & (tracks.say[seen.track] > 0))
         dead = ends[tracks.lost & np.isin(seen.time[ends], [t] if previous is None else [previous, t])] if len(ends) else ends
         here = matched.time == t
         places = np.concatenate([seen.xy[live], seen.xy[dead], matched.xy[here]]) * scale
         suspicion = np.concatenate([tracks.suspicion[seen.track[live]], np.full(len(dead), numbers.lost_suspicion), matched.suspicion[here]])
         say = np.concatenate([tracks.say[seen.track[live]], np.full(len(dead), lost_say), matched.say[here]])
-        image = cv2.resize(np.asarray(capture.image(view, int(t))), (w, h), interpolation=cv2.INTER_AREA)
-        result[t] = vote(image, places, suspicion, say, numbers.votes)
-        previous = t
+        image = cv2.resize(np.asarray(capture.image(view, t)), (w, h), interpolation=cv2.INTER_AREA)
+        return vote(image, places, suspicion, say, numbers.votes)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for t, found in zip(present, counted(pool.map(at, present, [None, *present[:-1]]), "votes", len(present)), strict=True):
+            result[t] = found
     return result
 
 

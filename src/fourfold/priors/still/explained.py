@@ -5,7 +5,9 @@ Source: docs/masks.md.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -77,10 +79,16 @@ def masks_and_still(capture: Capture, longtracks: LongTracks, cameras: Cameras, 
     clip = read_clip(capture, longtracks, cameras, numbers)
     scene, evidence, shown = explain_clip(clip, numbers)
     masks = [np.zeros((capture.times, height, width), np.int8) for width, height in capture.sizes]
-    for frame, now, moving in counted(list(zip(clip.frames, shown, evidence, strict=True)), "cutting masks"):
+
+    def of(frame: StillFrame, now: Explained, moving: NDArray[np.float32]) -> NDArray[np.int8]:
         found = cut(frame.image, moving, numbers.cut)
         found &= ~shadows(frame.color, now.color, numbers.shadows)
-        masks[frame.view][frame.index] = _full_size(_cleaned(found, numbers.cut), capture.sizes[frame.view], numbers.band)
+        return _full_size(_cleaned(found, numbers.cut), capture.sizes[frame.view], numbers.band)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        made = counted(pool.map(of, clip.frames, shown, evidence), "cutting masks", len(shown))
+        for frame, mask in zip(clip.frames, made, strict=True):
+            masks[frame.view][frame.index] = mask
     shares = [float((masks[f.view][f.index] > 0).mean()) for f in clip.frames if f.train]
     share = float(np.mean(shares)) if shares else 0.0
     notes = () if share > 0 else ("nothing was found to move against the camera: the motion masks are empty",)

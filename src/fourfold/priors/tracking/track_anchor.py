@@ -8,7 +8,9 @@ anew, and only then drift begins again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -19,6 +21,9 @@ from fourfold.priors.tracking.track_step import remapped
 Points = NDArray[np.float32]
 """(N, 2) pixels, pixel centres at whole numbers as OpenCV has them."""
 Rows = NDArray[np.float32]
+
+LOT = 512
+"""Points that one thread aligns at a time."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,10 @@ class Anchors:
         """The anchors of some points."""
         return Anchors(*(getattr(self, f.name)[which] for f in fields(self)))
 
+    def part(self, lot: slice) -> Anchors:
+        """A view of the anchors of some points that follow each other."""
+        return Anchors(*(getattr(self, f.name)[lot] for f in fields(self)))
+
     def joined(self, more: Anchors) -> Anchors:
         """These and more points."""
         return Anchors(*(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)))
@@ -121,6 +130,16 @@ def settle(image: NDArray[np.float32], points: Points, anchors: Anchors, config:
 
 def align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
     """Where the patches are in a smoothed image near (N, 2) points, the anchors with their new shapes, and (N,) correlations there."""
+    lots = [slice(begin, begin + LOT) for begin in range(0, len(points), LOT)]
+    if len(lots) < 2:
+        return _align(image, points, anchors, config)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        found = list(pool.map(lambda lot: _align(image, points[lot], anchors.part(lot), config), lots))
+    xy, shape, alike = (np.concatenate(parts) for parts in zip(*((xy, seen.shape, alike) for xy, seen, alike in found), strict=True))
+    return xy, replace(anchors, shape=shape), alike
+
+
+def _align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
     offset, weight = _offsets(config)
     xy, shape = points.astype(np.float32), anchors.shape.copy()
     rows, left = np.arange(len(xy)), anchors
