@@ -12,7 +12,7 @@ from fourfold.errors import FourfoldError
 from fourfold.geometry.alignment import median_scale_shift, procrustes, scale_only, scale_shift, umeyama
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.epipolar import fundamental_matrix, sampson_error
-from fourfold.geometry.interpolation import cubic_matrix, cubic_weights
+from fourfold.geometry.interpolation import MOST_KEPT, cubic_matrix, cubic_weights
 from fourfold.geometry.projection import pixel_grid, project, scale_intrinsics, unproject
 from fourfold.geometry.rigid import apply_rigid, se3_exp
 from fourfold.geometry.triangulation import camera_centers, triangulate
@@ -196,3 +196,18 @@ def test_interpolation_with_one_knot_and_bad_knots() -> None:
     for bad in (torch.zeros(0), torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.5])):
         with pytest.raises(FourfoldError, match="strictly increase"):
             cubic_weights(bad, torch.tensor([0.0]))
+
+
+def test_kept_interpolation_matrices_follow_their_knots():
+    knots = torch.tensor([0.0, 1.0, 2.5, 3.0])
+    times = torch.tensor([0.4, 2.0])
+    first = cubic_matrix(knots, times)
+    assert cubic_matrix(knots, times.clone()) is first
+    assert torch.allclose(first @ knots, times)
+    assert not torch.equal(cubic_matrix(knots, times + 0.1), first)
+    knots[2] = 2.0  # changed in place: what was kept for it does not hold any more
+    assert torch.allclose(cubic_matrix(knots, times) @ knots, times)
+    assert cubic_matrix(knots, times.double()).dtype == cubic_matrix(knots, times).dtype
+    for moment in range(MOST_KEPT + 5):
+        cubic_matrix(knots, torch.tensor([moment / 100.0]))
+    assert torch.allclose(cubic_matrix(knots, times) @ knots, times)

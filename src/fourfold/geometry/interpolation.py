@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from fourfold.errors import FourfoldError
 from fourfold.geometry.host import known_on_host, on_host, sent
+
+MOST_KEPT = 256
+"""Matrices that `cubic_matrix` keeps for one tensor of knots."""
+_matrices = WeakTensorKeyDictionary()  # knots -> (their version, moments -> matrix)
 
 
 def cubic_weights(knots: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,10 +55,29 @@ def cubic_weights(knots: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cubic_matrix(knots: Tensor, times: Tensor) -> Tensor:
-    """(Q, K) dense form of `cubic_weights`: `matrix @ values` interpolates values (K, ...) flattened to (K, C)."""
+    """(Q, K) dense form of `cubic_weights`: `matrix @ values` interpolates values (K, ...) flattened to (K, C). Not to be changed by who gets it:
+
+    training asks for the same few moments again and again, and some fifty small operations of torch would answer each time; on the CPU
+    the last answers are kept.
+    """
     told, asked = on_host(knots), known_on_host(times)
     if told is not knots and asked is not None:
         return sent(cubic_matrix(told, asked), times.device)
+    if knots.device.type != "cpu" or times.device.type != "cpu" or knots.requires_grad or times.requires_grad:
+        return _dense(knots, times)
+    held: tuple[int, dict[tuple[object, ...], Tensor]] | None = _matrices.get(knots)
+    if held is None or held[0] != knots._version:
+        held = _matrices[knots] = knots._version, dict[tuple[object, ...], Tensor]()
+    kept = held[1]
+    moments = (times.dtype, *times.tolist())
+    if moments not in kept:
+        if len(kept) >= MOST_KEPT:
+            del kept[next(iter(kept))]
+        kept[moments] = _dense(knots, times)
+    return kept[moments]
+
+
+def _dense(knots: Tensor, times: Tensor) -> Tensor:
     indices, weights = cubic_weights(knots, times)
     return weights.new_zeros(len(times), knots.shape[0]).scatter_add(1, indices, weights)
 

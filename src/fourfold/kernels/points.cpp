@@ -1,23 +1,27 @@
 // Channels blended at single positions of a drawn image, read bilinearly between the four pixels around: what drawing them over the whole
 // image and reading it there would give, forward and backward, from the lists and transmittances that drawing left.
 //
-// The four taps of every point are sorted by tile; a tile's taps fill vectors, a tap per lane, which walk the tile's list together. Sums over
-// taps and tiles are in an order that the input fixes.
+// The four taps of every point are sorted by tile. Of a tile's list those entries are taken that were blended into a block with a tap; a vector
+// holds as many of them, one behind the other, and products of transmittances and sums of what lies behind are scans over its lanes. So every
+// number of an entry stays in its lane for all taps of the tile. Sums over taps and tiles are in an order that the input fixes.
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
 #include "points.h"
 #include "pool.h"
+#include "scan.h"
 #include "tile.h"
 
 namespace fourfold {
 namespace {
 
 constexpr int kTaps = 4;
+constexpr std::size_t kSoon = 12;  // entries ahead of what is read: rows of one tile lie far apart
 
 struct Tap {
   int tile, x, y;  // x, y relative to the tile
@@ -64,200 +68,196 @@ Sorted sorted_taps(const Frame& frame, const ff_points& points) {
   return s;
 }
 
-// A vector of taps of one tile.
-struct Group {
-  vfloat x, y, transmittance, behind;
-  vint last;        // list entry that was the last to be blended there, -1 for unused lanes
-  BlockSet blocks;  // of the tile, that the taps lie in
-  int newest;       // the largest of `last`
-};
-
-Group group_of(const Frame& frame, const TileView& tile, const Sorted& s, std::int32_t first, int live) {
-  Group g{};
-  g.last = splat_int(-1);
-  g.newest = -1;
-  for (int lane = 0; lane < live; ++lane) {
-    const Tap& tap = s.taps[static_cast<std::size_t>(s.order[static_cast<std::size_t>(first + lane)])];
-    const int block = tap.x / kBlockWidth * kBlockRows + tap.y / kBlockHeight, place = tap.y % kBlockHeight * kBlockWidth + tap.x % kBlockWidth;
-    const std::size_t at = tile.pixels + static_cast<std::size_t>(block * kLanes + place);
-    g.x[lane] = static_cast<float>(tap.x), g.y[lane] = static_cast<float>(tap.y);
-    g.blocks |= BlockSet{1} << block;
-    g.transmittance[lane] = frame.transmittance[at];
-    g.last[lane] = frame.pixel_last[at];
-    g.newest = std::max(g.newest, frame.pixel_last[at]);
-  }
-  return g;
-}
-
-// One list entry at the places of a group.
-struct Reached {
-  vfloat u, v, log2_alpha;
-  mask blended;
-
-  Reached(const Splat& s, const Group& g, float x, float y, int entry) {
-    const vfloat dx = g.x - x;
-    v = s.l * dx;
-    u = s.p * (g.y - y) + s.r * dx;
-    log2_alpha = (s.log2_opacity - v * v) - u * u;
-    blended = at_least(log2_alpha, splat(kMinAlpha2)) & at_least(g.last, splat_int(entry));
-  }
-};
+// Rows of numbers per entry: geometry, then the moments and the weight that the backward pass gathers; values and their gradients follow.
+enum Row { kX, kY, kL, kP, kR, kLog2Opacity, kShapes, kWeight = kShapes, kGathered, kRows = kGathered + kMoments };
 
 // All taps of one tile; kChannels is the number of blended channels, or 0 where it is only known at run time.
 template <int kChannels>
 class TilePoints {
  public:
   TilePoints(const Frame& frame, const ff_points& points, const Sorted& sorted, int tile)
-      : frame_(frame), points_(points), sorted_(sorted), tile_(frame, tile), channels_(kChannels > 0 ? kChannels : points.groups * points.width) {
+      : frame_(frame), points_(points), sorted_(sorted), tile_(frame, tile), known_(points.groups * points.width) {
     const std::size_t t = static_cast<std::size_t>(tile);
     first_ = sorted.begin[t];
     taps_ = sorted.begin[t + 1] - first_;
-    for (std::int32_t at = 0; at < taps_; at += kLanes) groups_.push_back(group_of(frame, tile_, sorted, first_ + at, std::min<std::int32_t>(kLanes, taps_ - at)));
-    for (const Group& g : groups_) newest_ = std::max(newest_, g.newest), blocks_ |= g.blocks;
+    choose();
+    thread_local Buffer<float> kept;
+    stride_ = (chosen_.size() + kLanes - 1) / kLanes * kLanes;
+    rows_ = kept.resize((kRows + 2 * static_cast<std::size_t>(channels())) * stride_ + 1);
+    fill();
   }
 
   // Writes the blended channels and then the accumulated opacity of every tap to `out` (taps in order, channels + 1).
-  void blend(float* out) {
-    const int numbers = channels_ + 1;
-    thread_local Buffer<vfloat> kept;
-    vfloat* const sums = kept.resize(groups_.size() * static_cast<std::size_t>(numbers));
-    std::fill_n(sums, groups_.size() * static_cast<std::size_t>(numbers), vfloat{});
-    for (Group& g : groups_) g.transmittance = splat(1.f);
-    for (int entry = tile_.begin; entry <= newest_; ++entry) {
-      prefetch(frame_, std::min(entry + kAhead, newest_));
-      visit(entry, [&](std::size_t number, const Splat&, const Reached& at, const float* values) {
-        Group& g = groups_[number];
-        const vfloat weight = keep(at.blended, minimum(exp2(at.log2_alpha), splat(kMaxAlpha)) * g.transmittance);
-        g.transmittance -= weight;
-        vfloat* sum = sums + number * static_cast<std::size_t>(numbers);
-        for (int c = 0; c < channels_; ++c) sum[c] += weight * values[c];
-        sum[channels_] += weight;
-      });
-    }
+  void blend(float* out) const {
     for (std::int32_t i = 0; i < taps_; ++i) {
-      const vfloat* sum = sums + static_cast<std::size_t>(i / kLanes) * static_cast<std::size_t>(numbers);
-      for (int c = 0; c < numbers; ++c) out[static_cast<std::size_t>(first_ + i) * static_cast<std::size_t>(numbers) + static_cast<std::size_t>(c)] = sum[c][i % kLanes];
+      const Place place = place_of(i);
+      vfloat sums[(kChannels > 0 ? kChannels : kMaxChannels) + 1] = {};
+      float transmittance = 1.f;
+      for (std::size_t at = 0; at < stride_ && entries_[at] <= place.last; at += kLanes) {
+        const Reached here(*this, place, at);
+        if (!any(here.blended)) continue;
+        const vfloat alpha = keep(here.blended, minimum(exp2(here.log2_alpha), splat(kMaxAlpha))), until = products_until(1.f - alpha);
+        const vfloat weight = alpha * transmittance * shifted<-1>(until, splat(1.f));
+        transmittance *= until[kLanes - 1];
+        for (int c = 0; c < channels(); ++c) sums[c] += weight * load(value(c) + at);
+        sums[channels()] += weight;
+      }
+      float* to = out + static_cast<std::size_t>(first_ + i) * static_cast<std::size_t>(channels() + 1);
+      for (int c = 0; c <= channels(); c += kLanes) {
+        const int n = std::min(kLanes, channels() + 1 - c);
+        const vfloat found = sum_lanes(sums + c, n);
+        for (int k = 0; k < n; ++k) to[c + k] = found[k];
+      }
     }
   }
 
   // Adds moments to the records of `scratch`; writes the gradients of the values of this tile's entries, in the order in which they come up,
   // to `of_values` (entries, channels) and whose they are to `rows`. Returns how many.
   int unblend(BackwardScratch& scratch, float* of_values, std::int32_t* rows) {
-    const int numbers = channels_ + 1;
-    thread_local Buffer<vfloat> kept;
-    vfloat* const of = kept.resize(groups_.size() * static_cast<std::size_t>(numbers));
-    load_gradients(of);
+    std::fill_n(rows_ + kWeight * stride_, (kRows - kWeight) * stride_, 0.f);
+    std::fill_n(gradient(0), static_cast<std::size_t>(channels()) * stride_, 0.f);
+    for (std::int32_t i = 0; i < taps_; ++i) take_out(i);
     int found = 0;
-    for (int entry = newest_; entry >= tile_.begin; --entry) {
-      prefetch(frame_, std::max(entry - kAhead, tile_.begin));
-      vfloat moments[kMoments] = {}, by_value[kChannels > 0 ? kChannels : kMaxChannels] = {};
-      bool touched = false;
-      visit(entry, [&](std::size_t number, const Splat& s, const Reached& at, const float* values) {
-        touched = true;
-        add_moments(s, at, take_out(groups_[number], at, of + number * static_cast<std::size_t>(numbers), values, by_value), moments);
-      });
-      if (!touched) continue;
-      record(scratch, entry, moments);
-      rows[found] = frame_.tile_row[static_cast<std::size_t>(entry)];
-      float* to = of_values + static_cast<std::size_t>(found++) * static_cast<std::size_t>(channels_);
-      for (int c = 0; c < channels_; c += kLanes) {
-        const vfloat sums = sum_lanes(by_value + c, std::min(kLanes, channels_ - c));
-        for (int i = 0; i < std::min(kLanes, channels_ - c); ++i) to[c + i] = sums[i];
-      }
+    for (std::size_t i = 0; i < chosen_.size(); ++i) {
+      const std::size_t coming = static_cast<std::size_t>(chosen_[std::min(i + kSoon, chosen_.size() - 1)]);
+      __builtin_prefetch(&scratch.records[static_cast<std::size_t>(frame_.tile_slot[coming]) * static_cast<std::size_t>(scratch.record)], 1);
+      if (!(rows_[kWeight * stride_ + i] > 0.f)) continue;
+      record(scratch, chosen_[i], i);
+      rows[found] = frame_.tile_row[static_cast<std::size_t>(chosen_[i])];
+      float* to = of_values + static_cast<std::size_t>(found++) * static_cast<std::size_t>(channels());
+      for (int c = 0; c < channels(); ++c) to[c] = gradient(c)[i];
     }
     return found;
   }
 
  private:
-  // Calls use(group's number, splat, where it is reached, its values) for the groups that list entry `entry` was blended into.
-  template <class F>
-  void visit(int entry, F&& use) {
-    const BlockSet drawn = frame_.tile_blocks[static_cast<std::size_t>(entry)];
-    if ((drawn & blocks_) == 0) return;
-    const std::size_t row = static_cast<std::size_t>(frame_.tile_row[static_cast<std::size_t>(entry)]);
-    const Splat& s = frame_.splats[row];
-    const float x = s.x - (static_cast<float>(tile_.left) + 0.5f), y = s.y - (static_cast<float>(tile_.top) + 0.5f);
-    float values[kChannels > 0 ? kChannels : kMaxChannels];
-    bool loaded = false;
-    for (std::size_t number = 0; number < groups_.size(); ++number) {
-      const Group& g = groups_[number];
-      if (entry > g.newest || (drawn & g.blocks) == 0) continue;
-      const Reached at(s, g, x, y, entry);
-      if (!any(at.blended)) continue;
-      if (!loaded) load_values(row, values);
-      loaded = true;
-      use(number, s, at, values);
-    }
-  }
+  // A tap: where it is and the last list entry that was blended there.
+  struct Place {
+    float x, y, transmittance;
+    int last;
+  };
 
-  void load_values(std::size_t row, float* values) const {
-    const std::size_t width = static_cast<std::size_t>(points_.width), count = static_cast<std::size_t>(frame_.count);
-    for (std::size_t k = 0; k < static_cast<std::size_t>(points_.groups); ++k) {
-      std::memcpy(values + k * width, points_.values + (k * count + row) * width, width * sizeof(float));
-    }
-  }
+  // A vector of entries at a tap.
+  struct Reached {
+    vfloat u, v, log2_alpha;
+    mask blended;
 
-  void load_gradients(vfloat* of) const {
-    const int numbers = channels_ + 1;
+    Reached(const TilePoints& t, const Place& place, std::size_t at) {
+      const vfloat dx = place.x - load(t.row(kX) + at);
+      v = load(t.row(kL) + at) * dx;
+      u = load(t.row(kP) + at) * (place.y - load(t.row(kY) + at)) + load(t.row(kR) + at) * dx;
+      log2_alpha = (load(t.row(kLog2Opacity) + at) - v * v) - u * u;
+      vint entry;
+      std::memcpy(&entry, &t.entries_[at], sizeof entry);
+      blended = at_least(log2_alpha, splat(kMinAlpha2)) & at_least(splat_int(place.last), entry);
+    }
+  };
+
+  int channels() const { return kChannels > 0 ? kChannels : known_; }
+  const float* row(int number) const { return rows_ + static_cast<std::size_t>(number) * stride_; }
+  float* value(int channel) const { return rows_ + (kRows + static_cast<std::size_t>(channel)) * stride_; }
+  float* gradient(int channel) const { return value(channels() + channel); }
+
+  Place place_of(std::int32_t i) const {
+    const Tap& tap = sorted_.taps[static_cast<std::size_t>(sorted_.order[static_cast<std::size_t>(first_ + i)])];
+    const std::size_t at = tile_.pixels + static_cast<std::size_t>(block_of(tap) * kLanes + tap.y % kBlockHeight * kBlockWidth + tap.x % kBlockWidth);
+    return {static_cast<float>(tap.x), static_cast<float>(tap.y), frame_.transmittance[at], frame_.pixel_last[at]};
+  }
+  static int block_of(const Tap& tap) { return tap.x / kBlockWidth * kBlockRows + tap.y / kBlockHeight; }
+
+  // The list entries that were blended into a block with a tap.
+  void choose() {
+    BlockSet blocks = 0;
+    int newest = -1;
     for (std::int32_t i = 0; i < taps_; ++i) {
-      const std::int32_t tap = sorted_.order[static_cast<std::size_t>(first_ + i)];
-      const float share = sorted_.taps[static_cast<std::size_t>(tap)].share;
-      const float* from = points_.of_points + static_cast<std::size_t>(tap / kTaps) * static_cast<std::size_t>(numbers);
-      vfloat* to = of + static_cast<std::size_t>(i / kLanes) * static_cast<std::size_t>(numbers);
-      for (int c = 0; c < numbers; ++c) to[c][i % kLanes] = share * from[c];
+      blocks = static_cast<BlockSet>(blocks | BlockSet{1} << block_of(sorted_.taps[static_cast<std::size_t>(sorted_.order[static_cast<std::size_t>(first_ + i)])]));
+      newest = std::max(newest, place_of(i).last);
     }
-    if (taps_ % kLanes != 0) {
-      vfloat* to = of + static_cast<std::size_t>(taps_ / kLanes) * static_cast<std::size_t>(numbers);
-      for (int c = 0; c < numbers; ++c) {
-        for (int lane = taps_ % kLanes; lane < kLanes; ++lane) to[c][lane] = 0.f;
+    for (int entry = tile_.begin; entry <= newest; ++entry) {
+      if ((frame_.tile_blocks[static_cast<std::size_t>(entry)] & blocks) != 0) chosen_.push_back(entry);
+    }
+    entries_ = chosen_;
+    entries_.resize((chosen_.size() + kLanes - 1) / kLanes * kLanes, std::numeric_limits<std::int32_t>::max());
+  }
+
+  void fill() const {
+    std::fill_n(rows_, kShapes * stride_, 0.f);
+    std::fill_n(value(0), static_cast<std::size_t>(channels()) * stride_, 0.f);
+    const std::size_t width = static_cast<std::size_t>(points_.width), count = static_cast<std::size_t>(frame_.count);
+    const float left = static_cast<float>(tile_.left) + 0.5f, top = static_cast<float>(tile_.top) + 0.5f;
+    const auto row_at = [&](std::size_t i) { return static_cast<std::size_t>(frame_.tile_row[static_cast<std::size_t>(chosen_[i])]); };
+    for (std::size_t i = 0; i < chosen_.size(); ++i) {
+      const std::size_t coming = row_at(std::min(i + kSoon, chosen_.size() - 1));
+      __builtin_prefetch(&frame_.splats[coming]);
+      for (std::size_t k = 0; k < static_cast<std::size_t>(points_.groups); ++k) __builtin_prefetch(points_.values + (k * count + coming) * width);
+      const std::size_t at = row_at(i);
+      const Splat& s = frame_.splats[at];
+      const float shapes[kShapes] = {s.x - left, s.y - top, s.l, s.p, s.r, s.log2_opacity};
+      for (std::size_t k = 0; k < kShapes; ++k) rows_[k * stride_ + i] = shapes[k];
+      for (std::size_t c = 0; c < static_cast<std::size_t>(channels()); ++c) {
+        value(0)[c * stride_ + i] = points_.values[(c / width * count + at) * width + c % width];
       }
     }
   }
 
-  // Takes one contribution back out of a group: transmittance and `behind` become those before it; returns d loss / d ln alpha.
-  vfloat take_out(Group& g, const Reached& at, const vfloat* of, const float* values, vfloat* by_value) const {
-    const vfloat full = exp2(at.log2_alpha);
-    const mask free = at.blended & less(full, splat(kMaxAlpha));
-    const vfloat alpha = keep(at.blended, minimum(full, splat(kMaxAlpha))), inverse = reciprocal(1.f - alpha);
-    const vfloat t = select(at.blended, g.transmittance * inverse, g.transmittance), weight = alpha * t;
-    g.transmittance = t;
-    vfloat here = of[channels_];
-    for (int c = 0; c < channels_; ++c) {
-      here += of[c] * values[c];
-      by_value[c] += weight * of[c];
+  // Takes what was blended at one tap back out, the last first: transmittance and `behind` become those before it.
+  void take_out(std::int32_t i) {
+    const std::size_t numbers = static_cast<std::size_t>(channels()) + 1;
+    const std::size_t tap = static_cast<std::size_t>(sorted_.order[static_cast<std::size_t>(first_ + i)]);
+    float of[kMaxChannels + 1];
+    for (std::size_t c = 0; c < numbers; ++c) of[c] = sorted_.taps[tap].share * points_.of_points[tap / kTaps * numbers + c];
+    const Place place = place_of(i);
+    float transmittance = place.transmittance, behind = 0.f;
+    for (std::size_t end = stride_; end > 0; end -= kLanes) {
+      const std::size_t at = end - kLanes;
+      if (entries_[at] > place.last) continue;
+      const Reached here(*this, place, at);
+      if (!any(here.blended)) continue;
+      const vfloat full = exp2(here.log2_alpha);
+      const mask free = here.blended & less(full, splat(kMaxAlpha));
+      const vfloat alpha = keep(here.blended, minimum(full, splat(kMaxAlpha))), inverse = reciprocal(1.f - alpha);
+      const vfloat t = transmittance * products_from(inverse), weight = alpha * t;
+      vfloat worth = splat(of[channels()]);
+      for (int c = 0; c < channels(); ++c) worth += of[c] * load(value(c) + at);
+      const vfloat from = sums_from(weight * worth);
+      const vfloat of_alpha = t * worth - (behind + shifted<1>(from, vfloat{})) * inverse;
+      add_moments(at, here, keep(free, alpha * of_alpha), weight);
+      for (int c = 0; c < channels(); ++c) store(gradient(c) + at, load(gradient(c) + at) + weight * of[c]);
+      transmittance = t[0];
+      behind += from[0];
     }
-    const vfloat of_alpha = t * here - g.behind * inverse;
-    g.behind += weight * here;
-    return keep(free, alpha * of_alpha);
   }
 
-  static void add_moments(const Splat& s, const Reached& at, vfloat q, vfloat* m) {
-    const vfloat qu = q * at.u, qv = q * at.v;
-    m[kQ] += q, m[kQv] += qv, m[kQu] += qu, m[kQvv] += qv * at.v, m[kQuv] += qu * at.v, m[kQuu] += qu * at.u;
-    m[kAbsY] += absolute(qu);
-    m[kAbsX] += absolute(s.l * qv + qu * s.r);
+  void add_moments(std::size_t at, const Reached& here, vfloat q, vfloat weight) {
+    const auto add = [&](int number, vfloat x) {
+      float* to = rows_ + static_cast<std::size_t>(number) * stride_ + at;
+      store(to, load(to) + x);
+    };
+    const vfloat qu = q * here.u, qv = q * here.v;
+    add(kWeight, weight);
+    add(kGathered + kQ, q), add(kGathered + kQv, qv), add(kGathered + kQu, qu);
+    add(kGathered + kQvv, qv * here.v), add(kGathered + kQuv, qu * here.v), add(kGathered + kQuu, qu * here.u);
+    add(kGathered + kAbsY, absolute(qu));
+    add(kGathered + kAbsX, absolute(load(row(kL) + at) * qv + load(row(kR) + at) * qu));
   }
 
-  void record(BackwardScratch& scratch, int entry, const vfloat* moments) const {
+  void record(BackwardScratch& scratch, std::int32_t entry, std::size_t i) const {
     const std::size_t slot = static_cast<std::size_t>(frame_.tile_slot[static_cast<std::size_t>(entry)]);
     float* to = &scratch.records[slot * static_cast<std::size_t>(scratch.record)];
     if (!scratch.touched[slot]) std::fill_n(to, scratch.record, 0.f);
     scratch.touched[slot] = 1;
-    for (int i = 0; i < kMoments; i += kLanes) {
-      const vfloat sums = sum_lanes(moments + i, std::min<int>(kLanes, kMoments - i));
-      for (int k = 0; k < std::min<int>(kLanes, kMoments - i); ++k) to[i + k] += sums[k];
-    }
+    for (std::size_t k = 0; k < kMoments; ++k) to[k] += rows_[(kGathered + k) * stride_ + i];
   }
 
   const Frame& frame_;
   const ff_points& points_;
   const Sorted& sorted_;
   const TileView tile_;
-  const int channels_;
+  const int known_;
   std::int32_t first_ = 0, taps_ = 0;
-  int newest_ = -1;
-  BlockSet blocks_ = 0;
-  std::vector<Group> groups_;
+  std::vector<std::int32_t> chosen_, entries_;  // of the list; filled up to whole vectors with what is never reached
+  std::size_t stride_ = 0;                      // of the rows
+  float* rows_ = nullptr;
 };
 
 template <class F>
