@@ -174,22 +174,32 @@ class TilePainter {
 
   void write(int b, vfloat depth, const float* background, const ff_images& images) const {
     const vfloat* sums = sums_ + b * channels_;
-    const int extra = channels_ - 4;
-    for_lanes(tile_, b, [&](int lane, int x, int y) {
-      const std::size_t pixel = tile_.pixel(frame_, x, y);
-      const float rest = transmittance_[b][lane];
-      for (int c = 0; c < 3; ++c) images.color[pixel * 3 + static_cast<std::size_t>(c)] = sums[c][lane] + rest * background[c];
-      images.alpha[pixel] = coverage_[b][lane];
-      float* channels = images.channels + pixel * static_cast<std::size_t>(extra);
-      for (int c = 0; c < extra; ++c) channels[c] = sums[3 + c][lane];
-      images.depth[pixel] = depth[lane];
+    const std::size_t extra = static_cast<std::size_t>(channels_) - 4;
+    alignas(64) float color[3][kLanes], alpha[kLanes], z[kLanes];
+    for (int c = 0; c < 3; ++c) store(color[c], sums[c] + transmittance_[b] * background[c]);
+    store(alpha, coverage_[b]), store(z, depth);
+    for_rows(frame_, tile_, b, [&](int lane, std::size_t pixel, int width) {
+      float *to_color = images.color + pixel * 3, *to_alpha = images.alpha + pixel, *to_depth = images.depth + pixel;
+      for_row(width, [&](int i) {
+        for (int c = 0; c < 3; ++c) to_color[3 * i + c] = color[c][lane + i];
+      });
+      for_row(width, [&](int i) { to_alpha[i] = alpha[lane + i]; });
+      for_row(width, [&](int i) { to_depth[i] = z[lane + i]; });
+      float* to = images.channels + pixel * extra;
+      for (int i = 0; i < (extra > 0 ? width : 0); ++i) {
+        for (std::size_t c = 0; c < extra; ++c) *to++ = sums[3 + c][lane + i];
+      }
       if constexpr (kTrack) {
-        const std::int32_t hit = frame_.camera.depth_mode == 1 ? tracks_.median[b][lane] : tracks_.first[b][lane];
-        if (frame_.camera.depth_mode != 0) images.depth[pixel] = hit >= 0 ? frame_.splats[row_at(hit)].depth : 0.f;
-        const std::int32_t top = tracks_.top[b][lane];
-        if (images.top != nullptr) images.top[pixel] = top >= 0 ? static_cast<std::int32_t>(row_at(top)) : -1;
+        for (int i = 0; i < width; ++i) write_tracks(b, lane + i, pixel + static_cast<std::size_t>(i), images);
       }
     });
+  }
+
+  void write_tracks(int b, int lane, std::size_t pixel, const ff_images& images) const {
+    const std::int32_t hit = frame_.camera.depth_mode == 1 ? tracks_.median[b][lane] : tracks_.first[b][lane];
+    if (frame_.camera.depth_mode != 0) images.depth[pixel] = hit >= 0 ? frame_.splats[row_at(hit)].depth : 0.f;
+    const std::int32_t top = tracks_.top[b][lane];
+    if (images.top != nullptr) images.top[pixel] = top >= 0 ? static_cast<std::int32_t>(row_at(top)) : -1;
   }
 
   Frame& frame_;

@@ -120,16 +120,21 @@ class TileGradient {
     const std::size_t extra = static_cast<std::size_t>(frame_.channels) - 4;
     const int depth = channels() - 1;  // where depth has a gradient
     alignas(64) float lanes[(kMany ? kMaxChannels : kChannels)][kLanes] = {}, alpha[kLanes] = {};
-    for_lanes(tile_, b, [&](int lane, int x, int y) {
-      const std::size_t pixel = tile_.pixel(frame_, x, y);
+    for_rows(frame_, tile_, b, [&](int lane, std::size_t pixel, int width) {
       if (g.color != nullptr) {
-        for (int c = 0; c < 3; ++c) lanes[c][lane] = g.color[pixel * 3 + static_cast<std::size_t>(c)];
+        const float* from = g.color + pixel * 3;
+        for_row(width, [&](int i) {
+          for (int c = 0; c < 3; ++c) lanes[c][lane + i] = from[3 * i + c];
+        });
       }
       if (g.channels != nullptr) {
-        for (std::size_t c = 0; c < extra; ++c) lanes[3 + c][lane] = g.channels[pixel * extra + c];
+        const float* from = g.channels + pixel * extra;
+        for (int i = 0; i < width; ++i) {
+          for (std::size_t c = 0; c < extra; ++c) lanes[3 + c][lane + i] = *from++;
+        }
       }
-      if (g.alpha != nullptr) alpha[lane] = g.alpha[pixel];
-      if (with_depth_) lanes[depth][lane] = g.depth[pixel];
+      if (g.alpha != nullptr) for_row(width, [&](int i) { alpha[lane + i] = g.alpha[pixel + static_cast<std::size_t>(i)]; });
+      if (with_depth_) for_row(width, [&](int i) { lanes[depth][lane + i] = g.depth[pixel + static_cast<std::size_t>(i)]; });
     });
     if (with_depth_) {  // depth = sum_i w_i z_i / sum_i w_i: d depth / d w_i = (z_i - depth) / alpha
       const std::size_t at = tile_.pixels + static_cast<std::size_t>(b * kLanes);

@@ -20,13 +20,28 @@ namespace fourfold {
 namespace {
 
 constexpr int kMaxThreads = 256;
+constexpr int kSpins = 1000;  // pauses, some 20 microseconds: longer than the serial work between two loops of a pass, shorter than a nap
+
+// One short pause of a thread that watches a variable.
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+template <class F>
+void spin_until(F&& done) {
+  for (int i = 0; i < kSpins && !done(); ++i) relax();
+}
 
 struct Job {
   TaskBody body;
   void* state;
   int tasks;
   int seats;       // pool threads that may still join (guarded by the pool's mutex)
-  int active = 0;  // pool threads at work on it (guarded by the pool's mutex)
+  std::atomic<int> active{0};  // pool threads at work on it (changed under the pool's mutex)
   std::atomic<int> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;  // written by the one thread that set `failed`
@@ -51,6 +66,7 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       grow(helpers);
       open_.push_back(&job);
+      open_count_.store(static_cast<int>(open_.size()));
     }
     if (helpers == 1) {
       wake_.notify_one();
@@ -60,6 +76,11 @@ class Pool {
     job.work();
     std::unique_lock<std::mutex> lock(mutex_);
     close(&job);
+    if (job.active != 0) {
+      lock.unlock();
+      spin_until([&] { return job.active.load() == 0; });
+      lock.lock();
+    }
     job.left.wait(lock, [&] { return job.active == 0; });
   }
 
@@ -71,6 +92,7 @@ class Pool {
   void close(Job* job) {
     const auto place = std::find(open_.begin(), open_.end(), job);
     if (place != open_.end()) open_.erase(place);
+    open_count_.store(static_cast<int>(open_.size()));
   }
 
   void serve() {
@@ -85,12 +107,17 @@ class Pool {
       lock.lock();
       close(job);
       if (--job->active == 0) job->left.notify_all();
+      if (!open_.empty()) continue;
+      lock.unlock();
+      spin_until([&] { return open_count_.load() != 0; });
+      lock.lock();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job*> open_;  // jobs with free seats, oldest first
+  std::atomic<int> open_count_{0};  // open_.size(), for those who watch it without the mutex
   int helpers_ = 0;
 };
 

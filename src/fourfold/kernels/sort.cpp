@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kBits = 11;
 constexpr std::size_t kBuckets = std::size_t{1} << kBits;
-constexpr std::size_t kSmall = 16384;  // below this the threads cost more than they bring
+constexpr std::size_t kSmall = 65536;  // below this the threads cost more than they bring
 
 std::size_t digit(std::uint64_t key, int pass) { return static_cast<std::size_t>(key >> (32 + kBits * pass)) & (kBuckets - 1); }
 

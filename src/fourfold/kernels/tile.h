@@ -37,6 +37,25 @@ inline void for_lanes(const TileView& tile, int block, F&& visit) {
   }
 }
 
+// Calls visit(lane, pixel, width) for the rows of a block inside the image: their first lane, the pixel it is, and how many pixels there are.
+template <class F>
+inline void for_rows(const Frame& frame, const TileView& tile, int block, F&& visit) {
+  const int x0 = block / kBlockRows * kBlockWidth, y0 = block % kBlockRows * kBlockHeight;
+  const int width = std::min(kBlockWidth, tile.width - x0), height = std::min(kBlockHeight, tile.height - y0);
+  if (width <= 0) return;
+  for (int y = 0; y < height; ++y) visit(y * kBlockWidth, tile.pixel(frame, x0, y0 + y), width);
+}
+
+// Calls visit(i) for i in [0, width): a number that the compiler knows where the row is whole.
+template <class F>
+inline void for_row(int width, F&& visit) {
+  if (width == kBlockWidth) {
+    for (int i = 0; i < kBlockWidth; ++i) visit(i);
+  } else {
+    for (int i = 0; i < width; ++i) visit(i);
+  }
+}
+
 // The image coordinates of a block's pixel centres.
 inline vfloat block_x(const TileView& tile, int block) {
   return lane_x() + (static_cast<float>(tile.left + block / kBlockRows * kBlockWidth) + 0.5f);
