@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.kernels.devices import launch
 
-BLOCK = 64
+BLOCK = 32
 HALVINGS = tl.constexpr(31)
 
 
