@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #ifdef _WIN32
@@ -93,25 +95,35 @@ struct Argument {
   }
 };
 
-// Surplus words do no harm in any calling convention where the caller cleans up. A float travels in a register of its own kind.
+// Surplus words do no harm in any calling convention where the caller cleans up. A float travels in a register of its own kind, so that each
+// order of words and floats is a type of function: bit i of kFloats stands for a float at place i.
+template <unsigned kFloats, std::size_t... kPlaces>
+Word call_as(void* function, const std::vector<Argument>& a, std::index_sequence<kPlaces...>) {
+  using Function = Word (*)(std::conditional_t<(kFloats >> kPlaces) & 1u, float, Word>...);
+  const auto given = [&a](auto is_float, std::size_t place) {
+    if constexpr (is_float.value) {
+      return a[place].real;
+    } else {
+      return place < a.size() ? a[place].word : Word(0);
+    }
+  };
+  return reinterpret_cast<Function>(function)(given(std::bool_constant<((kFloats >> kPlaces) & 1u) != 0>(), kPlaces)...);
+}
+
+template <unsigned kFloats, unsigned... kOthers>
+Word call_floats(unsigned floats, void* function, const std::vector<Argument>& a) {
+  if (floats == kFloats) return call_as<kFloats>(function, a, std::make_index_sequence<kMostArguments>());
+  if constexpr (sizeof...(kOthers) > 0) {
+    return call_floats<kOthers...>(floats, function, a);
+  }
+  stop("floats at places where no kernel has them");
+  return 0;
+}
+
 Word call(void* function, const std::vector<Argument>& a) {
-  Word w[kMostArguments] = {};
-  int real = -1;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    w[i] = a[i].word;
-    if (a[i].kind == 'f') real = static_cast<int>(i);
-  }
-  if (real == 5) {
-    using Sixth = Word (*)(Word, Word, Word, Word, Word, float, Word, Word);
-    return reinterpret_cast<Sixth>(function)(w[0], w[1], w[2], w[3], w[4], a[5].real, w[6], w[7]);
-  }
-  if (real == 8) {
-    using Ninth = Word (*)(Word, Word, Word, Word, Word, Word, Word, Word, float, Word, Word, Word);
-    return reinterpret_cast<Ninth>(function)(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], a[8].real, w[9], w[10], w[11]);
-  }
-  if (real >= 0) stop("a float at a place that no kernel has one");
-  using Plain = Word (*)(Word, Word, Word, Word, Word, Word, Word, Word, Word, Word, Word, Word, Word, Word);
-  return reinterpret_cast<Plain>(function)(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13]);
+  unsigned floats = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) floats |= (a[i].kind == 'f' ? 1u : 0u) << i;
+  return call_floats<0u, 1u << 2, 1u << 3, 3u << 3, 1u << 5, 7u << 5, 1u << 6, 1u << 8>(floats, function, a);
 }
 
 }  // namespace
