@@ -22,7 +22,7 @@ from fourfold.recipes.recipe import Stage
 from fourfold.render.api import rasterize
 from fourfold.training.batch import SampleStore, Source
 from fourfold.training.benchmark_case import Case, CaseSize, make_case
-from fourfold.training.loop import active, gather_growth, render_step, rows_seen, train_stage
+from fourfold.training.loop import active, asked_of, gather_growth, render_step, rows_seen, train_stage
 from fourfold.training.optimizer import gradients_finite, update, watch
 from fourfold.training.safety import keep_sane
 from fourfold.training.state import TrainingState, drawn, lengths_of, scene_to
@@ -141,7 +141,7 @@ def _timed_step(state: TrainingState, stage: Stage, batch: list[Sample], clock: 
     total = torch.stack(weighted).sum()
     with clock("_backward"):
         total.backward()
-    _time_raster(step, clock)
+    _time_raster(step, stage, clock)
     with clock("looking for bad gradients"):
         gradients_finite(scene)
     with clock("optimiser"):
@@ -151,19 +151,21 @@ def _timed_step(state: TrainingState, stage: Stage, batch: list[Sample], clock: 
         gather_growth(state, stage, [step])
 
 
-def _time_raster(step: Step, clock: Clock) -> None:
-    """Draw the step's first image again, with as many channels and all gradients."""
+def _time_raster(step: Step, stage: Stage, clock: Clock) -> None:
+    """Draw the step's first image again, with as many channels, values at the same points and all gradients."""
     gaussians, drawn_before = step.gaussians[0].detach(), step.renders[0]
     leaves = [
         value.requires_grad_() for value in (gaussians.means, gaussians.quat_wxyz, gaussians.log_scale, gaussians.opacity_logit, gaussians.color)
     ]
     width = 0 if drawn_before.channels is None else drawn_before.channels.shape[2]
     channels = gaussians.means.new_ones(len(gaussians), width).requires_grad_() if width else None
+    asked = asked_of(stage.terms, step, 0).points
+    points = None if asked is None else replace(asked, values=asked.values.detach().requires_grad_())
     with clock("raster forward"):
-        render = rasterize(gaussians, step.samples[0].camera, channels=channels)
-    images = [image for image in (render.color, render.alpha, render.depth, render.channels) if image is not None]
+        render = rasterize(gaussians, step.samples[0].camera, channels=channels, points=points)
+    images = [image for image in (render.color, render.alpha, render.depth, render.channels, render.points) if image is not None]
     cotangents = [torch.full_like(image, 1e-3) for image in images]
-    inputs = leaves if channels is None else [*leaves, channels]
+    inputs = [*leaves, *([] if channels is None else [channels]), *([] if points is None else [points.values])]
     with clock("raster backward"):
         torch.autograd.grad(images, inputs, cotangents)
 

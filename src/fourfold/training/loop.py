@@ -110,7 +110,7 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
     step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent, summed=together.summed)
     background = _on_device(tuple(scene.background), gaussians[0].means.dtype, gaussians[0].means.device)
     wanted = [term for term in terms if active(term, progress)]
-    asked = [_asked(wanted, step, item) for item in range(len(samples))]
+    asked = [asked_of(wanted, step, item) for item in range(len(samples))]
     shown = [as_seen(scene, gaussians[item], sample.view, sample.index) for item, sample in enumerate(samples)]
     if len(samples) > 1 and draws_together(background):
         renders = rasterize_views(shown, [sample.camera for sample in samples], [a.stacked for a in asked], background, [a.points for a in asked])
@@ -123,7 +123,7 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What the losses want beside the image of one sample: `channels` by name over the image, and values at `points` under the name `at`."""
 
     channels: dict[str, Tensor]
@@ -143,7 +143,12 @@ class _Asked:
         return found if render.points is None else found | {self.at: render.points}
 
 
-def _asked(terms: Sequence[Term], step: Step, item: int) -> _Asked:
+def asked_of(terms: Sequence[Term], step: Step, item: int) -> Asked:
+    """What the losses of `terms` want of sample `item`.
+
+    Raises:
+        FourfoldError: values at points under more than one name.
+    """
     wanted: dict[str, Tensor | AtPoints] = {}
     for term in terms:
         wanted |= {name: value for name, value in term.loss.channels(step, item).items() if name not in wanted}
@@ -151,7 +156,7 @@ def _asked(terms: Sequence[Term], step: Step, item: int) -> _Asked:
     if len(points) > 1:
         raise FourfoldError(f"losses ask for values at points under the names {', '.join(points)}: one name has to serve all")
     name, at = next(iter(points.items()), ("", None))
-    return _Asked({name: value for name, value in wanted.items() if not isinstance(value, AtPoints)}, at, name)
+    return Asked({name: value for name, value in wanted.items() if not isinstance(value, AtPoints)}, at, name)
 
 
 def active(term: Term, progress: float) -> bool:
