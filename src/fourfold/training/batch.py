@@ -27,7 +27,7 @@ from fourfold.training.schedule import divisor_at
 from fourfold.training.together import Share
 from fourfold.training.track_targets import TrackIndex
 
-CACHE_BYTES = 100_000_000
+CACHE_BYTES = 90_000_000
 """Prepared samples are kept up to this size; older ones are made again from the memory-mapped files."""
 
 
