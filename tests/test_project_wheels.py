@@ -59,7 +59,8 @@ def test_the_libraries_built_here_are_what_they_are():
 def test_every_function_that_python_calls_is_looked_for():
     from foreign_kernels import SIZES
 
-    assert set(wheels.entries()) == set(SIZES)
+    by_nobody = {"ff_body_step", "ff_body_cost"}  # one answers with a double, which `foreign_host.cpp` does not take: not called in emulators
+    assert set(wheels.entries()) == set(SIZES) | by_nobody
 
 
 def wheel(folder, tag, content, names):
