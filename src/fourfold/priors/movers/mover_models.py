@@ -139,9 +139,11 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
     rigid = solve_object(own.xy, own.visible, mover.K, config.sfm)
     figures: dict[str, object] = {"tracks": len(own.xy), "long_tracks": len(held.xy)}
     if rigid is not None and _is_rigid(rigid, mover, (own.xy, own.visible), config):
+        model = _rigid_model(capture, mover, rigid, own, config, figures | {"tracks_from": "chained tracks"})
         firm = _firmer(own, held, mover, rigid, config)
-        found, by, source = (rigid, own, "chained tracks") if firm is None else (firm, held, "long tracks")
-        model = _rigid_model(capture, mover, found, by, config, figures | {"tracks_from": source})
+        if firm is not None:  # of two bodies that the tracks allow, the one that is not the deeper
+            other = _rigid_model(capture, mover, firm, held, config, figures | {"tracks_from": "long tracks"})
+            model = min(other, model, key=lambda one: relief(one, mover))
         if relief(model, mover) <= config.deepest:
             return [model]
         figures["too_deep"] = round(relief(model, mover), 2)

@@ -363,6 +363,6 @@ def _lift(capture: Capture, priors: Priors) -> list[Tracks3D]:
 
 
 PROVIDERS = (
-    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=10),
+    Provider("movers", ("depth", "tracks3d"), ("masks", "tracks2d", "longtracks", "cameras"), 20, _not_alone, _solve, version=11),
     Provider("lifted_tracks", ("tracks3d",), ("masks", "tracks2d", "depth"), 15, _alone, _lift),
 )
