@@ -81,7 +81,7 @@ class SmallSkinning:
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss; 0 where no weights are learned."""
         changes = [layer.splats["skinning"] for layer in step.scene.layers if "skinning" in layer.splats and len(layer)]
-        return mean_of([change.abs().mean() for change in changes], step.gaussians[0].means)
+        return mean_of([change.abs().mean() for change in changes], step.scene.layers[0].splats["means"])
 
 
 @dataclass(frozen=True)
