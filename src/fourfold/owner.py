@@ -32,7 +32,7 @@ def owned(root: Path) -> Iterator[None]:
         raise FourfoldError(f"{what}: choose another output folder") from error
     lock = root / OWNER_FILE
     me: dict[str, object] = {"process": os.getpid(), "host": platform.node(), "began": _began(os.getpid())}
-    while not _taken(lock, me):
+    while not _taken_in(root, lock, me):
         holder = _holder(lock)
         if holder is not None and (holder == me or not _gone(holder)):
             where = "" if holder["host"] == me["host"] else f" on {holder['host']}"
@@ -49,6 +49,15 @@ def owned(root: Path) -> Iterator[None]:
         if new:
             with suppress(OSError):
                 root.rmdir()
+
+
+def _taken_in(root: Path, lock: Path, me: dict[str, object]) -> bool:
+    """`_taken`, where an owner before us may take its empty folder away in the same moment: then it is made again."""
+    while True:
+        try:
+            return _taken(lock, me)
+        except FileNotFoundError:
+            root.mkdir(parents=True, exist_ok=True)
 
 
 def release_from_another_machine(root: Path) -> None:
