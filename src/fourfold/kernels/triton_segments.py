@@ -17,12 +17,13 @@ HALVINGS = tl.constexpr(31)
 
 
 @triton.jit
-def place_of(ordered, row, entries):
-    """How many of `ordered` (entries,) int64 are below `row`."""
-    low, high = row * 0, row * 0 + entries
+def count_below(ordered, value, entries, HALVINGS: tl.constexpr):
+    """How many of `ordered` (entries,), which grow, are below `value`; HALVINGS: enough for so many entries."""
+    low = tl.program_id(0) * 0
+    high = low + entries
     for _ in range(HALVINGS):
         middle = (low + high) // 2
-        below = tl.load(ordered + middle, mask=middle < entries, other=9223372036854775807) < row
+        below = (middle < entries) & (tl.load(ordered + middle, mask=middle < entries, other=0) < value)
         low, high = tl.where(below, middle + 1, low), tl.where(below, high, middle)
     return low
 
@@ -30,7 +31,7 @@ def place_of(ordered, row, entries):
 @triton.jit
 def bounds_of(ordered, row, entries):
     """Where the entries of `row` begin and end."""
-    return place_of(ordered, row, entries), place_of(ordered, row + 1, entries)
+    return count_below(ordered, row, entries, HALVINGS), count_below(ordered, row + 1, entries, HALVINGS)
 
 
 @triton.jit

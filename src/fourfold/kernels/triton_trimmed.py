@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fourfold.kernels.devices import launch
+from fourfold.kernels.triton_segments import count_below
 
 BLOCK = 1024
 HALVINGS = tl.constexpr(16)  # enough to find a place among 2^15 samples
@@ -59,18 +60,14 @@ def limits_of(ordered, size, level):
 
     The first is the quantile `level` of what is finite of `ordered`, linear between neighbours.
     """
-    low, high = size * 0, size
-    for _ in range(HALVINGS):
-        middle = (low + high) // 2
-        inside = tl.load(ordered + middle, mask=middle < size, other=float("inf")) < float("inf")
-        low, high = tl.where(inside, middle + 1, low), tl.where(inside, high, middle)
-    last = tl.maximum(low - 1, 0)
+    finite = count_below(ordered, float("inf"), size, HALVINGS)
+    last = tl.maximum(finite - 1, 0)
     place = last.to(tl.float32) * level
     below = place.to(tl.int32)
     share = place - below.to(tl.float32)
     a, b = tl.load(ordered + below), tl.load(ordered + tl.minimum(below + 1, last))
     limit = tl.where(share < 0.5, a + share * (b - a), b - (b - a) * (1.0 - share))
-    return limit, tl.where(low < 2, float("inf"), tl.where(tl.load(ordered) >= limit, limit, float("-inf")))
+    return limit, tl.where(finite < 2, float("inf"), tl.where(tl.load(ordered) >= limit, limit, float("-inf")))
 
 
 @triton.jit
