@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
-from fourfold.kernels.devices import on_gpu
-from fourfold.kernels.library import load
+from fourfold.kernels.devices import compiled, on_gpu, pointer
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,11 @@ def adam_step(
     mask = None if rows is None else _mask(rows, param)
     if param.numel() == 0:
         return
-    if on_gpu(param, first, second) and all(tensor.is_contiguous() for tensor in (param, first, second)):
+    whole = all(tensor.is_contiguous() for tensor in (param, first, second))
+    if whole and on_gpu(param, first, second):
         adam_step_on_gpu(param, grad, first, second, step, rate, numbers, mask)
         return
-    library = load() if _fits(param, first, second) else None
+    library = compiled(param, first, second) if whole else None
     if library is None:
         adam_step_reference(param, grad, first, second, step, rate, numbers, mask)
         return
@@ -74,9 +74,9 @@ def adam_step(
         rate / (1.0 - keep_first**step), keep_first, 1.0 - keep_first, keep_second, 1.0 - keep_second, 1.0 / root, numbers.epsilon
     )
     count = param.shape[0]
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (param, grad, first, second)]
-    seen = None if mask is None else ctypes.c_void_p(mask.data_ptr())
-    library.ff_adam_step(*pointers, seen, ctypes.c_int64(count), ctypes.c_int64(param.numel() // max(count, 1)), packed)
+    library.ff_adam_step(
+        *map(pointer, (param, grad, first, second, mask)), ctypes.c_int64(count), ctypes.c_int64(param.numel() // max(count, 1)), packed
+    )
 
 
 @torch.no_grad()
@@ -148,7 +148,3 @@ def _mask(rows: Tensor, param: Tensor) -> Tensor:
     mask = torch.zeros(count, dtype=torch.bool, device=param.device)
     mask[rows.to(param.device).long()] = True
     return mask
-
-
-def _fits(*tensors: Tensor) -> bool:
-    return all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Sample, Step, mean_of
 from fourfold.losses.robust import trimmed_l1, trimmed_mean
-from fourfold.losses.scored import compiled, pointer
 
 EPSILON = 1e-5
 _OPAQUE = 0.1  # accumulated opacity below which a pixel says nothing

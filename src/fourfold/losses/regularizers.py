@@ -10,8 +10,9 @@ from fnmatch import fnmatch
 import torch
 from torch import Tensor
 
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Step
-from fourfold.losses.scored import compiled, pointer, scored
+from fourfold.losses.scored import scored
 
 
 @dataclass(frozen=True)

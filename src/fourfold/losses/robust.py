@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
-from fourfold.kernels.devices import on_gpu
-from fourfold.losses.scored import Kernel, compiled, pointer, scored
+from fourfold.kernels.devices import compiled, on_gpu, pointer
+from fourfold.losses.scored import Kernel, scored
 
 SAMPLE = 2**14
 """Quantiles are taken from a regular subsample of about this size: exact enough (0.1 % at 98 %), and sorting stays cheap."""

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fourfold.kernels.library import load
-
 Kernel = Callable[[Sequence[Tensor], Sequence[Tensor]], float]
 """Reads contiguous inputs, writes the gradient of every one of them and returns the value."""
-
-
-def compiled(*tensors: Tensor | None) -> ctypes.CDLL | None:
-    """The kernels, if all of `tensors` are float32 on the CPU (None is nothing to ask)."""
-    fit = all(t is None or (t.device.type == "cpu" and t.dtype == torch.float32) for t in tensors)
-    return load() if fit else None
 
 
 def scored(kernel: Kernel, *inputs: Tensor) -> Tensor:
     """The scalar that `kernel` gives, differentiable once in `inputs`."""
     return _Scored.apply(kernel, *inputs)  # type: ignore[no-any-return]
-
-
-def pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    """Where the numbers of a contiguous tensor lie."""
-    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())
 
 
 class _Scored(torch.autograd.Function):

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.host import on_host, rows_of
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Step, mean_of
-from fourfold.losses.scored import compiled, pointer, scored
+from fourfold.losses.scored import scored
 from fourfold.scene.scene import Layer
 
 

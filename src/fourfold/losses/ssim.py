@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from fourfold.errors import FourfoldError
-from fourfold.kernels.devices import on_gpu
-from fourfold.kernels.library import load
+from fourfold.kernels.devices import compiled, on_gpu, pointer
 
 WINDOW, SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
@@ -35,11 +34,12 @@ def ssim(image: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         raise FourfoldError(
             f"ssim got a weight of shape {tuple(weight.shape)} for images of shape {tuple(image.shape)}: it must be {tuple(image.shape[:2])}"
         )
-    fast = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in (image, target)) and not target.requires_grad
-    if fast and image.numel() and not (weight is not None and weight.requires_grad) and load() is not None:
-        return _Fused.apply(image, target.detach(), weight)  # type: ignore[no-any-return]
-    if image.numel() and on_gpu(image, target) and not target.requires_grad and not (weight is not None and weight.requires_grad):
-        return ssim_on_gpu(image, target, weight)
+    if image.numel() and not target.requires_grad and not (weight is not None and weight.requires_grad):
+        library = compiled(image, target)
+        if library is not None:
+            return _Fused.apply(library, image, target, weight)  # type: ignore[no-any-return]
+        if on_gpu(image, target):
+            return ssim_on_gpu(image, target, weight)
     similarity = ssim_map_reference(image, target).mean(2)
     if weight is None:
         return similarity.mean()
@@ -80,26 +80,19 @@ class _Fused(torch.autograd.Function):
     """Value and gradient in one pass of the compiled kernel; backward only scales the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        library = load()
-        if library is None:
-            raise FourfoldError("the compiled CPU kernel is not there: install fourfold again")
+    def forward(ctx: Any, library: ctypes.CDLL, image: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         image, target = image.contiguous(), target.contiguous()
         weight = None if weight is None else weight.detach().to("cpu", torch.float32).contiguous()
-        gradient = torch.empty_like(image) if ctx.needs_input_grad[0] else None
+        gradient = torch.empty_like(image) if ctx.needs_input_grad[1] else None
         value = ctypes.c_double()
         sizes = [ctypes.c_int(size) for size in image.shape]
-        failed = library.ff_ssim(_pointer(image), _pointer(target), _pointer(weight), *sizes, ctypes.byref(value), _pointer(gradient))
+        failed = library.ff_ssim(pointer(image), pointer(target), pointer(weight), *sizes, ctypes.byref(value), pointer(gradient))
         if failed:
             raise MemoryError(f"no memory for the structural similarity of images of shape {tuple(image.shape)}")
         ctx.save_for_backward(gradient)
         return image.new_tensor(value.value)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor | None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return (None if gradient is None else gradient * upstream[0]), None, None
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())
+        return None, None if gradient is None else gradient * upstream[0], None, None

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fourfold.kernels.devices import pointer
 from fourfold.losses.base import TrackTargets
-from fourfold.losses.scored import pointer, scored
+from fourfold.losses.scored import scored
 
 _ARRAYS = ("read", "poses", "intrinsics", "xy", "depth", "visible", "weight", "of_target")
 _NUMBERS = ("smallest_alpha", "smallest_depth", "extent", "epsilon", "level")

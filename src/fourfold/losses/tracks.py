@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.projection import project_camera_points
+from fourfold.kernels.devices import compiled
 from fourfold.losses.base import Sample, Step, TrackTargets, mean_of
 from fourfold.losses.depth import EPSILON, disparity
 from fourfold.losses.robust import trimmed_mean
-from fourfold.losses.scored import compiled
 from fourfold.losses.track_error import Rule, track_error
 from fourfold.render.points import AtPoints
 from fourfold.scene.scene import STATIC, Layer

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.blended_motion import move_by_rotation6d
-from fourfold.kernels.devices import on_gpu
-from fourfold.kernels.library import load
+from fourfold.kernels.devices import compiled, on_gpu, pointer
 
 MOST_BASES = 128
 """Bases that the kernel of GPUs takes."""
@@ -32,10 +31,11 @@ def blend(logits: Tensor, means: Tensor, quat_wxyz: Tensor, motions: Tensor, piv
         (Q, N, 3) positions and (turned, N, 4) unit quaternions, each up to sign.
     """
     tensors = (logits, means, quat_wxyz, motions, pivot)
-    if on_gpu(*tensors) and len(means) and logits.shape[1] <= MOST_BASES and not pivot.requires_grad:
+    fits = len(means) > 0 and not pivot.requires_grad
+    if fits and logits.shape[1] <= MOST_BASES and on_gpu(*tensors):
         return blend_on_gpu(turned, *(t.contiguous() for t in tensors))
-    library = load() if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors) and not pivot.requires_grad else None
-    if library is None or len(means) == 0:
+    library = compiled(*tensors) if fits else None
+    if library is None:
         return blend_reference(logits, means, quat_wxyz, motions, pivot, turned)
     return _Blend.apply(library, turned, *(t.contiguous() for t in tensors))  # type: ignore[no-any-return]
 
@@ -65,7 +65,7 @@ class _Blend(torch.autograd.Function):
         points, times = means.shape[0], motions.shape[0]
         sizes = (ctypes.c_int64 * 4)(points, logits.shape[1], times, turned)
         positions, quats = means.new_empty(times, points, 3), means.new_empty(turned, points, 4)
-        if library.ff_blend_forward(*map(_pointer, tensors), sizes, _pointer(positions), _pointer(quats)):
+        if library.ff_blend_forward(*map(pointer, tensors), sizes, pointer(positions), pointer(quats)):
             raise MemoryError(f"no memory to move {points} points to {times} times")
         ctx.save_for_backward(*tensors)
         ctx.library, ctx.sizes = library, sizes
@@ -80,10 +80,6 @@ class _Blend(torch.autograd.Function):
         results = [torch.empty_like(t) for t in tensors[:4]]
         with_quat = ctx.sizes[3] > 0
         by = (ctypes.c_void_p * 4)(*(None if i == 2 and not with_quat else t.data_ptr() for i, t in enumerate(results)))
-        if ctx.library.ff_blend_backward(*map(_pointer, tensors), ctx.sizes, *map(_pointer, given), by):
+        if ctx.library.ff_blend_backward(*map(pointer, tensors), ctx.sizes, *map(pointer, given), by):
             raise MemoryError(f"no memory for the gradient of {ctx.sizes[0]} moved points")
         return None, None, results[0], results[1], results[2] if with_quat else None, results[3], None
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())

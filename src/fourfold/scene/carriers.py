@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.rotations import quat_conjugate, quat_multiply
-from fourfold.kernels.devices import on_gpu
-from fourfold.kernels.library import load
+from fourfold.kernels.devices import compiled, on_gpu, pointer
 
 FLOOR = 1e-6
 """Every believed neighbour has at least this weight before normalisation (spec mosca.md section 8)."""
@@ -111,7 +110,7 @@ def carriers_reference(points: Followers, falling: Tensor, pull: bool, change: T
 
 
 def _library(*tensors: Tensor) -> ctypes.CDLL | None:
-    library = load() if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors) else None
+    library = compiled(*tensors)
     return library if library is not None and hasattr(library, "ff_scaffold_weights") else None
 
 
@@ -120,7 +119,7 @@ class _MotionTable(torch.autograd.Function):
     def forward(ctx: Any, library: ctypes.CDLL, now: Tensor, then: Tensor) -> Tensor:
         table = now.new_empty(len(now), then.shape[0] * then.shape[1] + 1, 8)
         ctx.sizes = (ctypes.c_int64 * 3)(len(now), *then.shape[:2])
-        library.ff_motion_table(_pointer(now), _pointer(then), ctx.sizes, _pointer(table))
+        library.ff_motion_table(pointer(now), pointer(then), ctx.sizes, pointer(table))
         ctx.save_for_backward(now, then)
         ctx.library = library
         return table
@@ -130,7 +129,7 @@ class _MotionTable(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         now, then = ctx.saved_tensors
         of, by_now, by_then = grad_outputs[0].contiguous(), torch.empty_like(now), torch.empty_like(then)
-        ctx.library.ff_motion_table_backward(*map(_pointer, (now, then)), ctx.sizes, *map(_pointer, (of, by_now, by_then)))
+        ctx.library.ff_motion_table_backward(*map(pointer, (now, then)), ctx.sizes, *map(pointer, (of, by_now, by_then)))
         return None, by_now, by_then
 
 
@@ -144,7 +143,7 @@ class _Carriers(torch.autograd.Function):
         slopes = means.new_empty(len(means), followed + 1)
         ctx.sizes = (ctypes.c_int64 * 5)(len(means), then.shape[1], followed, then.shape[0], pull)
         kept = (then, means, falling, node, anchor, near, valid)  # contiguous copies live until the kernel has read them
-        library.ff_scaffold_weights(*map(_pointer, kept), ctx.sizes, ctypes.c_float(FLOOR), *map(_pointer, (rows, weights, slopes)))
+        library.ff_scaffold_weights(*map(pointer, kept), ctx.sizes, ctypes.c_float(FLOOR), *map(pointer, (rows, weights, slopes)))
         ctx.save_for_backward(node, near, weights, slopes)
         ctx.mark_non_differentiable(rows)
         ctx.library = library
@@ -155,9 +154,5 @@ class _Carriers(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         node, near, weights, slopes = ctx.saved_tensors
         of, by_falling = grad_outputs[1].contiguous(), weights.new_empty(ctx.sizes[1])
-        ctx.library.ff_scaffold_weights_backward(*map(_pointer, (node, near, weights, slopes)), ctx.sizes, *map(_pointer, (of, by_falling)))
+        ctx.library.ff_scaffold_weights_backward(*map(pointer, (node, near, weights, slopes)), ctx.sizes, *map(pointer, (of, by_falling)))
         return None, None, None, by_falling
-
-
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.rotations import quat_conjugate, quat_rotate
-from fourfold.kernels.library import load
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.scene.scaffold_nodes import TINY, Topology
 
 
@@ -29,8 +29,7 @@ def rigidity(xyz: Tensor, quat: Tensor, topology: Topology, shifts: tuple[int, .
     share = share / share.sum(1, keepdim=True).clamp_min(1)
     near = topology.near[:, 1:]
     used = [(shift, weight) for shift, weight in zip(shifts, weights, strict=True) if shift < len(xyz)]
-    plain = any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (xyz, quat)) or not used or near.numel() == 0
-    library = None if plain else load()
+    library = compiled(xyz, quat) if used and near.numel() else None
     if library is None or not hasattr(library, "ff_rigidity_forward"):
         return rigidity_reference(xyz, quat, near, share, used)
     return _Rigidity.apply(library, tuple(used), near.contiguous(), share, xyz.contiguous(), quat.contiguous())  # type: ignore[no-any-return]
@@ -72,7 +71,7 @@ class _Rigidity(torch.autograd.Function):
         near, share, xyz, quat = ctx.saved_tensors
         by_xyz, by_quat = torch.empty_like(xyz), torch.empty_like(quat)
         of = (ctypes.c_float * 2)(*(float(g) for g in grad_outputs))
-        if ctx.library.ff_rigidity_backward(*_inputs(ctx.shifts, near, share, xyz, quat), of, _pointer(by_xyz), _pointer(by_quat)):
+        if ctx.library.ff_rigidity_backward(*_inputs(ctx.shifts, near, share, xyz, quat), of, pointer(by_xyz), pointer(by_quat)):
             raise MemoryError(f"no memory for the gradient of the rigidity of {xyz.shape[1]} nodes")
         return None, None, None, None, by_xyz, by_quat
 
@@ -83,8 +82,4 @@ def _inputs(shifts: tuple[tuple[int, float], ...], near: Tensor, share: Tensor, 
     sizes = (ctypes.c_int64 * 4)(moments, nodes, near.shape[1], len(shifts))
     steps = (ctypes.c_int64 * len(shifts))(*(shift for shift, _ in shifts))
     weights = (ctypes.c_float * len(shifts))(*(weight / ((moments - shift) * nodes) for shift, weight in shifts))
-    return _pointer(xyz), _pointer(quat), _pointer(near), _pointer(share), steps, weights, sizes
-
-
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
+    return pointer(xyz), pointer(quat), pointer(near), pointer(share), steps, weights, sizes

@@ -15,8 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.dual_quaternions import dual_quat_to_parts
 from fourfold.geometry.rotations import quat_multiply, quat_normalize, quat_rotate
-from fourfold.kernels.devices import on_gpu
-from fourfold.kernels.library import load
+from fourfold.kernels.devices import compiled, on_gpu, pointer
 
 SHORT = 1e-16
 """Keeps motions that cancel each other finite."""
@@ -39,10 +38,10 @@ def skin(
         resting: nobody asks for the gradient of the last of the nodes.
     """
     tensors = (dual_quats, weights, means, quat_wxyz)
-    if on_gpu(*tensors) and len(means) and near.shape[1] <= MOST_NODES:
+    fits = len(means) > 0 and near.shape[1] <= MOST_NODES
+    if fits and on_gpu(*tensors):
         return skin_on_gpu((turned, align, resting), near.contiguous(), *(t.contiguous() for t in tensors))
-    plain = any(t.device.type != "cpu" or t.dtype != torch.float32 for t in tensors) or len(means) == 0 or near.shape[1] > MOST_NODES
-    library = None if plain else load()
+    library = compiled(*tensors) if fits else None
     if library is None or not hasattr(library, "ff_skin_forward"):
         return skin_reference(dual_quats, near, weights, means, quat_wxyz, turned, align)
     sizes = (len(means), dual_quats.shape[1], near.shape[1], len(dual_quats), turned, int(align))
@@ -94,7 +93,7 @@ class _Skin(torch.autograd.Function):
     def forward(ctx: Any, library: ctypes.CDLL, sizes: tuple[int, ...], near: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         points, _, _, times, turned, _ = sizes
         positions, quats = tensors[2].new_empty(times, points, 3), tensors[2].new_empty(turned, points, 4)
-        if library.ff_skin_forward(*_inputs(near, tensors, sizes), _pointer(positions), _pointer(quats)):
+        if library.ff_skin_forward(*_inputs(near, tensors, sizes), pointer(positions), pointer(quats)):
             raise MemoryError(f"no memory to move {points} points to {times} times")
         ctx.save_for_backward(near, *tensors)
         ctx.library, ctx.sizes = library, sizes
@@ -108,15 +107,11 @@ class _Skin(torch.autograd.Function):
         given = [None if g is None else g.contiguous() for g in grad_outputs]
         results = [torch.empty_like(t) for t in tensors]
         by = (ctypes.c_void_p * 4)(*(t.data_ptr() for t in results))
-        if ctx.library.ff_skin_backward(*_inputs(near, tensors, ctx.sizes), *map(_pointer, given), by):
+        if ctx.library.ff_skin_backward(*_inputs(near, tensors, ctx.sizes), *map(pointer, given), by):
             raise MemoryError(f"no memory for the gradient of {ctx.sizes[0]} moved points")
         return None, None, None, *results
 
 
 def _inputs(near: Tensor, tensors: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
-    table, weights, means, quat = map(_pointer, tensors)
-    return table, _pointer(near), weights, means, quat, (ctypes.c_int64 * 6)(*sizes)
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())
+    table, weights, means, quat = map(pointer, tensors)
+    return table, pointer(near), weights, means, quat, (ctypes.c_int64 * 6)(*sizes)
