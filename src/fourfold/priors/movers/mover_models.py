@@ -144,9 +144,8 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
         if firm is not None:  # of two bodies that the tracks allow, the one that is not the deeper
             other = _rigid_model(capture, mover, firm, held, config, figures | {"tracks_from": "long tracks"})
             model = min(other, model, key=lambda one: relief(one, mover))
-        if relief(model, mover) <= config.deepest:
+        if _believed(model, mover, config, figures):
             return [model]
-        figures["too_deep"] = round(relief(model, mover), 2)
         rigid = None
     images = [np.asarray(capture.image(mover.view, t)) for t in mover.times]
     aligned = align_object(images, mover.masks, config.align)
@@ -156,18 +155,26 @@ def model_mover(capture: Capture, mover: Mover, tracks: Tracks2D, longtracks: Lo
         second = solve_object(aligned.xy, aligned.visible, mover.K, config.sfm) if believed else None
         if second is not None and _is_rigid(second, mover, (aligned.xy, aligned.visible), config):
             model = _rigid_model(capture, mover, second, own, config, figures | {"tracks_from": "affine alignment"})
-            if relief(model, mover) <= config.deepest:
+            if _believed(model, mover, config, figures):
                 return [model]
-            figures["too_deep"], second = round(relief(model, mover), 2), None
+            second = None
         if second is not None and (rigid is None or _placed(second, mover) * second.inliers > _placed(rigid, mover) * rigid.inliers):
             rigid = second
-    flat = _flat_model(mover, aligned, own, config, figures if rigid is None else figures | _describe(rigid))
-    if rigid is None or not _is_rough(rigid, mover, config):
-        return [flat]
-    articulated = replace(_rigid_model(capture, mover, rigid, own, config, figures), kind="articulated")
-    if relief(articulated, mover) > config.deepest:
-        return [replace(flat, figures=flat.figures | {"too_deep": round(relief(articulated, mover), 2)})]
-    return [articulated, flat]
+    models: list[MoverModel] = []
+    if rigid is not None:
+        figures |= _describe(rigid)
+        if _is_rough(rigid, mover, config):
+            articulated = replace(_rigid_model(capture, mover, rigid, own, config, figures), kind="articulated")
+            models += [articulated] if _believed(articulated, mover, config, figures) else []
+    return [*models, _flat_model(mover, aligned, own, config, figures)]
+
+
+def _believed(model: MoverModel, mover: Mover, config: ModelConfig, figures: dict[str, object]) -> bool:
+    """Whether the model is no deeper than a body may be; if it is, `figures` tell of it."""
+    deep = relief(model, mover)
+    if deep > config.deepest:
+        figures["too_deep"] = round(deep, 2)
+    return deep <= config.deepest
 
 
 def relief(model: MoverModel, mover: Mover) -> float:
