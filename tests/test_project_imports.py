@@ -15,6 +15,7 @@ RANKS = {
     "notices": 0,
     "counting": 0,
     "spent": 0,
+    "threads": 0,
     "files": 1,
     "untrusted": 1,
     "interruption": 0,

@@ -6,9 +6,7 @@ judged by the same tracks, and nothing wins because it came second.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,6 +22,7 @@ from fourfold.priors.cameras.track_places import placed
 from fourfold.priors.cameras.travelled_start import TravelNumbers, travelled_starts
 from fourfold.priors.cameras.turned_start import standing_start, turned_start, with_rotations
 from fourfold.priors.cameras.weak_frames import mended
+from fourfold.threads import in_threads
 
 Kind = Literal["estimated", "rotation", "fixed"]
 
@@ -102,8 +101,7 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     judge = _Judge(film, hint is not None)
     standing = judge.answer("fixed", "stood", many, _stood(many, hint, numbers), _STOOD)
     turns = Freedom(travel=False, expected=expected)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        turned = _best(counted(pool.map(lambda focal: _turned(few, focal, turns, judge, numbers), focals), "as turned", len(focals)))
+    turned = _best(counted(in_threads(lambda focal: _turned(few, focal, turns, judge, numbers), focals), "as turned", len(focals)))
     over_many = with_rotations(many, turned.solved.rotation, turned.solved.focal)
     turned = judge.answer("rotation", turned.found, many, bundle(many, over_many, turns, numbers.fine).solved, turns)
     travels = Freedom(expected=expected)
@@ -113,8 +111,7 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
         grown = grown_start(film, few, focals, travels, numbers.growth)
         rough.append(judge.answer("estimated", "grown from the middle", few, grown, travels))
     chosen = _different(rough, numbers)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        travelled = list(counted(pool.map(lambda answer: _finish(answer, many, judge, numbers), chosen), "the best starts", len(chosen)))
+    travelled = list(counted(in_threads(lambda answer: _finish(answer, many, judge, numbers), chosen), "the best starts", len(chosen)))
     answers = sorted((standing, turned, *travelled), key=lambda a: -_worth(a, numbers))
     best = answers[0]
     if best.kind != "fixed":

@@ -3,9 +3,7 @@ patience for what does not fit yet. Each way ends wrong now and then, and one ch
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +12,7 @@ from fourfold.counting import counted
 from fourfold.priors.cameras.bundle_system import Sightings, Solved
 from fourfold.priors.cameras.track_bundle import BundleNumbers, Freedom, bundle
 from fourfold.priors.cameras.turned_start import turned_start
+from fourfold.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -43,5 +42,4 @@ def travelled_starts(seen: Sightings, focals: Sequence[float], freedom: Freedom,
         return bundle(seen, start, freedom, replace(numbers.steps, lenient=lenience)).solved
 
     ways = [(focal, lenience) for focal in focals for lenience in numbers.leniences]
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(counted(pool.map(adjusted, *zip(*ways, strict=True)), "starts as travelled", len(ways)))
+    return list(counted(in_threads(adjusted, *zip(*ways, strict=True)), "starts as travelled", len(ways)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +31,7 @@ from fourfold.priors.depth_range import near_far
 from fourfold.priors.frames_kept import KeptFrames
 from fourfold.priors.given import given_depth
 from fourfold.priors.providers import Provider
+from fourfold.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,8 @@ def static_depth(
             return _sphere_depth(capture, config)
         ranges = [r or common for r in ranges]
     jobs = [(sources, r, ends, config.neighbours, config.sweep) for r, ends in zip(references, ranges, strict=True) if ends is not None]
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        found = pool.map(lambda job: _kept_sweep(kept, *job), jobs)
-        swept = [s for s in counted(found, "sweeping", len(jobs)) if s is not None]
+    found = in_threads(lambda job: _kept_sweep(kept, *job), jobs)
+    swept = [s for s in counted(found, "sweeping", len(jobs)) if s is not None]
     if not swept:
         return _sphere_depth(capture, config)
     maps = [confidence_of(swept, i, config.consistent_steps) for i in range(len(swept))]

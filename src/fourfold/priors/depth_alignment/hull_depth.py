@@ -6,9 +6,7 @@ the likelier one: a ray through the middle of a limb meets it at the block's fac
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +19,7 @@ from fourfold.priors.contracts import Depth, Masks
 from fourfold.priors.depth.fill import pull_push
 from fourfold.priors.depth.rig import Stage
 from fourfold.priors.rigs.hull import HullNumbers, Points, Silhouette, carve, projected, silhouette
+from fourfold.threads import in_threads
 
 _GAP = np.ones((5, 5), np.uint8)
 """Narrower gaps in a body are filled from around them, whatever another hull says."""
@@ -75,8 +74,7 @@ def with_movers(capture: Capture, masks: Masks, background: Depth, stage: Stage,
             depth[view][index][mover] = np.where(known, 1 / np.maximum(inverse, 1e-9), 0)[mover]
             sure[view][index][mover] = (trust * known)[mover]
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        list(counted(pool.map(put, (int(t) for t in moments)), total=len(moments)))
+    list(counted(in_threads(put, (int(t) for t in moments)), total=len(moments)))
     return Depth(background.provenance, tuple(depth), tuple(sure))
 
 

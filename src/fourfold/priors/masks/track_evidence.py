@@ -6,8 +6,6 @@ Source: docs/masks.md.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import cv2
@@ -20,6 +18,7 @@ from fourfold.priors.contracts import Cameras, LongTracks
 from fourfold.priors.masks.matched_places import MatchedNumbers, MatchedPlaces, matched_places
 from fourfold.priors.masks.static_points import FitNumbers, Observations, StaticPoints, View, percentile_by_track, static_points
 from fourfold.priors.masks.track_vote import VoteNumbers, vote
+from fourfold.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -113,9 +112,8 @@ def view_suspicion(capture: Capture, view: int, tracks: JudgedTracks, numbers: T
         image = cv2.resize(np.asarray(capture.image(view, t)), (w, h), interpolation=cv2.INTER_AREA)
         return vote(image, places, suspicion, say, numbers.votes)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for t, found in zip(present, counted(pool.map(at, present, [None, *present[:-1]]), "votes", len(present)), strict=True):
-            result[t] = found
+    for t, found in zip(present, counted(in_threads(at, present, [None, *present[:-1]]), "votes", len(present)), strict=True):
+        result[t] = found
     return result
 
 

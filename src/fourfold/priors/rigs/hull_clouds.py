@@ -5,9 +5,7 @@ Source: spec calibration.md B (dense rig) and C (few cameras).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -26,6 +24,7 @@ from fourfold.priors.providers import Provider
 from fourfold.priors.rigs.hull import HullNumbers, Points, Silhouette, carve, silhouette, thinned, visible
 from fourfold.priors.rigs.hull_repair import RepairNumbers, Stand, coverage, mended
 from fourfold.priors.tracking.flow import FlowConfig, flow_between
+from fourfold.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,7 @@ def hull_clouds(capture: Capture, masks: Masks, numbers: HullCloudNumbers = Hull
     def at(index: int) -> Cloud | None:
         return _cloud(capture, masks, index, moments, (stage.center, stage.radius, voxel), numbers)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        made = list(counted(pool.map(at, keys), "hulls", len(keys)))
+    made = list(counted(in_threads(at, keys), "hulls", len(keys)))
     clouds = [(t, cloud) for t, cloud in zip(keys, made, strict=True) if cloud is not None]
     if not clouds:
         return no_body(capture, "hull")

@@ -6,9 +6,7 @@ hardly moved: those moments' masks share a hull, and a cell may be outside a sha
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +23,7 @@ from fourfold.priors.depth_range import near_far
 from fourfold.priors.providers import Provider
 from fourfold.priors.rigs.hull import HullNumbers, Points, carve, front, thinned
 from fourfold.priors.rigs.hull_clouds import filled_in, median_color, no_body, readable, view_of
+from fourfold.threads import in_threads
 
 Frame = tuple[int, int]
 
@@ -83,8 +82,7 @@ def shared_hulls(capture: Capture, masks: Masks, numbers: SharedHullNumbers = Sh
         first = int(np.clip(middle - window // 2, 0, len(frames) - window))
         return _hull(capture, masks, frames[middle][1], frames[first : first + window], stage, numbers)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return [hull for hull in counted(pool.map(at, (int(m) for m in middles)), "hulls", len(middles)) if hull is not None]
+    return [hull for hull in counted(in_threads(at, (int(m) for m in middles)), "hulls", len(middles)) if hull is not None]
 
 
 def _hull(capture: Capture, masks: Masks, moment: int, frames: Sequence[Frame], stage: Stage, numbers: SharedHullNumbers) -> SharedHull | None:

@@ -5,9 +5,7 @@ Source: docs/masks.md.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -29,6 +27,7 @@ from fourfold.priors.still.gains import GainNumbers, exposure_gains
 from fourfold.priors.still.shadows import ShadowNumbers, shadows
 from fourfold.priors.still.start import StartNumbers, depth_range, first_gaussians
 from fourfold.render.api import rasterize
+from fourfold.threads import in_threads
 
 LOOKED_AT = 0.2
 """Pixels of full weight, in recent images together, that a Gaussian of the static scene must have painted."""
@@ -85,10 +84,9 @@ def masks_and_still(capture: Capture, longtracks: LongTracks, cameras: Cameras, 
         found &= ~shadows(frame.color, now.color, numbers.shadows)
         return _full_size(_cleaned(found, numbers.cut), capture.sizes[frame.view], numbers.band)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        made = counted(pool.map(of, clip.frames, shown, evidence), "cutting masks", len(shown))
-        for frame, mask in zip(clip.frames, made, strict=True):
-            masks[frame.view][frame.index] = mask
+    made = counted(in_threads(of, clip.frames, shown, evidence), "cutting masks", len(shown))
+    for frame, mask in zip(clip.frames, made, strict=True):
+        masks[frame.view][frame.index] = mask
     shares = [float((masks[f.view][f.index] > 0).mean()) for f in clip.frames if f.train]
     share = float(np.mean(shares)) if shares else 0.0
     notes = () if share > 0 else ("nothing was found to move against the camera: the motion masks are empty",)

@@ -8,8 +8,6 @@ anew, and only then drift begins again.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
 import cv2
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.priors.tracking.track_step import remapped
+from fourfold.threads import in_threads
 
 Points = NDArray[np.float32]
 """(N, 2) pixels, pixel centres at whole numbers as OpenCV has them."""
@@ -133,8 +132,7 @@ def align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: 
     lots = [slice(begin, begin + LOT) for begin in range(0, len(points), LOT)]
     if len(lots) < 2:
         return _align(image, points, anchors, config)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda lot: _align(image, points[lot], anchors.part(lot), config), lots))
+    found = list(in_threads(lambda lot: _align(image, points[lot], anchors.part(lot), config), lots))
     xy, shape, alike = (np.concatenate(parts) for parts in zip(*((xy, seen.shape, alike) for xy, seen, alike in found), strict=True))
     return xy, replace(anchors, shape=shape), alike
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import cv2
@@ -18,6 +16,7 @@ from fourfold.priors.providers import Provider
 from fourfold.priors.tracking.track_follow import UNDECIDED, Clip, FollowConfig, follow_both_ways, widened
 from fourfold.priors.tracking.track_step import Points, grey_of
 from fourfold.priors.tracking.track_template import smooth
+from fourfold.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ def track_points(capture: Capture, masks: Masks, flow: Flow, config: TrackConfig
     if len(views) == 1:
         parts = [_track_view(capture, views[0], masks, flow, config)]
     else:
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            parts = list(counted(pool.map(lambda v: _track_view(capture, v, masks, flow, config), views), "views", len(views)))
+        parts = list(counted(in_threads(lambda v: _track_view(capture, v, masks, flow, config), views), "views", len(views)))
     joined = [np.concatenate([p[i] for p in parts]) if parts else _nothing(capture.times)[i] for i in range(5)]
     notes = () if len(joined[0]) else (f"no point of {capture.name} could be tracked over two frames",)
     figures = {"tracks": len(joined[0]), "mean_visible": round(float(joined[1].mean()), 4) if len(joined[0]) else 0.0}
