@@ -22,6 +22,7 @@ RANKS = {
     "pages": 1,
     "room": 1,
     "owner": 2,
+    "earlier": 2,
     "geometry": 2,
     "kernels": 2,
     "capture": 3,

@@ -14,6 +14,7 @@ from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.capture.shots import long_enough
 from fourfold.conclude import Job, conclude
 from fourfold.counting import telling
+from fourfold.earlier import set_aside
 from fourfold.errors import FourfoldError
 from fourfold.export.formats import find_format
 from fourfold.files import read_object, read_stamp, write_sealed
@@ -127,7 +128,7 @@ def make(capture: Capture, root: Path, options: Options, report: Report, clock: 
         raise FourfoldError(f"{capture.times} moments are a long film, whose chunks one process trains after the other: leave out --processes")
     since = Spent.now()
     long = make_long_film(preparation, recipe, root, (options, report, clock), training_seconds(root, options, clock))
-    save_scene(long.scene, root / "scene.safetensors")
+    _keep(long.scene, recipe, root, options, report)
     clock.lap("training and priors of chunks", since)
     return Made(long.scene, long.keyframes, recipe, because, long)
 
@@ -280,10 +281,17 @@ def optimise(
     with telling(report, "preparing the training"):
         scene = train(recipe, None, preparation.capture, preparation.priors, root, config)
     if together.first:
-        save_scene(scene, root / "scene.safetensors")
+        _keep(scene, recipe, root, options, report)
     together.wait()
     clock.lap("training", since)
     return scene
+
+
+def _keep(scene: Scene, recipe: Recipe, root: Path, options: Options, report: Report) -> None:
+    """Save `scene` as the run's own; results of a training with another recipe, quality or seed are set aside."""
+    if told := set_aside(root, (recipe.name, options.quality, options.seed)):
+        report(told, 0, None)
+    save_scene(scene, root / "scene.safetensors")
 
 
 def training_seconds(root: Path, options: Options, clock: Clock) -> float | None:

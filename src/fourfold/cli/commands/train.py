@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Command):
-    """Train the scene of a run that `prepare` made, or continue its training; leaves scene.safetensors."""
+    """Train the scene of a run that `prepare` made, or continue its training; leaves scene.safetensors.
+
+    Results of another recipe, quality or seed that the run holds are kept in its folder `earlier`.
+    """
 
     run_folder: Positional[Path]
     """The run's folder."""
