@@ -70,6 +70,12 @@ def _second_difference(a: Sequence[Any]) -> list[Any]:
     return [values, 24, 16, FLOAT, FLOAT, 8, values]
 
 
+def _path_loss(a: Sequence[Any]) -> list[Any]:
+    points, moments = _longs(a[4], 2)
+    numbers = 4 * points * moments
+    return [3 * numbers, 3 * numbers, numbers, 12 * moments, 16, 12, 16, 3 * numbers]
+
+
 def _track_error(a: Sequence[Any]) -> list[Any]:
     t = _structure(_CTargets, a[0])
     pairs, read = 4 * t.queries * t.targets, 4 * t.queries * (3 * t.targets + 1)
@@ -180,6 +186,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_second_difference": _second_difference,
     "ff_ray_motion": lambda a: [36 * a[1], INT, 12, FLOAT, 8, 36 * a[1]],
     "ff_spread_of_three": lambda a: [12 * a[1], INT, FLOAT, 8, 12 * a[1]],
+    "ff_path_loss": _path_loss,
     "ff_track_error": _track_error,
     "ff_motion_table": _table,
     "ff_motion_table_backward": _table,

@@ -38,7 +38,13 @@ def built(tmp_path, monkeypatch):
     monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(V3))
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.delenv("FOURFOLD_ISA", raising=False)
-    return lambda *names: [library.library_path(name).write_bytes(b"") for name in names]
+    return build
+
+
+def build(*names: str) -> None:
+    for name in names:
+        library.library_path(name).touch()
+    library._best_built.cache_clear()
 
 
 def test_takes_the_best_that_is_there_and_runs(built):
@@ -86,8 +92,7 @@ def test_on_windows_the_library_of_the_lowest_level_asks_the_cpu(level, best, tm
     monkeypatch.setattr(library, "_open", lambda isa: types.SimpleNamespace(ff_x86_level=lambda: level))
     monkeypatch.delenv("FOURFOLD_ISA", raising=False)
     assert library.chosen_isa() is None
-    for isa in ("v4", "v3", "v2"):
-        library.library_path(isa).touch()
+    build("v4", "v3", "v2")
     assert library.chosen_isa() == best
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from scipy.stats import spearmanr
 
 from fourfold.priors.cameras import bundle_system
 from fourfold.priors.cameras.bundle_system import Sightings, Solved, residuals
-from fourfold.priors.cameras.camera_score import ground_order, score
+from fourfold.priors.cameras.camera_score import ground_order, rank_correlation, score
 from fourfold.priors.cameras.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.cameras.focal_deviation import focal_deviation
 from fourfold.priors.cameras.spread_tracks import Film, SpreadNumbers, spread
@@ -255,3 +256,12 @@ def test_a_lens_that_changes_over_the_film_has_a_wide_bar() -> None:
         start = replace(turned_start(one, np.array([FOCAL])), rotation=rotation, translation=translation, inverse=np.full(one.tracks, 0.1))
         bars.append(focal_deviation(one, bundle(one, start, Freedom()).solved, Freedom())[0])
     assert bars[0] < 0.005 and bars[1] > 0.05, "in every part of the image all moments of the film are mixed: .014 by those alone"
+
+
+def test_the_correlation_of_ranks_is_that_of_scipy():
+    rng = np.random.default_rng(5)
+    for size, digits in ((4, 1), (30, 0), (200, 3)):
+        one = rng.normal(size=size).round(digits)
+        other = one + rng.normal(size=size)
+        assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other).statistic, abs=1e-12)
+    assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))

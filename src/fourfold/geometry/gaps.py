@@ -74,23 +74,34 @@ def fill_gaps(values: Array, known: NDArray[np.bool_], weights: Array) -> Array:
 
     Without weights cubics fill all; before the first and after the last known row they repeat it.
     """
+    return _told_by_neighbours(_told_by_cubics(values, known), known, weights)
+
+
+def _told_by_cubics(values: Array, known: NDArray[np.bool_]) -> Array:
     moments = torch.arange(len(values), dtype=torch.float64)
     through = cubic_matrix(moments[torch.from_numpy(known)], moments).numpy()
-    filled = np.where(known[:, None], values, through @ values[known])
+    return np.where(known[:, None], values, through @ values[known])
+
+
+def _told_by_neighbours(filled: Array, known: NDArray[np.bool_], weights: Array) -> Array:
+    """`filled` by cubics, with what `weights` tell in place of the missing rows between known ones."""
     inner = np.flatnonzero(known)
     first, last = inner[0], inner[-1] + 1
     missing = ~known[first:last]
-    if len(weights) and missing.any() and last - first > 2 * len(weights):
-        operator, part = _operator(last - first, weights), filled[first:last]
-        part[missing] = np.linalg.lstsq(operator[:, missing], -operator[:, ~missing] @ part[~missing], rcond=None)[0]
+    if not (len(weights) and missing.any() and last - first > 2 * len(weights)):
+        return filled
+    filled = filled.copy()
+    operator, part = _operator(last - first, weights), filled[first:last]
+    part[missing] = np.linalg.lstsq(operator[:, missing], -operator[:, ~missing] @ part[~missing], rcond=None)[0]
     return filled
 
 
 def _learned(judged: Array, known: NDArray[np.bool_], reach: int, numbers: GapNumbers) -> Array:
     inner = np.flatnonzero(known)
+    cubics = _told_by_cubics(judged, known)
     weights = np.zeros(0)
     for _ in range(numbers.rounds):
-        weights = _fitting(fill_gaps(judged, known, weights)[inner[0] : inner[-1] + 1], reach, numbers.trust)
+        weights = _fitting(_told_by_neighbours(cubics, known, weights)[inner[0] : inner[-1] + 1], reach, numbers.trust)
     return weights
 
 

@@ -11,14 +11,20 @@ from torch import Tensor
 
 from fourfold.counting import counted
 from fourfold.geometry.rotations import matrix_to_rotation6d, rotation6d_to_matrix
+from fourfold.initialize.path_loss import Followed, mean_jerk, path_loss
 from fourfold.initialize.track_cleaning import CleanTracks
 from fourfold.initialize.tracks_to_bases import Bases
+from fourfold.kernels.adam import AdamNumbers, adam_step
+from fourfold.scene.blend import blend
+
+ADAM = AdamNumbers(epsilon=1e-8)
 
 
 @dataclass(frozen=True)
 class FitNumbers:
     """Numbers of section 5. All rates decay exponentially to a tenth. `patience`: stop when the mean loss of this many steps improves less
-    than `improvement` (relative) over the one before."""
+    than `improvement` (relative) over the one before. `met`: or the tracks are met on average to this, in sizes of the object: those of bodies that
+    move as one are from the start."""
 
     steps: int = 1000
     rotation_rate: float = 1e-2
@@ -32,6 +38,7 @@ class FitNumbers:
     ray: float = 0.1
     patience: int = 50
     improvement: float = 0.02
+    met: float = 1e-5
 
 
 @dataclass
@@ -76,51 +83,39 @@ def fit_bases(tracks: CleanTracks, bases: Bases, centers: NDArray[np.float64], n
     """
     size = bases.size
     target = torch.from_numpy(tracks.xyz.transpose(1, 0, 2) / size).float()
-    weight = torch.from_numpy(tracks.reliable.T.copy()).float()
-    camera = torch.from_numpy(np.asarray(centers) / size).float()
+    followed = Followed(target, torch.from_numpy(tracks.reliable.T.copy()).float(), torch.from_numpy(np.asarray(centers) / size).float())
     pivot = target[tracks.canonical].median(0).values
     rotation = bases.transforms[..., :3, :3]
     shift = (rotation @ pivot[:, None]).squeeze(-1) + bases.transforms[..., :3, 3] / size - pivot
     fitted = FittedBases(matrix_to_rotation6d(rotation), shift, bases.logits.clone(), target[tracks.canonical].clone(), pivot, [])
     tensors = [fitted.rotation6d, fitted.translation, fitted.logits, fitted.means]
     rates = (numbers.rotation_rate, numbers.translation_rate, numbers.logit_rate, numbers.mean_rate)
+    moments = [(torch.zeros_like(tensor), torch.zeros_like(tensor)) for tensor in tensors]
     for tensor in tensors:
         tensor.requires_grad_(True)
-    adam = torch.optim.Adam([{"params": [tensor], "lr": rate} for tensor, rate in zip(tensors, rates, strict=True)])
     best, lowest = [tensor.detach().clone() for tensor in tensors], float("inf")
     for step in counted(range(numbers.steps), "fitting motions"):
-        loss, data = _fit_loss(fitted, target, weight, camera, _smooth_weight(step, numbers), numbers)
+        loss, data = _fit_loss(fitted, followed, _smooth_weight(step, numbers), numbers)
         if data < lowest:
             best, lowest = [tensor.detach().clone() for tensor in tensors], data
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        for group, rate in zip(adam.param_groups, rates, strict=True):
-            group["lr"] = rate * 0.1 ** (step / numbers.steps)
-        adam.step()
         fitted.loss.append(data)
-        if _settled(fitted.loss, numbers):
+        if data <= numbers.met or _settled(fitted.loss, numbers):
             break
+        decay = 0.1 ** (step / numbers.steps)
+        for tensor, grad, (first, second), rate in zip(tensors, torch.autograd.grad(loss, tensors), moments, rates, strict=True):
+            adam_step(tensor, grad, first, second, step + 1, rate * decay, ADAM)
     rotation6d, translation, logits, means = best
     return FittedBases(rotation6d, translation * size, logits, means * size, pivot * size, fitted.loss)
 
 
-def _fit_loss(fitted: FittedBases, target: Tensor, weight: Tensor, camera: Tensor, smooth: float, numbers: FitNumbers) -> tuple[Tensor, float]:
-    moved = fitted.positions(fitted.means, fitted.logits)
-    data = ((moved - target).abs().mean(-1) * weight).sum() / weight.sum().clamp_min(1e-8)
-    coefficients = torch.softmax(fitted.logits, dim=1)
-    loss = data + numbers.sparsity * (1 - coefficients.square().sum(1).mean())
-    if len(target) >= 3:
-        loss = loss + smooth * (_jerk(fitted.rotation6d, 1) + 2 * _jerk(fitted.translation, 1)) + 0.5 * smooth * _jerk(moved, 0)
-    if len(target) >= 2:
-        ray = torch.nn.functional.normalize(moved - camera[:, None], dim=-1)
-        step = moved[1:] - moved[:-1]
-        loss = loss + numbers.ray * ((step * ray[1:]).sum(-1).square().mean() + (step * ray[:-1]).sum(-1).square().mean())
-    return loss, float(data.detach())
-
-
-def _jerk(values: Tensor, dim: int) -> Tensor:
-    """Mean norm of the second difference along `dim`."""
-    return values.diff(n=2, dim=dim).norm(dim=-1).mean()
+def _fit_loss(fitted: FittedBases, followed: Followed, smooth: float, numbers: FitNumbers) -> tuple[Tensor, float]:
+    motions = torch.cat([fitted.rotation6d, fitted.translation], dim=-1).transpose(0, 1)
+    moved, _ = blend(fitted.logits, fitted.means, fitted.means.new_ones(len(fitted.means), 4), motions, fitted.pivot, turned=0)
+    loss, data = path_loss(moved, followed, 0.5 * smooth, numbers.ray)
+    loss = loss + numbers.sparsity * (1 - torch.softmax(fitted.logits, dim=1).square().sum(1).mean())
+    if len(moved) >= 3:
+        loss = loss + smooth * (mean_jerk(fitted.rotation6d, 1) + 2 * mean_jerk(fitted.translation, 1))
+    return loss, data
 
 
 def _smooth_weight(step: int, numbers: FitNumbers) -> float:

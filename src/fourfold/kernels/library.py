@@ -59,7 +59,11 @@ def isas_of_cpu(machine: str, flags: frozenset[str]) -> tuple[str, ...]:
 
 def library_path(isa: str) -> Path:
     """Where the library for `isa` is installed, whether or not it is there."""
-    return LIBRARY_DIRECTORY / f"libfourfold_{isa}{SUFFIXES.get(platform.system(), '.so')}"
+    return _path(LIBRARY_DIRECTORY, isa, platform.system())
+
+
+def _path(directory: Path, isa: str, system: str) -> Path:
+    return directory / f"libfourfold_{isa}{SUFFIXES.get(system, '.so')}"
 
 
 def chosen_isa() -> str | None:
@@ -82,7 +86,13 @@ def chosen_isa() -> str | None:
         if forced not in able:
             raise FourfoldError(f"FOURFOLD_ISA asks for {forced}, which this CPU cannot run (it can {', '.join(able) or 'none of them'}): unset it")
         return forced
-    return next((isa for isa in isas_of_cpu(platform.machine(), cpu_flags()) if library_path(isa).exists()), None)
+    return _best_built(LIBRARY_DIRECTORY, platform.system(), platform.machine(), cpu_flags())
+
+
+@cache
+def _best_built(directory: Path, system: str, machine: str, flags: frozenset[str]) -> str | None:
+    """The best instruction set of a CPU whose library lies in `directory`: asked once, since every call of a kernel wants to know."""
+    return next((isa for isa in isas_of_cpu(machine, flags) if _path(directory, isa, system).exists()), None)
 
 
 def why_none() -> str:
