@@ -42,8 +42,14 @@ def _structure(kind: type[ctypes.Structure], address: int) -> Any:
 
 
 def _adam(a: Sequence[Any]) -> list[Any]:
-    floats = 4 * a[5] * a[6]
-    return [floats, floats, floats, floats, a[5], INT, INT, 28]
+    sizes = _longs(a[1], 2 * a[3])
+    each = [(4 * rows * width, rows) for rows, width in zip(sizes[::2], sizes[1::2], strict=True)]
+    return [tuple(size for floats, rows in each for size in (floats, floats, floats, floats, rows)), 16 * a[3], 28 * a[3], INT]
+
+
+def _all_finite(a: Sequence[Any]) -> list[Any]:
+    sizes = _longs(a[1], 2 * a[2])
+    return [tuple(4 * rows * width for rows, width in zip(sizes[::2], sizes[1::2], strict=True)), 16 * a[2], INT]
 
 
 def _ssim(a: Sequence[Any]) -> list[Any]:
@@ -178,7 +184,8 @@ def _raster_backward(a: Sequence[Any]) -> list[Any]:
 _frames: dict[int, tuple[int, int]] = {}  # pixels and Gaussians of each frame that a forward pass left
 _size_of_frame = [(0, 0)]
 SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
-    "ff_adam_step": _adam,
+    "ff_adam_steps": _adam,
+    "ff_all_finite": _all_finite,
     "ff_ssim": _ssim,
     "ff_trimmed_l1": _trimmed,
     "ff_photometric": _photometric,

@@ -5,7 +5,7 @@ import torch
 
 import interpreted_triton
 from fourfold.errors import FourfoldError
-from fourfold.kernels.adam import AdamNumbers, adam_step, adam_step_on_gpu, adam_step_reference
+from fourfold.kernels.adam import AdamNumbers, AdamTensor, adam_step, adam_step_on_gpu, adam_step_reference, adam_steps, all_finite
 from fourfold.kernels.library import load
 from fourfold.render.triton_backend import interpreted, missing
 
@@ -83,6 +83,32 @@ def test_same_bits_for_any_number_of_threads():
         results.append(torch.cat([param, first, second]))
     library.ff_set_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_several_tensors_at_once_are_as_each_alone(each_isa):
+    shapes, numbers = [(40_001, 3), (3, 5, 7), (), (0, 4), (70_000,)], AdamNumbers()
+    alone, together = [], []
+    for seed, shape in enumerate(shapes):
+        param, grads = _problem(shape, seed)
+        rows = torch.rand(shape[0], generator=torch.Generator().manual_seed(seed)) < 0.5 if shape and shape[0] > 10 else None
+        state = (param, grads[0], torch.rand_like(param), torch.rand_like(param))
+        alone.append([tensor.clone() for tensor in state])
+        together.append(AdamTensor(*state, step=seed + 1, rate=0.1, rows=rows))
+        adam_step(*alone[-1], seed + 1, 0.1, rows=rows)
+    adam_steps(together, numbers)
+    assert all(torch.equal(mine, one) for several, single in zip(together, alone, strict=True) for mine, one in zip(several[:4], single, strict=True))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_one_bad_number_is_found_wherever_it_is(bad, each_isa):
+    tensors = [torch.full((50_001, 3), -3e38), torch.zeros(3), torch.zeros(0, 2), torch.tensor(1e-45)]
+    assert all_finite(tensors)
+    assert all_finite([])
+    for number, place in ((0, 0), (0, 150_002), (1, 2), (3, 0)):
+        hurt = [tensor.clone() for tensor in tensors]
+        hurt[number].view(-1)[place] = bad
+        assert not all_finite(hurt)
+        assert not all_finite([tensor.double() for tensor in hurt])
 
 
 def test_views_and_strided_gradients_are_taken_as_they_are():

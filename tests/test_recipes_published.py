@@ -136,7 +136,7 @@ def spied(monkeypatch) -> tuple[dict[str, float], dict[str, float], list[StepRep
     extents: dict[str, float] = {}
     now: list[float] = []
     names: dict[int, str] = {}
-    step, update = optimizer.adam_step, optimizer.update
+    steps, update = optimizer.adam_steps, optimizer.update
 
     def watched(scene, moments, given, rows, progress, lengths, *more):
         now.append(lengths.extent)
@@ -144,12 +144,13 @@ def spied(monkeypatch) -> tuple[dict[str, float], dict[str, float], list[StepRep
             names.update({group[name].data_ptr(): key for key, group, name in optimizer.parameters(layer)})
         update(scene, moments, given, rows, progress, lengths, *more)
 
-    def adam(tensor, gradient, first, second, steps, rate, *more):
-        rates.setdefault(names[tensor.data_ptr()], rate)
-        extents.setdefault(names[tensor.data_ptr()], now[-1])
-        step(tensor, gradient, first, second, steps, rate, *more)
+    def adam(tensors, *more):
+        for tensor in tensors:
+            rates.setdefault(names[tensor.param.data_ptr()], tensor.rate)
+            extents.setdefault(names[tensor.param.data_ptr()], now[-1])
+        steps(tensors, *more)
 
-    monkeypatch.setattr(optimizer, "adam_step", adam)
+    monkeypatch.setattr(optimizer, "adam_steps", adam)
     monkeypatch.setattr("fourfold.training.loop.update", watched)
     return rates, extents, []
 

@@ -1,17 +1,19 @@
-"""One Adam step on one tensor, in place: all rows, or only those an image showed."""
+"""One Adam step on several tensors, in place: all rows, or only those an image showed; and whether gradients are finite."""
 
 from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fourfold.errors import FourfoldError
-from fourfold.kernels.devices import compiled, on_gpu, pointer
+from fourfold.kernels.devices import compiled, on_gpu
+from fourfold.kernels.library import load
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,25 @@ class AdamNumbers:
     epsilon: float = 1e-15
 
 
-@torch.no_grad()
+class AdamTensor(NamedTuple):
+    """A parameter (N, ...) and what its step takes.
+
+    Attributes:
+        grad, first, second: shaped like `param`; the moments are updated in place.
+        step: number of this step, from 1; it sets the bias correction of every row alike.
+        rate: learning rate in units of `param` per step.
+        rows: (N,) bool or int64 row numbers; the other rows keep value and moments. None takes all rows.
+    """
+
+    param: Tensor
+    grad: Tensor
+    first: Tensor
+    second: Tensor
+    step: int
+    rate: float
+    rows: Tensor | None = None
+
+
 def adam_step(
     param: Tensor,
     grad: Tensor,
@@ -33,20 +53,54 @@ def adam_step(
     numbers: AdamNumbers = AdamNumbers(),
     rows: Tensor | None = None,
 ) -> None:
-    """Adam with bias correction (Kingma and Ba 2015, algorithm 1) on `param` (N, ...), in place.
+    """`adam_steps` of one tensor; the arguments are those of `AdamTensor`."""
+    adam_steps([AdamTensor(param, grad, first, second, step, rate, rows)], numbers)
 
-    Args:
-        grad, first, second: shaped like `param`; the moments are updated in place.
-        step: number of this step, from 1; it sets the bias correction of every row alike.
-        rate: learning rate in units of `param` per step.
-        rows: (N,) bool or int64 row numbers; the other rows keep value and moments. None takes all rows.
 
-    CPU float32 tensors go through the compiled kernel, bit for bit the same for any number of threads; float32 of a GPU through Triton's in one
-    launch, where Triton is installed; others through torch.
+@torch.no_grad()
+def adam_steps(tensors: Sequence[AdamTensor], numbers: AdamNumbers = AdamNumbers()) -> None:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1) on several parameters, in place.
+
+    Contiguous float32 tensors of the CPU go through the compiled kernel, all in one call, bit for bit the same for any number of threads; float32 of
+    a GPU through Triton's, one launch each, where Triton is installed; others through torch.
 
     Raises:
-        FourfoldError: shapes differ, `step` is below 1, or `rows` fits no row.
+        FourfoldError: shapes differ, a `step` is below 1, or `rows` fits no row.
     """
+    together: list[AdamTensor] = []
+    for given in tensors:
+        ready = _checked(given)
+        if ready.param.numel() == 0:
+            continue
+        whole = ready.param.is_contiguous() and ready.first.is_contiguous() and ready.second.is_contiguous()
+        if whole and on_gpu(ready.param, ready.first, ready.second):
+            adam_step_on_gpu(*ready[:6], numbers, ready.rows)
+        elif whole and compiled(ready.param, ready.first, ready.second) is not None:
+            together.append(ready)
+        else:
+            adam_step_reference(*ready[:6], numbers, ready.rows)
+    library = load() if together else None
+    if library is not None:
+        _step_together(library, together, numbers)
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether no number of `tensors` is infinite or NaN. Contiguous float32 of the CPU goes through the compiled kernel, all in one call."""
+    library = compiled(*tensors)
+    if library is None or not all(tensor.is_contiguous() for tensor in tensors):
+        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+    count = len(tensors)
+    arrays = (ctypes.c_void_p * count)(*(tensor.data_ptr() for tensor in tensors))
+    sizes = (ctypes.c_int64 * (2 * count))(*(size for tensor in tensors for size in (tensor.numel(), 1)))
+    found = library.ff_all_finite(arrays, sizes, count)
+    if found < 0:
+        raise MemoryError(f"no memory to look through {count} gradients")
+    return bool(found)
+
+
+def _checked(given: AdamTensor) -> AdamTensor:
+    """`given` with rows as a mask, and a single number as one row."""
+    param, grad, first, second, step, rate, rows = given
     for name, tensor in (("grad", grad), ("first", first), ("second", second)):
         if tensor.shape != param.shape:
             raise FourfoldError(
@@ -54,29 +108,27 @@ def adam_step(
             )
     if step < 1:
         raise FourfoldError(f"adam_step got step {step}: steps count from 1")
-    if param.ndim == 0:  # a single number is one row
+    if param.ndim == 0:
         param, grad, first, second = (tensor.view(1) for tensor in (param, grad, first, second))
-    mask = None if rows is None else _mask(rows, param)
-    if param.numel() == 0:
-        return
-    whole = all(tensor.is_contiguous() for tensor in (param, first, second))
-    if whole and on_gpu(param, first, second):
-        adam_step_on_gpu(param, grad, first, second, step, rate, numbers, mask)
-        return
-    library = compiled(param, first, second) if whole else None
-    if library is None:
-        adam_step_reference(param, grad, first, second, step, rate, numbers, mask)
-        return
-    grad = grad.to(torch.float32).contiguous()
+    return AdamTensor(param, grad, first, second, step, rate, None if rows is None else _mask(rows, param))
+
+
+def _step_together(library: ctypes.CDLL, tensors: Sequence[AdamTensor], numbers: AdamNumbers) -> None:
+    """One call for all of `tensors`, which are checked, contiguous and of float32, but for their gradients."""
     keep_first, keep_second = numbers.betas
-    root = math.sqrt(1.0 - keep_second**step)
-    packed = (ctypes.c_float * 7)(
-        rate / (1.0 - keep_first**step), keep_first, 1.0 - keep_first, keep_second, 1.0 - keep_second, 1.0 / root, numbers.epsilon
-    )
-    count = param.shape[0]
-    library.ff_adam_step(
-        *map(pointer, (param, grad, first, second, mask)), ctypes.c_int64(count), ctypes.c_int64(param.numel() // max(count, 1)), packed
-    )
+    arrays: list[int | None] = []
+    sizes: list[int] = []
+    packed: list[float] = []
+    kept: list[Tensor] = []  # until the kernel has read them
+    for param, grad, first, second, step, rate, rows in tensors:
+        kept.append(grad.to(torch.float32).contiguous())
+        arrays += (param.data_ptr(), kept[-1].data_ptr(), first.data_ptr(), second.data_ptr(), None if rows is None else rows.data_ptr())
+        sizes += (param.shape[0], param.numel() // param.shape[0])
+        root = math.sqrt(1.0 - keep_second**step)
+        packed += (rate / (1.0 - keep_first**step), keep_first, 1.0 - keep_first, keep_second, 1.0 - keep_second, 1.0 / root, numbers.epsilon)
+    table = ((ctypes.c_void_p * len(arrays))(*arrays), (ctypes.c_int64 * len(sizes))(*sizes), (ctypes.c_float * len(packed))(*packed))
+    if library.ff_adam_steps(*table, len(tensors)):
+        raise MemoryError(f"no memory for an Adam step of {len(tensors)} tensors")
 
 
 @torch.no_grad()

@@ -112,18 +112,27 @@ def _open(isa: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(library_path(isa)))
 
 
+_loaded: dict[tuple[str, Path], ctypes.CDLL] = {}  # (FOURFOLD_ISA, where libraries lie) -> the library
+
+
 def load() -> ctypes.CDLL | None:
     """The compiled kernels, or None where there are none and the slow reference has to serve.
 
-    The library of each instruction set is opened once per process.
+    The library of each instruction set is opened once per process; what the environment asked for is remembered, since kernels are called dozens
+    of times in a step of training and looking for files takes longer than some of them.
 
     Raises:
         FourfoldError: FOURFOLD_ISA asks for a set that is not there, or the library is damaged.
     """
+    asked = os.environ.get("FOURFOLD_ISA", ""), LIBRARY_DIRECTORY
+    known = _loaded.get(asked)
+    if known is not None:
+        return known
     isa = chosen_isa()
     if isa is None:
         return None
     try:
-        return _open(isa)
+        _loaded[asked] = _open(isa)
     except OSError as error:
         raise FourfoldError(f"the CPU kernel {library_path(isa)} cannot be loaded ({error}): install fourfold again") from error
+    return _loaded[asked]

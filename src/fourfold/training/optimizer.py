@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fourfold.kernels.adam import AdamNumbers, adam_step
+from fourfold.kernels.adam import AdamNumbers, AdamTensor, adam_steps, all_finite
 from fourfold.kernels.devices import on_gpu
 from fourfold.recipes.recipe import Rate
 from fourfold.scene.scene import Scene
@@ -31,13 +31,11 @@ def trainable(scene: Scene, rates: Mapping[str, Rate]) -> bool:
 
 
 def gradients_finite(scene: Scene) -> bool:
-    """Whether no gradient of `scene` holds a NaN or an infinity (a sum is enough to see them and costs one pass)."""
+    """Whether no gradient of `scene` holds a NaN or an infinity."""
     found = [group[name].grad for layer in scene.layers for _, group, name in parameters(layer)]
     gradients = [gradient for gradient in found if gradient is not None and gradient.numel()]
-    if not gradients:
-        return True
-    if gradients[0].device.type == "cpu":
-        return bool(torch.isfinite(torch.stack([gradient.sum() for gradient in gradients])).all())
+    if not gradients or gradients[0].device.type == "cpu":
+        return all_finite(gradients)
     norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateUsage]
     return math.isfinite(float(torch.stack(list(norms)).sum()))  # on a GPU in few launches; no norm is negative, none hides another
 
@@ -72,6 +70,7 @@ def update(
         rows: layer name -> (N,) bool, the Gaussians that an image of the batch showed; the others keep value and moments.
         progress: 0..1 through the stage; lengths: in which rates are told; caution: factor on all rates.
     """
+    together: list[AdamTensor] = []
     for layer in scene.layers:
         seen = rows.get(layer.name)
         for key, group, name in parameters(layer):
@@ -82,16 +81,10 @@ def update(
                 moments[key] = _fresh(tensor)
             memory = moments[key]
             memory.steps += 1
-            adam_step(
-                tensor.data,
-                tensor.grad.contiguous(),
-                memory.first,
-                memory.second,
-                memory.steps,
-                caution * rate_at(rate, progress, lengths.extent, lengths.pixels.get(layer.name, 0.0)),
-                numbers,
-                seen if group is layer.splats else None,
-            )
+            now = caution * rate_at(rate, progress, lengths.extent, lengths.pixels.get(layer.name, 0.0))
+            shown = seen if group is layer.splats else None
+            together.append(AdamTensor(tensor.data, tensor.grad, memory.first, memory.second, memory.steps, now, shown))
+    adam_steps(together, numbers)
 
 
 def _fresh(tensor: Tensor) -> Moments:
