@@ -13,8 +13,8 @@ from fourfold.cli import main
 from fourfold.errors import FourfoldError
 from fourfold.files import read_object, write_sealed
 from fourfold.notices import fallbacks, job
-from fourfold.pipeline import claim, read_config
 from fourfold.priors.frames_kept import open_kept
+from fourfold.run_config import claim, read_config
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.training.metrics_log import MetricsLog, read_metrics
 from test_training_resume import losses, run

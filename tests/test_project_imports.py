@@ -23,6 +23,7 @@ RANKS = {
     "room": 1,
     "owner": 2,
     "earlier": 2,
+    "run_config": 3,
     "geometry": 2,
     "kernels": 2,
     "capture": 3,

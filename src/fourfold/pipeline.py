@@ -17,18 +17,18 @@ from fourfold.counting import telling
 from fourfold.earlier import set_aside
 from fourfold.errors import FourfoldError
 from fourfold.export.formats import find_format
-from fourfold.files import read_object, read_stamp, write_sealed
-from fourfold.interruption import sweep
+from fourfold.files import read_object, write_sealed
 from fourfold.long_film import LongFilm, in_chunks, make_long_film
 from fourfold.notices import fallback, job
 from fourfold.options import Clock, Options, Report, command_line, follow, options_of, silent
-from fourfold.owner import OWNER_FILE, owned
+from fourfold.owner import owned
 from fourfold.priors.providers import Preparation, prepare_priors
 from fourfold.priors.supplied.layout import recognised
 from fourfold.priors.supplied.still_files import asked
 from fourfold.recipes import all_recipes, find_recipe
 from fourfold.recipes.auto import choose_recipe
 from fourfold.recipes.recipe import QUALITIES, Recipe
+from fourfold.run_config import claim, of_owner, read_config
 from fourfold.scene.file import load_scene, save_scene
 from fourfold.scene.scene import Scene
 from fourfold.spent import Spent
@@ -92,7 +92,7 @@ def reconstruct(
 
 
 def _all_stages(sources: Sequence[Path], root: Path, chosen: Options, report: Report, clock: Clock) -> None:
-    capture = prepare(sources, root, chosen, report, clock)
+    capture = straight(prepare(sources, root, chosen, report, clock), sources, root, chosen, report, clock)
     made = make(capture, root, chosen, report, clock)
     conclude(
         Job(root, command_line(sources, root, chosen), made.preparation, made.recipe, made.because, chosen, clock, made.long), made.scene, report
@@ -181,8 +181,10 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     part = options.capture_options(sources)
     key = capture_key(sources, pixels=pixels, holdout=options.holdout, options=part, priors_folder=supplied)
     before = claim(root, key)
+    if "bend" in before:
+        part = replace(part, bend=tuple(before["bend"]))
     report("reading the images", 0, None)
-    new = not root.exists() or all(_of_owner(p) for p in root.iterdir())
+    new = not root.exists() or all(of_owner(p) for p in root.iterdir())
     try:
         told = partial(report, "reading the images")
         capture = prepare_capture(
@@ -204,48 +206,16 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     return capture
 
 
-def claim(root: Path, key: str) -> dict[str, Any]:
-    """The config of the run in `root`, empty if it is a new one. FourfoldError if it holds another capture's run or something else.
-
-    One that is damaged or missing is written again where the prepared capture is the one that is asked for.
-    """
-    ours = read_stamp(root / "capture").get("key") == key
-    try:
-        config = read_config(root)
-    except FourfoldError:
-        if not ours:
-            raise
-        config = {}
-    if config.get("capture_key", key) != key:
-        raise FourfoldError(f"{root} holds a run of {', '.join(config['sources'])} with other settings: choose another output folder or delete it")
-    if not config and root.exists() and not (root.is_dir() and all(_may_be_there(p) for p in root.iterdir())):
-        if not ours:
-            raise FourfoldError(f"{root} exists and is not a run of fourfold: choose another output folder")
-        fallback(f"{root / 'config.json'} is damaged or missing: it is written again")
-    sweep()
-    for unfinished in [*root.glob("**/.*.part"), *root.glob(".capture.*")]:  # of a run that was killed
-        if unfinished.is_dir() and not unfinished.name.endswith(".frames.part"):  # finished frames of a prior serve again
-            shutil.rmtree(unfinished, ignore_errors=True)
-        elif unfinished.is_file():
-            unfinished.unlink(missing_ok=True)
-    return config
-
-
-def _may_be_there(path: Path) -> bool:
-    """Whether a folder without `config.json` that holds `path` may still become a run: what a killed beginning leaves."""
-    return path.name == "capture" or path.name.startswith(".capture.") or _of_owner(path)
-
-
-def _of_owner(path: Path) -> bool:
-    return path.name.startswith(OWNER_FILE)
-
-
-def read_config(root: Path) -> dict[str, Any]:
-    """What `root/config.json` holds, empty if there is none. FourfoldError if it is damaged."""
-    try:
-        return read_object(root / "config.json")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+def straight(capture: Capture, sources: Sequence[Path], root: Path, options: Options, report: Report, clock: Clock) -> Capture:
+    """The prepared `capture`, or where its cameras say that its lens bends straight lines, the same prepared once more without that."""
+    if capture.cameras != "unknown" or capture.views > 1 or "bend" in read_config(root):
+        return capture
+    cameras = estimate(capture, (), root, report, clock).priors.cameras
+    figures = {} if cameras is None else cameras.provenance.figures
+    if not figures.get("lens_bends", False):
+        return capture
+    write_sealed(root / "config.json", read_config(root) | {"bend": [figures["lens_bend_focal"], figures["lens_bend"]]})
+    return prepare(sources, root, options, report, clock)
 
 
 def cameras_insisted_on(recipe: str) -> tuple[str, ...]:

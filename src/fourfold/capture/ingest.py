@@ -17,7 +17,7 @@ from fourfold.capture.capture import Capture
 from fourfold.capture.exposure import Steadying, corrected, words
 from fourfold.capture.frames import ArrayFrames, FrameFiles, FrameList
 from fourfold.capture.holdout import split
-from fourfold.capture.lens import Lens, straightened, undistorter
+from fourfold.capture.lens import Lens, pinhole, straightened, undistorter
 from fourfold.capture.shots import open_shot
 from fourfold.capture.source import CaptureOptions, Source, ViewSource, noted, scale_intrinsics
 from fourfold.capture.writer import FrameWriter
@@ -67,6 +67,8 @@ def prepare_capture(
         source = open_shot(paths, options)
         if priors_folder is not None:
             source = replace(source, facts=source.facts | {"priors_folder": str(Path(priors_folder).resolve())})
+        if options.bend is not None:
+            source = with_bend(source, *options.bend)
         write_capture(source, folder, pixels=pixels, holdout=holdout, mask_border=options.mask_border, progress=progress)
 
     try:
@@ -74,6 +76,19 @@ def prepare_capture(
     except PermissionError as error:
         raise FourfoldError(f"{asked_for(error, out)} may not be read or written: check its permissions or give another folder") from error
     return Capture.load(out)
+
+
+def with_bend(source: Source, focal: float, k: float) -> Source:
+    """A bare film whose lens is known to bend: its only camera has a focal length of `focal` image widths and the radial distortion `k`.
+
+    What the file says of the focal length is of the images as they were filmed; straightened ones are of another.
+    """
+    (view,) = source.views
+    width, height = view.frames.size
+    K = np.array([[focal * width, 0, width / 2], [0, focal * width, height / 2], [0, 0, 1]])
+    zoom = straightened(pinhole(k), K, view.frames.size)[0, 0] / K[0, 0]
+    known = replace(view, K=np.tile(K, (len(view.K), 1, 1)), lenses=(pinhole(k),), focal_hint=view.focal_hint * zoom)
+    return noted(replace(source, views=(known,)), f"the lens bends straight lines (k = {k:.3f}), as the film itself tells: it is taken out")
 
 
 def capture_key(

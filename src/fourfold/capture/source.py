@@ -35,6 +35,8 @@ class CaptureOptions:
         synchronise: estimate the offsets of several videos from their "motion" or "audio", or with "auto" from whichever is sure.
         shot: number, from 1, of the shot of a film that cuts; None takes the longest.
         mask_border: width, pixels of the stored image, of the band around a given mask's outline that is neither object nor background.
+        bend: what the lens of a bare film was found to bend: its focal length in image widths and k of p (1 + k |p|^2). It is taken out; the
+            cameras stay unknown.
     """
 
     fps: float | None = None
@@ -47,6 +49,7 @@ class CaptureOptions:
     synchronise: Synchronise = "none"
     shot: int | None = None
     mask_border: int = 0
+    bend: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.every < 1 or not 0 <= self.start < np.inf or (self.end is not None and not self.end > self.start):

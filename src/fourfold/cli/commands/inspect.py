@@ -49,7 +49,7 @@ class Inspect(ReadingCommand):
 
 def of_run(root: Path) -> dict[str, object]:
     """What the run in `root` has done so far: its command, the priors that are kept, and what it made."""
-    from fourfold.pipeline import read_config
+    from fourfold.run_config import read_config
 
     made = [name for name in ("scene.safetensors", "report.html", "player.html") if (root / name).is_file()]
     priors = sorted(p.name for p in (root / "priors").iterdir() if p.is_dir()) if (root / "priors").is_dir() else []

@@ -61,6 +61,7 @@ class Prepare(ReadingCommand):
         asked = () if self.only is None else prior_names(self.only)
         with progress() as report, owned(self.out):
             capture = pipeline.prepare(list(self.paths), self.out, options, report, clock)
+            capture = pipeline.straight(capture, list(self.paths), self.out, options, report, clock)
             if self.only is not None:
                 names = asked
             else:

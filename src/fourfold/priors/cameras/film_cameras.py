@@ -12,12 +12,12 @@ from scipy.spatial.transform import Rotation
 from fourfold.capture.capture import Capture
 from fourfold.notices import fallback
 from fourfold.priors.cameras.bundle_system import Array, Solved, residuals
-from fourfold.priors.cameras.camera_score import score
 from fourfold.priors.cameras.camera_search import Answer, Found
 from fourfold.priors.cameras.focal_deviation import focal_deviation
+from fourfold.priors.cameras.lens_bend import lens_bend
 from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.cameras.spread_tracks import Film
-from fourfold.priors.cameras.track_bundle import BundleNumbers, bundle
+from fourfold.priors.cameras.track_bundle import bundle
 from fourfold.priors.cameras.track_places import PlaceNumbers, parallax_degrees, placed, sure_points
 from fourfold.priors.cameras.turned_start import with_rotations
 from fourfold.priors.contracts import Cameras, Provenance
@@ -37,7 +37,6 @@ class FilmNumbers:
         tie: share by which the score of a rival may be lower for its focal length to count into the error bar.
         usual: focal length in image widths where the images do not tell it (53 degrees of view).
         poor: explained share of the image below which a check speaks up.
-        bent: what the score must gain by one term of radial distortion for a check to speak up.
         flat: degrees of parallax below which depth is said to be poorly known.
     """
 
@@ -48,7 +47,6 @@ class FilmNumbers:
     tie: float = 0.02
     usual: float = 1.0
     poor: float = 0.5
-    bent: float = 0.02
     flat: float = 2.0
 
 
@@ -71,9 +69,10 @@ def cameras_of(capture: Capture, film: Film, found: Found, numbers: FilmNumbers 
     poses, guessed = _poses(capture, film, best, solved, numbers)
     K, world_to_camera = np.full((*capture.present.shape, 3, 3), np.nan), np.full((*capture.present.shape, 4, 4), np.nan)
     K[view], world_to_camera[view] = lens_matrix(capture, film, view, float(solved.focal[0])), poses
+    bend = lens_bend(film, best)
     figures = (
         _figures(capture, film, found, solved, deviation)
-        | _bend(film, best)
+        | ({} if bend is None else bend.figures())
         | {"interpolated": [[view, t] for t in guessed], "points": len(points[0])}
     )
     notes = _notes(found, solved, figures, numbers)
@@ -86,16 +85,6 @@ def _focal_error(found: Found, own: float, numbers: FilmNumbers) -> float:
     best = found.best
     alike = [a for a in found.others if a.kind != "fixed" and a.score.value > (1 - numbers.tie) * best.score.value]
     return float(np.hypot(own, max((abs(np.log(a.score.focal / best.score.focal)) for a in alike), default=0.0)))
-
-
-def _bend(film: Film, best: Answer) -> dict[str, float]:
-    """Figures of one term of radial distortion: k of p (1 + k |p|^2), and what it adds to the score. The cameras are not changed: images are
-    expected to be undistorted."""
-    if best.kind == "fixed":
-        return {}
-    bent = bundle(best.seen, best.solved, replace(best.freedom, bend=True), BundleNumbers(iterations=20, scale=0.25)).solved
-    gain = score(film, best.seen, bent).value - score(film, best.seen, best.solved).value
-    return {"lens_bend": round(float(bent.bend[0]), 4), "lens_bend_gain": round(gain, 4)}
 
 
 def lens_matrix(capture: Capture, film: Film, view: int, focal: float) -> Array:
@@ -181,8 +170,8 @@ def _notes(found: Found, solved: Solved, figures: dict[str, Any], numbers: FilmN
             "check: the lower parts of the images are farther away than the upper ones, which is unusual: look at the sparse points",
         ),
         (
-            figures.get("lens_bend_gain", 0.0) > numbers.bent,
-            f"check: the lens bends straight lines (k = {figures.get('lens_bend', 0.0):.3f}): undistort the images or give the calibration",
+            figures.get("lens_bends", False),
+            f"check: the lens bends straight lines (k = {figures.get('lens_bend', 0.0):.3f}): these cameras are of straight ones",
         ),
         (bool(figures["interpolated"]), f"{len(figures['interpolated'])} frames are held by too few tracks and are interpolated"),
     ]
