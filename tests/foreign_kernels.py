@@ -113,13 +113,13 @@ def _rigidity(a: Sequence[Any]) -> list[Any]:
 
 def _skin(a: Sequence[Any]) -> list[Any]:
     n, m, k, q, turned, _ = _longs(a[5], 6)
-    given = [32 * q * m, 8 * n * k, 4 * n * k, 12 * n, 16 * n, 48, 12 * q * n, 16 * turned * n]
+    given = [32 * q * m, 8 * n * k, 4 * n * k, 12 * n, 16 * n, 48, (12 * n,) * q, (16 * n,) * turned or 0]
     return given if len(a) == 8 else [*given, (given[0], given[2], given[3], given[4])]
 
 
 def _blend(a: Sequence[Any]) -> list[Any]:
     n, b, q, turned = _longs(a[5], 4)
-    given = [4 * n * b, 12 * n, 16 * n, 36 * q * b, 12, 32, 12 * q * n, 16 * turned * n]
+    given = [4 * n * b, 12 * n, 16 * n, 36 * q * b, 12, 32, (12 * n,) * q, (16 * n,) * turned or 0]
     return given if len(a) == 8 else [*given, (given[0], given[1], given[2], given[3])]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -48,3 +50,8 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
     there = values.to(device, non_blocking=True)
     _copies[there] = there._version, values
     return there
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """`parts` one after the other, whose copy on the host is known."""
+    return torch.cat(list(parts)) if parts[0].device.type == "cpu" else sent(torch.cat([on_host(part) for part in parts]), parts[0].device)

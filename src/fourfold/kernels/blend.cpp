@@ -52,8 +52,8 @@ struct Inputs {
 };
 
 struct Gradients {
-  const float *of_positions, *of_quats;  // (Q, N, 3) and (turned, N, 4), null for zero
-  float *logits, *means, *quat;          // quat may be null
+  const float *const *of_positions, *const *of_quats;  // (N, 3) for each of Q times and (N, 4) for each turned one, each null for zero
+  float *logits, *means, *quat;                         // quat may be null
 };
 
 // A vector of rows `first`.. of an (N, width) array, column `c`; lanes beyond `live` repeat the last row.
@@ -152,7 +152,7 @@ inline Vec offset_of(const Inputs& in, std::size_t first, int live) {
   return gather3(in.means, first, live) - Vec{splat(in.pivot[0]), splat(in.pivot[1]), splat(in.pivot[2])};
 }
 
-void forward_block(const Inputs& in, std::size_t first, int live, vfloat* w, float* positions, float* quats) {
+void forward_block(const Inputs& in, std::size_t first, int live, vfloat* w, float* const* positions, float* const* quats) {
   softmax(in, first, live, w);
   const Vec offset = offset_of(in, first, live), pivot{splat(in.pivot[0]), splat(in.pivot[1]), splat(in.pivot[2])};
   Quat own{};
@@ -162,9 +162,8 @@ void forward_block(const Inputs& in, std::size_t first, int live, vfloat* w, flo
   }
   for (int t = 0; t < in.times; ++t) {
     const Pose pose(w, in.motions + t * in.bases * kMotion, in.bases);
-    const std::size_t at = static_cast<std::size_t>(t) * in.points;
-    scatter3(positions + at * 3, first, live, pose.turn(offset) + (pose.shift + pivot));
-    if (t < in.turned) scatter4(quats + at * 4, first, live, pose.quaternion() * own);
+    scatter3(positions[t], first, live, pose.turn(offset) + (pose.shift + pivot));
+    if (t < in.turned) scatter4(quats[t], first, live, pose.quaternion() * own);
   }
 }
 
@@ -183,19 +182,20 @@ void backward_block(const Inputs& in, const Gradients& g, std::size_t first, int
     own = scaled(own, 1.f / own_norm);
   }
   for (int t = 0; t < in.times; ++t) {
+    const float *const of_position = g.of_positions[t], *const of_quat = t < in.turned ? g.of_quats[t] : nullptr;
+    if (of_position == nullptr && of_quat == nullptr) continue;
     const float* motions = in.motions + t * in.bases * kMotion;
     const Pose pose(w, motions, in.bases);
-    const std::size_t at = static_cast<std::size_t>(t) * in.points;
     Vec by_position{}, torque{};
-    if (g.of_positions != nullptr) {
-      const float* from = g.of_positions + at * 3;
+    if (of_position != nullptr) {
+      const float* from = of_position;
       by_position = {gather_or_zero(from, first, live, 3, 0), gather_or_zero(from, first, live, 3, 1), gather_or_zero(from, first, live, 3, 2)};
       torque = cross(pose.turn(offset), by_position);
       by_offset = by_offset + pose.turn_back(by_position);
     }
-    if (t < in.turned && g.of_quats != nullptr) {
+    if (of_quat != nullptr) {
       // d(turned) = (0, omega / 2) turned: the gradient of omega is half the vector part of grad * conjugate(turned)
-      const float* from = g.of_quats + at * 4;
+      const float* from = of_quat;
       const Quat by{gather_or_zero(from, first, live, 4, 0),
                     {gather_or_zero(from, first, live, 4, 1), gather_or_zero(from, first, live, 4, 2), gather_or_zero(from, first, live, 4, 3)}};
       const Quat turn = pose.quaternion(), turned = turn * own;
@@ -236,9 +236,9 @@ void for_blocks(std::size_t begin, std::size_t end, const Body& body) {
 
 extern "C" {
 
-// Sizes: {N, B, Q, turned}. Writes positions (Q, N, 3) and quats (turned, N, 4). 0, or 1 when memory ran out.
+// Sizes: {N, B, Q, turned}. Writes positions (N, 3) at each of Q times and quats (N, 4) at each of the first `turned`. 0, or 1 when memory ran out.
 int ff_blend_forward(const float* logits, const float* means, const float* quat, const float* motions, const float* pivot, const std::int64_t sizes[4],
-                     float* positions, float* quats) try {
+                     float* const* positions, float* const* quats) try {
   const Inputs in{logits, means, quat, motions, pivot, static_cast<std::size_t>(sizes[0]), static_cast<int>(sizes[1]), static_cast<int>(sizes[2]), static_cast<int>(sizes[3])};
   fourfold::parallel_chunks(in.points, kPointsPerTask, [&](int, std::size_t begin, std::size_t end) {
     thread_local fourfold::Buffer<vfloat> kept;
@@ -250,9 +250,9 @@ int ff_blend_forward(const float* logits, const float* means, const float* quat,
   return 1;
 }
 
-// Gradients of positions and quats, each null for zero, to the gradients of the inputs; by_quat null where turned is 0.
+// Gradients of positions and quats at each time, each null for zero, to the gradients of the inputs; by_quat null where turned is 0.
 int ff_blend_backward(const float* logits, const float* means, const float* quat, const float* motions, const float* pivot, const std::int64_t sizes[4],
-                      const float* of_positions, const float* of_quats, float* const by[4] /* logits, means, quat, motions */) try {
+                      const float* const* of_positions, const float* const* of_quats, float* const by[4] /* logits, means, quat, motions */) try {
   const Inputs in{logits, means, quat, motions, pivot, static_cast<std::size_t>(sizes[0]), static_cast<int>(sizes[1]), static_cast<int>(sizes[2]), static_cast<int>(sizes[3])};
   const Gradients gradients{of_positions, of_quats, by[0], by[1], by[2]};
   const std::size_t numbers = static_cast<std::size_t>(in.times) * in.bases * kMotion;

@@ -66,24 +66,23 @@ struct Blend {
   }
 };
 
-void forward_point(const Inputs& in, std::size_t point, float* positions, float* quats) {
+void forward_point(const Inputs& in, std::size_t point, float* const* positions, float* const* quats) {
   const Vec x = vec(in.means + point * 3);
   const float* q = in.quat + point * 4;
   for (int t = 0; t < in.times; ++t) {
     const Blend blend(in, point, t);
-    const std::size_t at = static_cast<std::size_t>(t) * in.points + point;
-    put(positions + at * 3, blend.move(x));
+    put(positions[t] + point * 3, blend.move(x));
     if (t < in.turned) {
       const Quat turned = blend.real * Quat{q[0], vec(q + 1)};
       const float scale = 1.f / std::sqrt(blend.length);
-      quats[at * 4] = scale * turned.w;
-      put(quats + at * 4 + 1, scale * turned.v);
+      quats[t][point * 4] = scale * turned.w;
+      put(quats[t] + point * 4 + 1, scale * turned.v);
     }
   }
 }
 
 struct Gradients {
-  const float *of_positions, *of_quats;  // (Q, N, 3) and (turned, N, 4), null for zero
+  const float *const *of_positions, *const *of_quats;  // (N, 3) for each of Q times and (N, 4) for each turned one, each null for zero
   float *weights, *means, *quat;
 };
 
@@ -95,21 +94,22 @@ void backward_point(const Inputs& in, const Gradients& g, std::size_t point, flo
   Quat by_own{};
   float by_weight[kMostNodes] = {};
   for (int t = 0; t < in.times; ++t) {
+    const float *const of_position = g.of_positions[t], *const of_quat = t < in.turned ? g.of_quats[t] : nullptr;
+    if (of_position == nullptr && of_quat == nullptr) continue;
     const Blend blend(in, point, t);
-    const std::size_t at = static_cast<std::size_t>(t) * in.points + point;
     const Vec v = blend.real.v;
     const float w = blend.real.w;
     Quat by_real{}, by_dual{};
-    if (g.of_positions != nullptr) {
-      const Vec by = vec(g.of_positions + at * 3), grad = (1.f / blend.length) * by;
+    if (of_position != nullptr) {
+      const Vec by = vec(of_position + point * 3), grad = (1.f / blend.length) * by;
       const float along = -2.f * dot(grad, blend.move(x)), mix = dot(grad, v);
       by_real.w = 2.f * (w * dot(grad, x) + dot(grad, cross(v, x) + blend.dual.v)) + along * w;
       by_real.v = 2.f * ((dot(v, x) - blend.dual.w) * grad + mix * x - dot(grad, x) * v + cross(w * x + blend.dual.v, grad)) + along * v;
       by_dual = {-2.f * mix, 2.f * (w * grad + cross(grad, v))};
       by_x = by_x + (w * w - dot(v, v)) * grad + 2.f * (mix * v + w * cross(grad, v));
     }
-    if (t < in.turned && g.of_quats != nullptr) {
-      const float* from = g.of_quats + at * 4;
+    if (of_quat != nullptr) {
+      const float* from = of_quat + point * 4;
       const Quat by{from[0], vec(from + 1)};
       const float scale = 1.f / std::sqrt(blend.length);
       const Quat unit{scale * w, scale * v}, through = by * conjugate(own), back = conjugate(unit) * by;
@@ -146,9 +146,10 @@ std::size_t points_per_chunk(std::size_t points) { return std::max(kLeastPoints,
 
 extern "C" {
 
-// Sizes: {N, M, K <= 16, Q, turned, align}. Writes positions (Q, N, 3) and quats (turned, N, 4). 0, or 1 when memory ran out.
+// Sizes: {N, M, K <= 16, Q, turned, align}. Writes positions (N, 3) at each of Q times and quats (N, 4) at each of the first `turned`.
+// 0, or 1 when memory ran out.
 int ff_skin_forward(const float* table, const std::int64_t* near, const float* weights, const float* means, const float* quat, const std::int64_t sizes[6],
-                    float* positions, float* quats) try {
+                    float* const* positions, float* const* quats) try {
   const Inputs in = inputs(table, near, weights, means, quat, sizes);
   fourfold::parallel_chunks(in.points, points_per_chunk(in.points), [&](int, std::size_t begin, std::size_t end) {
     for (std::size_t point = begin; point < end; ++point) forward_point(in, point, positions, quats);
@@ -158,9 +159,9 @@ int ff_skin_forward(const float* table, const std::int64_t* near, const float* w
   return 1;
 }
 
-// Gradients of positions and quats, each null for zero, to the gradients of table, weights, means and quat.
+// Gradients of positions and quats at each time, each null for zero, to the gradients of table, weights, means and quat.
 int ff_skin_backward(const float* table, const std::int64_t* near, const float* weights, const float* means, const float* quat, const std::int64_t sizes[6],
-                     const float* of_positions, const float* of_quats, float* const by[4]) try {
+                     const float* const* of_positions, const float* const* of_quats, float* const by[4]) try {
   const Inputs in = inputs(table, near, weights, means, quat, sizes);
   const Gradients gradients{of_positions, of_quats, by[1], by[2], by[3]};
   const std::size_t numbers = static_cast<std::size_t>(in.times) * in.nodes * kDual, size = points_per_chunk(in.points);

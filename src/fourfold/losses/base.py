@@ -13,7 +13,7 @@ from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.render.api import Render
 from fourfold.render.points import AtPoints
-from fourfold.scene.scene import Scene
+from fourfold.scene.scene import Layer, Scene
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Step:
         extent: size of the scene, scene units: half the largest side of the 5-95 % box of the Gaussians at the stage's start, but not more
             than their median distance from the middle of the training cameras.
         memo: what several losses need and compute once, by a name of their own choice.
+        places: positions (K, N, 3) of layers at the times that losses told in advance, by the layer's name and the loss's key.
         summed: the sum of a tensor over the processes that train together; what a loss gathers for density control goes through it.
     """
 
@@ -97,11 +98,24 @@ class Step:
     progress: float
     extent: float
     memo: dict[str, Any] = field(default_factory=dict)
+    places: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     summed: Callable[[Tensor], Tensor] = _itself
+
+    def places_of(self, layer: Layer, key: str, times: Tensor) -> Tensor:
+        """Positions (K, N, 3) of `layer` at `times` (K,), seconds: those that were told in advance under `key`, else computed now."""
+        place = layer.name, key
+        if place not in self.places:
+            self.places[place] = layer.means_at(times)
+        return self.places[place]
 
 
 class Loss(Protocol):
-    """A loss: a frozen dataclass of numbers with two functions over a `Step`."""
+    """A loss: a frozen dataclass of numbers with two functions over a `Step`.
+
+    One that reads positions of layers at other times than the images' may tell them before anything is moved, so that they are computed in one
+    pass with the Gaussians: `moments(step) -> Mapping[tuple[str, str], Tensor]`, by the layer's name and a key of its own the times (K,) in seconds.
+    It reads them by `Step.places_of`. Losses that tell the same key share the positions.
+    """
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor | AtPoints]:
         """Extra per-Gaussian channels, name -> (N, C), that sample `item` must be rendered with; usually none.

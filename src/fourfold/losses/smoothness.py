@@ -103,19 +103,25 @@ class BasesDeparture:
         return mean_of(losses, step.gaussians[0].means)
 
 
+def _knots_around(step: Step, item: int) -> list[tuple[Layer, str, Tensor]]:
+    """Of every layer with at least three knots those (3,) around the sample's time, at t clamped to [1, T - 2], and the key of `Step.places_of`."""
+    found: list[tuple[Layer, str, Tensor]] = []
+    for layer in step.scene.layers:
+        knots = layer.fixed.get("knots")
+        if knots is not None and len(layer) and len(knots) >= 3:
+            middle = min(max(int((on_host(knots) - step.samples[item].time).abs().argmin()), 1), len(knots) - 2)
+            found.append((layer, f"knots:{middle}", rows_of(knots, slice(middle - 1, middle + 2))))
+    return found
+
+
+def _moments(step: Step) -> dict[tuple[str, str], Tensor]:
+    """What the losses below read of the layers; see `Loss`."""
+    return {(layer.name, key): knots for item in range(len(step.samples)) for layer, key, knots in _knots_around(step, item)}
+
+
 def _neighbours(step: Step, item: int) -> list[Tensor]:
-    """Positions (3, N, 3) at the knots around the sample's time, at t clamped to [1, T - 2], of every layer with at least three knots."""
-    key = f"smoothness:{item}"
-    if key not in step.memo:
-        layers = [layer for layer in step.scene.layers if len(layer) and len(layer.fixed.get("knots", ())) >= 3]
-        step.memo[key] = [_triple(layer, step.samples[item].time) for layer in layers]
-    return step.memo[key]
-
-
-def _triple(layer: Layer, time: float) -> Tensor:
-    knots = layer.fixed["knots"]
-    middle = min(max(int((on_host(knots) - time).abs().argmin()), 1), len(knots) - 2)
-    return layer.means_at(rows_of(knots, slice(middle - 1, middle + 2)))
+    """Positions (3, N, 3) at the knots around the sample's time, of every layer that has them."""
+    return [step.places_of(layer, key, knots) for layer, key, knots in _knots_around(step, item)]
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,10 @@ class TrackAcceleration:
     """
 
     typical: float = math.inf
+
+    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+        """The knots around the samples' times."""
+        return _moments(step)
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -152,6 +162,10 @@ class RayVelocity:
 
     A moving camera cannot tell depth from motion along the ray; this decides for little motion.
     """
+
+    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+        """The knots around the samples' times."""
+        return _moments(step)
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""

@@ -21,7 +21,7 @@ from fourfold.losses.depth import EPSILON, disparity
 from fourfold.losses.robust import trimmed_mean
 from fourfold.losses.track_error import Rule, track_error
 from fourfold.render.points import AtPoints
-from fourfold.scene.scene import STATIC, Layer
+from fourfold.scene.scene import STATIC
 
 TRACKS = "tracks"
 """Name of the values (K, N, 3) at the query pixels: positions in the world at the K target times."""
@@ -50,6 +50,16 @@ PARITY = TrackNumbers(divide_by_alpha=False, interval_weight=False)
 """What the released Shape of Motion computes."""
 
 
+def track_moments(step: Step) -> Mapping[tuple[str, str], Tensor]:
+    """The target times of every sample for all layers."""
+    found: dict[tuple[str, str], Tensor] = {}
+    for item, sample in enumerate(step.samples):
+        if sample.tracks is not None:
+            times = sample.tracks.times.to(step.scene.layers[0].splats["means"].dtype)
+            found |= {(layer.name, f"{TRACKS}:{item}"): times for layer in step.scene.layers}
+    return found
+
+
 def track_channels(step: Step, item: int) -> Mapping[str, AtPoints]:
     """The values for sample `item`: empty without track targets. What stands still is blended but not pulled: it has no track."""
     targets = step.samples[item].tracks
@@ -57,15 +67,11 @@ def track_channels(step: Step, item: int) -> Mapping[str, AtPoints]:
         return {}
     key = f"{TRACKS}:{item}"
     if key not in step.memo:
-        moved = torch.cat([_layer_positions(layer, targets) for layer in step.scene.layers], dim=1)
-        step.memo[key] = AtPoints(targets.pixels, moved)
+        times = targets.times.to(step.scene.layers[0].splats["means"].dtype)
+        moved = [step.places_of(layer, key, times) for layer in step.scene.layers]
+        parts = [places.detach() if layer.role == STATIC else places for layer, places in zip(step.scene.layers, moved, strict=True)]
+        step.memo[key] = AtPoints(targets.pixels, torch.cat(parts, dim=1))
     return {TRACKS: step.memo[key]}
-
-
-def _layer_positions(layer: Layer, targets: TrackTargets) -> Tensor:
-    """(K, N, 3) positions of one layer's Gaussians at the target times."""
-    moved = layer.means_at(targets.times.to(layer.splats["means"].dtype))
-    return moved.detach() if layer.role == STATIC else moved
 
 
 def _points(step: Step, item: int, targets: TrackTargets, numbers: TrackNumbers) -> tuple[Tensor, Tensor]:
@@ -136,6 +142,10 @@ class TrackReprojection:
 
     numbers: TrackNumbers = TrackNumbers()
 
+    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+        """The target times."""
+        return track_moments(step)
+
     def channels(self, step: Step, item: int) -> Mapping[str, AtPoints]:
         """Positions at the target times, for the query pixels."""
         return track_channels(step, item)
@@ -156,6 +166,10 @@ class TrackDepth:
     """Trimmed weighted L1 of disparities at the targets (section 8, track depth)."""
 
     numbers: TrackNumbers = TrackNumbers()
+
+    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+        """The target times."""
+        return track_moments(step)
 
     def channels(self, step: Step, item: int) -> Mapping[str, AtPoints]:
         """Positions at the target times, for the query pixels."""

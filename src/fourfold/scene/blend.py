@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from fourfold.geometry.blended_motion import move_by_rotation6d
 from fourfold.kernels.devices import compiled, on_gpu, pointer
+from fourfold.scene.parted import Groups, addresses
 
 MOST_BASES = 128
 """Bases that the kernel of GPUs takes."""
@@ -30,14 +31,20 @@ def blend(logits: Tensor, means: Tensor, quat_wxyz: Tensor, motions: Tensor, piv
     Returns:
         (Q, N, 3) positions and (turned, N, 4) unit quaternions, each up to sign.
     """
+    positions, quats = blend_groups(logits, means, quat_wxyz, motions, pivot, Groups((len(motions),), (turned,)))
+    return positions, quats
+
+
+def blend_groups(logits: Tensor, means: Tensor, quat_wxyz: Tensor, motions: Tensor, pivot: Tensor, groups: Groups) -> tuple[Tensor, ...]:
+    """`blend` told in groups of times: positions (K, N, 3) of every group, then quaternions (K, N, 4) of every group that turns."""
     tensors = (logits, means, quat_wxyz, motions, pivot)
     fits = len(means) > 0 and not pivot.requires_grad
     if fits and logits.shape[1] <= MOST_BASES and on_gpu(*tensors):
-        return blend_on_gpu(turned, *(t.contiguous() for t in tensors))
+        return groups.split(*blend_on_gpu(groups.turned, *(t.contiguous() for t in tensors)))
     library = compiled(*tensors) if fits else None
     if library is None:
-        return blend_reference(logits, means, quat_wxyz, motions, pivot, turned)
-    return _Blend.apply(library, turned, *(t.contiguous() for t in tensors))  # type: ignore[no-any-return]
+        return groups.split(*blend_reference(logits, means, quat_wxyz, motions, pivot, groups.turned))
+    return _Blend.apply(library, groups, *(t.contiguous() for t in tensors))  # type: ignore[no-any-return]
 
 
 def blend_reference(logits: Tensor, means: Tensor, quat_wxyz: Tensor, motions: Tensor, pivot: Tensor, turned: int) -> tuple[Tensor, Tensor]:
@@ -60,26 +67,27 @@ def blend_on_gpu(turned: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
 
 class _Blend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, library: ctypes.CDLL, turned: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, library: ctypes.CDLL, groups: Groups, *tensors: Tensor) -> tuple[Tensor, ...]:
         logits, means, _, motions, _ = tensors
-        points, times = means.shape[0], motions.shape[0]
-        sizes = (ctypes.c_int64 * 4)(points, logits.shape[1], times, turned)
-        positions, quats = means.new_empty(times, points, 3), means.new_empty(turned, points, 4)
-        if library.ff_blend_forward(*map(pointer, tensors), sizes, pointer(positions), pointer(quats)):
-            raise MemoryError(f"no memory to move {points} points to {times} times")
+        sizes = (ctypes.c_int64 * 4)(*logits.shape, len(motions), groups.turned)
+        positions, quats = groups.room(means)
+        if library.ff_blend_forward(*map(pointer, tensors), sizes, addresses(positions, groups.places)[0], addresses(quats, groups.turns)[0]):
+            raise MemoryError(f"no memory to move {len(means)} points to {len(motions)} times")
         ctx.save_for_backward(*tensors)
-        ctx.library, ctx.sizes = library, sizes
+        ctx.library, ctx.sizes, ctx.groups = library, sizes, groups
         ctx.set_materialize_grads(False)
-        return positions, quats
+        return *positions, *quats
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        tensors = ctx.saved_tensors
-        given = [None if g is None else g.contiguous() for g in grad_outputs]
+        tensors, places = ctx.saved_tensors, len(ctx.groups.places)
+        of_positions, kept = addresses(grad_outputs[:places], ctx.groups.places)
+        of_quats, also = addresses(grad_outputs[places:], ctx.groups.turns)
         results = [torch.empty_like(t) for t in tensors[:4]]
         with_quat = ctx.sizes[3] > 0
         by = (ctypes.c_void_p * 4)(*(None if i == 2 and not with_quat else t.data_ptr() for i, t in enumerate(results)))
-        if ctx.library.ff_blend_backward(*map(pointer, tensors), ctx.sizes, *map(pointer, given), by):
+        if ctx.library.ff_blend_backward(*map(pointer, tensors), ctx.sizes, of_positions, of_quats, by):
             raise MemoryError(f"no memory for the gradient of {ctx.sizes[0]} moved points")
+        del kept, also  # the kernel has read them
         return None, None, results[0], results[1], results[2] if with_quat else None, results[3], None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -20,7 +20,8 @@ class Motion(Protocol):
     """A motion model: a frozen dataclass of numbers that turns a layer's parameters into Gaussians at given times.
 
     `kind` names it in scene files. A new model is a new file in `scene/motion/`; nothing else learns its name.
-    A model that can tell positions alone more cheaply also has `means_at(layer, times) -> (K, N, 3)`; one whose Gaussians fly straight,
+    A model that can tell positions alone more cheaply also has `means_at(layer, times) -> (K, N, 3)`; one that tells Gaussians and positions at
+    further times more cheaply together than apart `at_and_means(layer, times, further)` (`Layer.at_and_means`); one whose Gaussians fly straight,
     neither turn nor change, also has `flights(layer) -> Flights` (scene/flights.py), which files of moving splats hold exactly, or
     `course(layer) -> Course` (scene/courses.py), which the player evaluates by itself.
     """
@@ -67,6 +68,13 @@ class Layer:
             return direct(self, times)
         return torch.stack([gaussians.means for gaussians in self.motion.at(self, times)])
 
+    def at_and_means(self, times: Tensor, further: Sequence[Tensor]) -> tuple[list[Gaussians], list[Tensor]]:
+        """Gaussians at each of `times` (Q,), and positions (K, N, 3) alone at each of several `further` times (K,), seconds."""
+        together = getattr(self.motion, "at_and_means", None)
+        if together is not None:
+            return together(self, times, further)
+        return self.motion.at(self, times), [self.means_at(moments) for moments in further]
+
     def canonical(self) -> Gaussians:
         """The layer's own Gaussians, unmoved: what a static layer shows at any time."""
         s = self.splats
@@ -103,14 +111,21 @@ class Scene:
 
     def at_times(self, times: Sequence[float] | Tensor) -> list[Gaussians]:
         """Gaussians at each of several times, computed together."""
+        return self.at_and_means(times, {})[0]
+
+    def at_and_means(
+        self, times: Sequence[float] | Tensor, further: Mapping[str, Sequence[Tensor]]
+    ) -> tuple[list[Gaussians], dict[str, list[Tensor]]]:
+        """Gaussians at each of `times`, and by the name of a layer its positions (K, N, 3) at each of several `further` times (K,), seconds."""
         first = self.layers[0].splats["means"]
         moments = torch.as_tensor(times, dtype=first.dtype)
         if moments.device.type == "cpu":
             if not bool(torch.isfinite(moments).all()):
                 raise FourfoldError("a scene is asked for at a time that is not a number of seconds")
             moments = sent(moments, first.device)
-        per_layer = [layer.motion.at(layer, moments) for layer in self.layers]
-        return [Gaussians.concatenate([moved[i] for moved in per_layer]) for i in range(len(moments))]
+        found = [layer.at_and_means(moments, further.get(layer.name, ())) for layer in self.layers]
+        gaussians = [Gaussians.concatenate([moved[i] for moved, _ in found]) for i in range(len(moments))]
+        return gaussians, {layer.name: places for layer, (_, places) in zip(self.layers, found, strict=True)}
 
     def slices(self) -> dict[str, slice]:
         """Rows of each layer in what `at` returns."""

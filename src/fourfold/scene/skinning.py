@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from fourfold.geometry.dual_quaternions import dual_quat_to_parts
 from fourfold.geometry.rotations import quat_multiply, quat_normalize, quat_rotate
 from fourfold.kernels.devices import compiled, on_gpu, pointer
+from fourfold.scene.parted import Groups, addresses
 
 SHORT = 1e-16
 """Keeps motions that cancel each other finite."""
@@ -37,16 +38,25 @@ def skin(
         turned: quaternions are computed for the first `turned` of the Q times.
         resting: nobody asks for the gradient of the last of the nodes.
     """
-    tensors = (dual_quats, weights, means, quat_wxyz)
+    groups = Groups((len(dual_quats),), (turned,))
+    positions, quats = skin_groups(dual_quats, near, weights, means, quat_wxyz, groups, align, resting)
+    return positions, quats
+
+
+def skin_groups(
+    dual_quats: Tensor, near: Tensor, weights: Tensor, means: Tensor, quat_wxyz: Tensor, groups: Groups, align: bool = True, resting: bool = False
+) -> tuple[Tensor, ...]:
+    """`skin` told in groups of times: positions (K, N, 3) of every group, then quaternions (K, N, 4) of every group that turns."""
+    tensors, turned = (dual_quats, weights, means, quat_wxyz), groups.turned
     fits = len(means) > 0 and near.shape[1] <= MOST_NODES
     if fits and on_gpu(*tensors):
-        return skin_on_gpu((turned, align, resting), near.contiguous(), *(t.contiguous() for t in tensors))
+        return groups.split(*skin_on_gpu((turned, align, resting), near.contiguous(), *(t.contiguous() for t in tensors)))
     library = compiled(*tensors) if fits else None
     if library is None or not hasattr(library, "ff_skin_forward"):
-        return skin_reference(dual_quats, near, weights, means, quat_wxyz, turned, align)
+        return groups.split(*skin_reference(dual_quats, near, weights, means, quat_wxyz, turned, align))
     sizes = (len(means), dual_quats.shape[1], near.shape[1], len(dual_quats), turned, int(align))
     given = (dual_quats, weights, means, quat_normalize(quat_wxyz))
-    return _Skin.apply(library, sizes, near.contiguous(), *(t.contiguous() for t in given))  # type: ignore[no-any-return]
+    return _Skin.apply(library, sizes, groups, near.contiguous(), *(t.contiguous() for t in given))  # type: ignore[no-any-return]
 
 
 def skin_on_gpu(how: tuple[int, bool, bool], near: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,26 +100,29 @@ def _sign(first: Tensor, other: Tensor) -> Tensor:
 
 class _Skin(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, library: ctypes.CDLL, sizes: tuple[int, ...], near: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        points, _, _, times, turned, _ = sizes
-        positions, quats = tensors[2].new_empty(times, points, 3), tensors[2].new_empty(turned, points, 4)
-        if library.ff_skin_forward(*_inputs(near, tensors, sizes), pointer(positions), pointer(quats)):
-            raise MemoryError(f"no memory to move {points} points to {times} times")
+    def forward(ctx: Any, library: ctypes.CDLL, sizes: tuple[int, ...], groups: Groups, near: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        positions, quats = groups.room(tensors[2])
+        out = addresses(positions, groups.places)[0], addresses(quats, groups.turns)[0]
+        if library.ff_skin_forward(*_inputs(near, tensors, sizes), *out):
+            raise MemoryError(f"no memory to move {sizes[0]} points to {sizes[3]} times")
         ctx.save_for_backward(near, *tensors)
-        ctx.library, ctx.sizes = library, sizes
+        ctx.library, ctx.sizes, ctx.groups = library, sizes, groups
         ctx.set_materialize_grads(False)
-        return positions, quats
+        return *positions, *quats
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         near, *tensors = ctx.saved_tensors
-        given = [None if g is None else g.contiguous() for g in grad_outputs]
+        places = len(ctx.groups.places)
+        of_positions, kept = addresses(grad_outputs[:places], ctx.groups.places)
+        of_quats, also = addresses(grad_outputs[places:], ctx.groups.turns)
         results = [torch.empty_like(t) for t in tensors]
         by = (ctypes.c_void_p * 4)(*(t.data_ptr() for t in results))
-        if ctx.library.ff_skin_backward(*_inputs(near, tensors, ctx.sizes), *map(pointer, given), by):
+        if ctx.library.ff_skin_backward(*_inputs(near, tensors, ctx.sizes), of_positions, of_quats, by):
             raise MemoryError(f"no memory for the gradient of {ctx.sizes[0]} moved points")
-        return None, None, None, *results
+        del kept, also  # the kernel has read them
+        return None, None, None, None, *results
 
 
 def _inputs(near: Tensor, tensors: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:

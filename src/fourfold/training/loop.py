@@ -106,10 +106,11 @@ def _one_step(state: TrainingState, stage: Stage, batch: list[Sample], frames: i
 def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], state: TrainingState, together: Together = ALONE) -> Step:
     """Move the Gaussians to the samples' times and draw them with the channels that the active losses ask for."""
     progress = state.step / max(state.steps, 1)
-    gaussians = scene.at_times([sample.time for sample in samples])
-    step = Step(scene, samples, gaussians, [], [], state.step, progress, state.extent, summed=together.summed)
-    background = _on_device(tuple(scene.background), gaussians[0].means.dtype, gaussians[0].means.device)
+    step = Step(scene, samples, [], [], [], state.step, progress, state.extent, summed=together.summed)
     wanted = [term for term in terms if active(term, progress)]
+    move(step, wanted)
+    gaussians = step.gaussians
+    background = _on_device(tuple(scene.background), gaussians[0].means.dtype, gaussians[0].means.device)
     asked = [asked_of(wanted, step, item) for item in range(len(samples))]
     shown = [as_seen(scene, gaussians[item], sample.view, sample.index) for item, sample in enumerate(samples)]
     if len(samples) > 1 and draws_together(background):
@@ -120,6 +121,19 @@ def render_step(scene: Scene, samples: list[Sample], terms: tuple[Term, ...], st
     step.extra.extend(a.told(render) for a, render in zip(asked, renders, strict=True))
     step.renders = renders
     return step
+
+
+def move(step: Step, terms: Sequence[Term]) -> None:
+    """Bring the scene to the samples' times and its layers to those that the losses of `terms` told in advance, in one pass."""
+    told: dict[tuple[str, str], Tensor] = {}
+    for term in terms:
+        moments = getattr(term.loss, "moments", None)
+        told |= {} if moments is None else moments(step)
+    further = {layer.name: [times for (name, _), times in told.items() if name == layer.name] for layer in step.scene.layers}
+    step.gaussians, places = step.scene.at_and_means([sample.time for sample in step.samples], further)
+    for name, found in places.items():
+        keys = [place for place in told if place[0] == name]
+        step.places |= dict(zip(keys, found, strict=True))
 
 
 @dataclass(frozen=True)

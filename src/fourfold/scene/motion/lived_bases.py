@@ -7,6 +7,7 @@ exp(-((|t - time_center| - r) / sigma)^2) elsewhere (spec sharptimegs_freetimegs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,10 +15,11 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
-from fourfold.scene.blend import blend
+from fourfold.scene.blend import blend_groups
 from fourfold.scene.courses import Course, lived
 from fourfold.scene.motion.lifespan import lifespan_visibility
 from fourfold.scene.motion.se3_bases import SE3Bases, basis_values, with_bases
+from fourfold.scene.parted import Groups
 from fourfold.scene.scene import Layer
 
 REST = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
@@ -39,23 +41,25 @@ class LivedBases(SE3Bases):
     kind: ClassVar[str] = "lived_bases"
     rests: bool = False
 
-    def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
-        """Gaussians at each of `times` (Q,), seconds, computed together."""
+    def at_and_means(self, layer: Layer, times: Tensor, further: Sequence[Tensor]) -> tuple[list[Gaussians], list[Tensor]]:
+        """Gaussians at each of `times` (Q,) and positions (K, N, 3) at each of the `further` times (K,), seconds, computed together."""
         splats = layer.splats
         visibility = lifespan_visibility(times[:, None] - splats["time_center"], splats["log_duration"].exp(), splats["log_radius"].exp())
-        return [replace(moved, visibility=visibility[q]) for q, moved in enumerate(super().at(layer, times))]
+        moved, places = super().at_and_means(layer, times, further)
+        return [replace(gaussians, visibility=visibility[q]) for q, gaussians in enumerate(moved)], places
 
-    def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
-        """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
+    def grouped(self, layer: Layer, times: Tensor, groups: Groups) -> tuple[Tensor, ...]:
+        """Positions (K, N, 3) of every group of `times` (Q,), seconds, then unit quaternions (K, N, 4) of those that turn."""
         splats, values = layer.splats, basis_values(layer, times)
         if self.rests:
             values = torch.cat([values[:, :-1], values.new_tensor(REST).expand(len(times), 1, 9)], dim=1)
-        turned = len(times) if with_quats else 0
-        means, quats = blend(splats["motion_logits"], splats["means"], splats["quat_wxyz"], values, layer.fixed["pivot"], turned)
+        found = blend_groups(splats["motion_logits"], splats["means"], splats["quat_wxyz"], values, layer.fixed["pivot"], groups)
         if "velocity_after" not in splats:  # scene files of earlier versions
-            return means, quats
+            return found
         since = (times[:, None] - splats["time_center"])[..., None]
-        return means + splats["velocity_after"] * since.clamp_min(0) + splats["velocity_before"] * since.clamp_max(0), quats
+        apart = zip(found, since.clamp_min(0).split(groups.places), since.clamp_max(0).split(groups.places), strict=False)
+        means = [places + splats["velocity_after"] * later + splats["velocity_before"] * earlier for places, later, earlier in apart]
+        return *means, *found[len(means) :]
 
     def course(self, layer: Layer) -> Course:
         """The same in closed form."""

@@ -5,15 +5,18 @@ Each Gaussian follows the leaf nodes around it; a leaf's motion is its parent's,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.parted import Groups, gaussians_and_places
 from fourfold.scene.scene import Layer
-from fourfold.scene.skinning import blend_nodes, skin
+from fourfold.scene.skinning import blend_nodes, skin_groups
 from fourfold.scene.tree_levels import level_count, node_motions, tree_level
 
 
@@ -34,9 +37,11 @@ class MotionTree:
 
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """Gaussians at each of `times` (Q,), seconds, computed together."""
-        means, quats = self.moved(layer, times)
-        still = layer.canonical()
-        return [replace(still, means=means[q], quat_wxyz=quats[q]) for q in range(len(times))]
+        return self.at_and_means(layer, times, ())[0]
+
+    def at_and_means(self, layer: Layer, times: Tensor, further: Sequence[Tensor]) -> tuple[list[Gaussians], list[Tensor]]:
+        """Gaussians at each of `times` (Q,) and positions (K, N, 3) at each of the `further` times (K,), seconds, computed together."""
+        return gaussians_and_places(partial(self.grouped, layer), layer.canonical(), times, further)
 
     def means_at(self, layer: Layer, times: Tensor) -> Tensor:
         """Positions (Q, N, 3) alone."""
@@ -44,10 +49,14 @@ class MotionTree:
 
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
+        means, quats = self.grouped(layer, times, Groups((len(times),), (len(times) if with_quats else 0,)))
+        return means, quats
+
+    def grouped(self, layer: Layer, times: Tensor, groups: Groups) -> tuple[Tensor, ...]:
+        """`moved` in groups of times: positions of every group, then quaternions."""
         splats, weights = layer.splats, self.weights(layer)
         leaves = node_motions(layer, times)[-1].dual_quats()
-        turned = len(times) if with_quats else 0
-        return skin(leaves, splats["near"], weights, splats["means"], splats["quat_wxyz"], turned, align=not self.parity)
+        return skin_groups(leaves, splats["near"], weights, splats["means"], splats["quat_wxyz"], groups, align=not self.parity)
 
     def motions(self, layer: Layer, times: Tensor) -> Tensor:
         """(Q, N, 8) blended dual quaternions, not yet normalised, of the Gaussians at `times` (Q,), seconds."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,9 +15,10 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.host import picked
 from fourfold.scene.carriers import Followers, carriers, motion_table
 from fourfold.scene.motion.bounded import bounded_log_scale
+from fourfold.scene.parted import Groups, gaussians_and_places
 from fourfold.scene.scaffold_nodes import node_poses
 from fourfold.scene.scene import Layer
-from fourfold.scene.skinning import skin
+from fourfold.scene.skinning import skin_groups
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,13 @@ class Scaffold:
 
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """Gaussians at each of `times` (Q,), seconds, computed together."""
-        means, quats = self.moved(layer, times)
+        return self.at_and_means(layer, times, ())[0]
+
+    def at_and_means(self, layer: Layer, times: Tensor, further: Sequence[Tensor]) -> tuple[list[Gaussians], list[Tensor]]:
+        """Gaussians at each of `times` (Q,) and positions (K, N, 3) at each of the `further` times (K,), seconds, computed together."""
         still = layer.canonical()
         still = replace(still, log_scale=bounded_log_scale(still.log_scale, self.largest))
-        return [replace(still, means=means[q], quat_wxyz=quats[q]) for q in range(len(times))]
+        return gaussians_and_places(partial(self.grouped, layer), still, times, further)
 
     def means_at(self, layer: Layer, times: Tensor) -> Tensor:
         """Positions (Q, N, 3) alone."""
@@ -49,10 +55,15 @@ class Scaffold:
 
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
+        means, quats = self.grouped(layer, times, Groups((len(times),), (len(times) if with_quats else 0,)))
+        return means, quats
+
+    def grouped(self, layer: Layer, times: Tensor, groups: Groups) -> tuple[Tensor, ...]:
+        """`moved` in groups of times: positions of every group, then quaternions."""
         then = node_poses(layer, picked(layer.fixed["knots"], layer.fixed["anchors"]))
         table = motion_table(dual_quat_from_parts(*node_poses(layer, times)[::-1]), dual_quat_from_parts(*then[::-1]))
         rows, weights = carriers_of(layer, then[0], self.pull)
-        return skin(table, rows, weights, layer.splats["means"], layer.splats["quat_wxyz"], len(times) if with_quats else 0, resting=True)
+        return skin_groups(table, rows, weights, layer.splats["means"], layer.splats["quat_wxyz"], groups, resting=True)
 
 
 def carriers_of(layer: Layer, then: Tensor, pull: bool) -> tuple[Tensor, Tensor]:

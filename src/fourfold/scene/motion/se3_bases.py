@@ -5,7 +5,9 @@ The motion of a Gaussian is a blend of a few rigid motions. 6D rotations and tra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,8 +17,9 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.interpolation import cubic_matrix
 from fourfold.geometry.rigid import make_rigid
 from fourfold.geometry.rotations import rotation6d_to_matrix
-from fourfold.scene.blend import blend
+from fourfold.scene.blend import blend_groups
 from fourfold.scene.courses import Course
+from fourfold.scene.parted import Groups, gaussians_and_places
 from fourfold.scene.scene import Layer
 
 
@@ -33,9 +36,11 @@ class SE3Bases:
 
     def at(self, layer: Layer, times: Tensor) -> list[Gaussians]:
         """Gaussians at each of `times` (Q,), seconds, computed together."""
-        means, quats = self.moved(layer, times)
-        still = layer.canonical()
-        return [replace(still, means=means[q], quat_wxyz=quats[q]) for q in range(len(times))]
+        return self.at_and_means(layer, times, ())[0]
+
+    def at_and_means(self, layer: Layer, times: Tensor, further: Sequence[Tensor]) -> tuple[list[Gaussians], list[Tensor]]:
+        """Gaussians at each of `times` (Q,) and positions (K, N, 3) at each of the `further` times (K,), seconds, computed together."""
+        return gaussians_and_places(partial(self.grouped, layer), layer.canonical(), times, further)
 
     def means_at(self, layer: Layer, times: Tensor) -> Tensor:
         """Positions (Q, N, 3) alone, at half the cost."""
@@ -43,10 +48,14 @@ class SE3Bases:
 
     def moved(self, layer: Layer, times: Tensor, with_quats: bool = True) -> tuple[Tensor, Tensor]:
         """Positions (Q, N, 3) and unit quaternions (Q, N, 4), or (0, N, 4) without, at `times` (Q,), seconds."""
+        means, quats = self.grouped(layer, times, Groups((len(times),), (len(times) if with_quats else 0,)))
+        return means, quats
+
+    def grouped(self, layer: Layer, times: Tensor, groups: Groups) -> tuple[Tensor, ...]:
+        """`moved` in groups of times: positions of every group, then quaternions."""
         splats = layer.splats
         values = basis_values(layer, times)
-        turned = len(times) if with_quats else 0
-        return blend(splats["motion_logits"], splats["means"], splats["quat_wxyz"], values, layer.fixed["pivot"], turned)
+        return blend_groups(splats["motion_logits"], splats["means"], splats["quat_wxyz"], values, layer.fixed["pivot"], groups)
 
     def course(self, layer: Layer) -> Course:
         """The blend, without a lifetime."""
