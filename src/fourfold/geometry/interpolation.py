@@ -9,9 +9,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from fourfold.errors import FourfoldError
 from fourfold.geometry.host import known_on_host, on_host, sent
 
-MOST_KEPT = 256
-"""Matrices that `cubic_matrix` keeps for one tensor of knots."""
-_matrices = WeakTensorKeyDictionary()  # knots -> (their version, moments -> matrix)
+MOST_KEPT = 2048
+"""Rows of matrices that `cubic_matrix` keeps for one tensor of knots."""
+_rows = WeakTensorKeyDictionary()  # knots -> (their version, moment -> row)
 
 
 def cubic_weights(knots: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,26 +55,25 @@ def cubic_weights(knots: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cubic_matrix(knots: Tensor, times: Tensor) -> Tensor:
-    """(Q, K) dense form of `cubic_weights`: `matrix @ values` interpolates values (K, ...) flattened to (K, C). Not to be changed by who gets it:
+    """(Q, K) dense form of `cubic_weights`: `matrix @ values` interpolates values (K, ...) flattened to (K, C).
 
-    training asks for the same few moments again and again, and some fifty small operations of torch would answer each time; on the CPU
-    the last answers are kept.
+    Training asks for the same few moments again and again, and some fifty small operations of torch would answer each time; on the CPU the rows
+    of moments are kept.
     """
     told, asked = on_host(knots), known_on_host(times)
     if told is not knots and asked is not None:
         return sent(cubic_matrix(told, asked), times.device)
     if knots.device.type != "cpu" or times.device.type != "cpu" or knots.requires_grad or times.requires_grad:
         return _dense(knots, times)
-    held: tuple[int, dict[tuple[object, ...], Tensor]] | None = _matrices.get(knots)
+    held: tuple[int, dict[tuple[torch.dtype, float], Tensor]] | None = _rows.get(knots)
     if held is None or held[0] != knots._version:
-        held = _matrices[knots] = knots._version, dict[tuple[object, ...], Tensor]()
-    kept = held[1]
-    moments = (times.dtype, *times.tolist())
-    if moments not in kept:
-        if len(kept) >= MOST_KEPT:
-            del kept[next(iter(kept))]
-        kept[moments] = _dense(knots, times)
-    return kept[moments]
+        held = _rows[knots] = knots._version, dict[tuple[torch.dtype, float], Tensor]()
+    kept, moments = held[1], [(times.dtype, moment) for moment in times.tolist()]
+    if any(moment not in kept for moment in moments):
+        if len(kept) + len(moments) > MOST_KEPT:
+            kept.clear()
+        kept |= zip(moments, _dense(knots, times).unbind(), strict=True)
+    return torch.stack([kept[moment] for moment in moments]) if moments else _dense(knots, times)
 
 
 def _dense(knots: Tensor, times: Tensor) -> Tensor:

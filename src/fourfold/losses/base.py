@@ -113,8 +113,8 @@ class Loss(Protocol):
     """A loss: a frozen dataclass of numbers with two functions over a `Step`.
 
     One that reads positions of layers at other times than the images' may tell them before anything is moved, so that they are computed in one
-    pass with the Gaussians: `moments(step) -> Mapping[tuple[str, str], Tensor]`, by the layer's name and a key of its own the times (K,) in seconds.
-    It reads them by `Step.places_of`. Losses that tell the same key share the positions.
+    pass with the Gaussians: `further_times(step) -> Mapping[tuple[str, str], Tensor]`, times (K,) in seconds by the layer's name and a key of its
+    own. It reads the positions by `Step.places_of`. Losses that tell the same key share them.
     """
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor | AtPoints]:

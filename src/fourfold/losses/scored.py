@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Kernel = Callable[[Sequence[Tensor], Sequence[Tensor]], float]
 """Reads contiguous inputs, writes the gradient of every one of them and returns the value."""
@@ -23,10 +24,12 @@ class _Scored(torch.autograd.Function):
         ready = [t.contiguous() for t in inputs]
         gradients = [torch.empty_like(t) for t in ready]
         value = kernel(ready, gradients)
-        ctx.save_for_backward(*gradients)
+        ctx.gradients = gradients
         return torch.tensor(value, dtype=ready[0].dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gradients, ctx.gradients = ctx.gradients, None  # they are scaled where they lie, so only once
         wanted = ctx.needs_input_grad[1:]
-        return None, *(g * grad_outputs[0] if asked else None for g, asked in zip(ctx.saved_tensors, wanted, strict=True))
+        return None, *(g.mul_(grad_outputs[0]) if asked else None for g, asked in zip(gradients, wanted, strict=True))

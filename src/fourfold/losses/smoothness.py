@@ -105,16 +105,19 @@ class BasesDeparture:
 
 def _knots_around(step: Step, item: int) -> list[tuple[Layer, str, Tensor]]:
     """Of every layer with at least three knots those (3,) around the sample's time, at t clamped to [1, T - 2], and the key of `Step.places_of`."""
-    found: list[tuple[Layer, str, Tensor]] = []
-    for layer in step.scene.layers:
-        knots = layer.fixed.get("knots")
-        if knots is not None and len(layer) and len(knots) >= 3:
-            middle = min(max(int((on_host(knots) - step.samples[item].time).abs().argmin()), 1), len(knots) - 2)
-            found.append((layer, f"knots:{middle}", rows_of(knots, slice(middle - 1, middle + 2))))
-    return found
+    memo = f"knots:{item}"
+    if memo not in step.memo:
+        found: list[tuple[Layer, str, Tensor]] = []
+        for layer in step.scene.layers:
+            knots = layer.fixed.get("knots")
+            if knots is not None and len(layer) and len(knots) >= 3:
+                middle = min(max(int((on_host(knots) - step.samples[item].time).abs().argmin()), 1), len(knots) - 2)
+                found.append((layer, f"knots:{middle}", rows_of(knots, slice(middle - 1, middle + 2))))
+        step.memo[memo] = found
+    return step.memo[memo]
 
 
-def _moments(step: Step) -> dict[tuple[str, str], Tensor]:
+def _further_times(step: Step) -> dict[tuple[str, str], Tensor]:
     """What the losses below read of the layers; see `Loss`."""
     return {(layer.name, key): knots for item in range(len(step.samples)) for layer, key, knots in _knots_around(step, item)}
 
@@ -136,9 +139,9 @@ class TrackAcceleration:
 
     typical: float = math.inf
 
-    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+    def further_times(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
         """The knots around the samples' times."""
-        return _moments(step)
+        return _further_times(step)
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""
@@ -163,9 +166,9 @@ class RayVelocity:
     A moving camera cannot tell depth from motion along the ray; this decides for little motion.
     """
 
-    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+    def further_times(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
         """The knots around the samples' times."""
-        return _moments(step)
+        return _further_times(step)
 
     def channels(self, step: Step, item: int) -> Mapping[str, Tensor]:
         """None needed."""

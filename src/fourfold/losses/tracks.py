@@ -50,7 +50,7 @@ PARITY = TrackNumbers(divide_by_alpha=False, interval_weight=False)
 """What the released Shape of Motion computes."""
 
 
-def track_moments(step: Step) -> Mapping[tuple[str, str], Tensor]:
+def track_times(step: Step) -> Mapping[tuple[str, str], Tensor]:
     """The target times of every sample for all layers."""
     found: dict[tuple[str, str], Tensor] = {}
     for item, sample in enumerate(step.samples):
@@ -142,9 +142,9 @@ class TrackReprojection:
 
     numbers: TrackNumbers = TrackNumbers()
 
-    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+    def further_times(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
         """The target times."""
-        return track_moments(step)
+        return track_times(step)
 
     def channels(self, step: Step, item: int) -> Mapping[str, AtPoints]:
         """Positions at the target times, for the query pixels."""
@@ -167,9 +167,9 @@ class TrackDepth:
 
     numbers: TrackNumbers = TrackNumbers()
 
-    def moments(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
+    def further_times(self, step: Step) -> Mapping[tuple[str, str], Tensor]:
         """The target times."""
-        return track_moments(step)
+        return track_times(step)
 
     def channels(self, step: Step, item: int) -> Mapping[str, AtPoints]:
         """Positions at the target times, for the query pixels."""

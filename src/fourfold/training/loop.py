@@ -16,6 +16,7 @@ from fourfold.density.base import GrowthStatistics, Moment
 from fourfold.errors import FourfoldError
 from fourfold.geometry.host import sent
 from fourfold.interruption import unbroken
+from fourfold.kernels.heap import keep_freed_memory
 from fourfold.losses.base import Sample, Step
 from fourfold.recipes.recipe import Stage, Term
 from fourfold.render.api import Render, draws_together, rasterize, rasterize_views
@@ -62,6 +63,7 @@ def train_stage(
         after_step: told after every step, when `state` is consistent and may be saved.
         together: the processes that take these steps, each with batches of its own.
     """
+    keep_freed_memory()
     with together.steps():
         while state.step < state.steps:
             with unbroken():  # a signal waits for the end of the step, when `state` is consistent
@@ -127,8 +129,8 @@ def move(step: Step, terms: Sequence[Term]) -> None:
     """Bring the scene to the samples' times and its layers to those that the losses of `terms` told in advance, in one pass."""
     told: dict[tuple[str, str], Tensor] = {}
     for term in terms:
-        moments = getattr(term.loss, "moments", None)
-        told |= {} if moments is None else moments(step)
+        times = getattr(term.loss, "further_times", None)
+        told |= {} if times is None else times(step)
     further = {layer.name: [times for (name, _), times in told.items() if name == layer.name] for layer in step.scene.layers}
     step.gaussians, places = step.scene.at_and_means([sample.time for sample in step.samples], further)
     for name, found in places.items():
@@ -196,7 +198,8 @@ def _on_device(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.dev
 
 def rows_seen(scene: Scene, renders: list[Render]) -> dict[str, Tensor]:
     """Layer name -> (N,) bool, the Gaussians that at least one of `renders` drew."""
-    seen = torch.stack([render.screen.radius > 0 for render in renders]).any(0)
+    drawn_by = [render.screen.radius > 0 for render in renders]
+    seen = drawn_by[0] if len(drawn_by) == 1 else torch.stack(drawn_by).any(0)
     return {name: seen[rows] for name, rows in scene.slices().items()}
 
 

@@ -20,9 +20,11 @@ def watch(scene: Scene, rates: Mapping[str, Rate]) -> None:
     """Make exactly the tensors with a rate require gradients, with none gathered yet."""
     for layer in scene.layers:
         for key, group, name in parameters(layer):
-            tensor = group[name].detach()
-            group[name] = tensor.requires_grad_(rate_of(rates, key) is not None and tensor.is_floating_point())
-            group[name].grad = None
+            tensor = group[name]
+            wanted = rate_of(rates, key) is not None and tensor.is_floating_point()
+            if tensor.requires_grad != wanted or not tensor.is_leaf:
+                group[name] = tensor = tensor.detach().requires_grad_(wanted)
+            tensor.grad = None
 
 
 def trainable(scene: Scene, rates: Mapping[str, Rate]) -> bool:
