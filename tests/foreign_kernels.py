@@ -82,6 +82,12 @@ def _path_loss(a: Sequence[Any]) -> list[Any]:
     return [3 * numbers, 3 * numbers, numbers, 12 * moments, 16, 12, 16, 3 * numbers]
 
 
+def _sweep_smooth(a: Sequence[Any]) -> list[Any]:
+    planes, height, width = _longs(a[2], 3)
+    volume = 4 * planes * height * width
+    return [volume, 4 * height * width, 24, 8, volume]
+
+
 def _track_error(a: Sequence[Any]) -> list[Any]:
     t = _structure(_CTargets, a[0])
     pairs, read = 4 * t.queries * t.targets, 4 * t.queries * (3 * t.targets + 1)
@@ -194,6 +200,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_ray_motion": lambda a: [36 * a[1], INT, 12, FLOAT, 8, 36 * a[1]],
     "ff_spread_of_three": lambda a: [12 * a[1], INT, FLOAT, 8, 12 * a[1]],
     "ff_path_loss": _path_loss,
+    "ff_sweep_smooth": _sweep_smooth,
     "ff_track_error": _track_error,
     "ff_motion_table": _table,
     "ff_motion_table_backward": _table,

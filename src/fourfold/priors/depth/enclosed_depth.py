@@ -157,4 +157,4 @@ def _make(capture: Capture, priors: Priors) -> list[Depth]:
     return [enclosed_depth(capture, priors.require(Masks), priors.cameras)]
 
 
-PROVIDERS = (Provider("enclosed_sweep", ("depth",), ("masks", "cameras"), 30, _missing, _make),)
+PROVIDERS = (Provider("enclosed_sweep", ("depth",), ("masks", "cameras"), 30, _missing, _make, version=2),)

@@ -185,4 +185,4 @@ def _make(capture: Capture, priors: Priors) -> list[Depth]:
     return [static_depth(capture, priors.require(Masks), priors.cameras, kept=priors.kept)]
 
 
-PROVIDERS = (Provider("plane_sweep", ("depth",), ("masks", "cameras"), 10, lambda _: None, _make),)
+PROVIDERS = (Provider("plane_sweep", ("depth",), ("masks", "cameras"), 10, lambda _: None, _make, version=2),)

@@ -5,6 +5,7 @@ The same code serves the static world (poses are world_to_camera) and a moving o
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.kernels.library import load
 from fourfold.priors.tracking.track_step import grey_of
 
 UNSEEN = 4.0  # marker far above any patch cost, which lies in [0, 1]
@@ -61,6 +63,29 @@ class SweepImage:
     pose: NDArray[np.float64]
 
 
+class _Image(ctypes.Structure):
+    """`Image` of kernels/sweep.cpp."""
+
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("features", "valid")), *((name, ctypes.c_int64) for name in ("height", "width")))
+
+
+class _Sweep(ctypes.Structure):
+    """`Sweep` of kernels/sweep.cpp."""
+
+    _fields_ = (
+        ("reference", _Image),
+        *((name, ctypes.c_void_p) for name in ("others", "base", "slope", "inverse")),
+        *((name, ctypes.c_int64) for name in ("count", "planes", "patch", "best", "leaving")),
+        *((name, ctypes.c_float) for name in ("colour", "detail", "penalty")),
+    )
+
+
+def _image_of(image: SweepImage) -> tuple[_Image, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """An image for the kernel, and the arrays that must outlive it."""
+    kept = np.ascontiguousarray(image.features), np.ascontiguousarray(image.valid)
+    return _Image(*(a.ctypes.data for a in kept), *image.valid.shape), kept
+
+
 def features_of(image: NDArray[np.uint8], config: SweepConfig) -> NDArray[np.uint8]:
     """(H, W, 4) uint8 of an (H, W, 3) uint8 image: colour, and high-passed luminance around 128."""
     grey = grey_of(image)
@@ -90,8 +115,34 @@ def cost_volume(
     Returns:
         (D, H, W) float32: mean of the best costs, about [0, 1]; `UNSEEN` where no neighbour sees the patch.
     """
+    library = load()
+    if library is None or not others:
+        return cost_volume_reference(reference, others, inverse_depths, config, leaving_cost)
+    volume = np.empty((len(inverse_depths), *reference.valid.shape), np.float32)
+    homographies = [plane_homography(reference, other, depth).ravel() for depth in (0.0, 1.0) for other in others]
+    base, slope = np.ascontiguousarray(homographies[: len(others)]), np.ascontiguousarray(homographies[len(others) :])
+    slope -= base
+    planes, images = np.ascontiguousarray(inverse_depths, np.float64), [_image_of(one) for one in (reference, *others)]
+    neighbours = (_Image * len(others))(*(image for image, _ in images[1:]))
+    arrays = (ctypes.addressof(neighbours), *(a.ctypes.data for a in (base, slope, planes)))
+    leaving = -1 if leaving_cost is None else int(255 * leaving_cost)
+    whole = (len(others), len(planes), config.patch, _counted(others, config), leaving)
+    call = _Sweep(images[0][0], *arrays, *whole, config.colour_weight, config.detail_weight, config.unseen_penalty)
+    if library.ff_sweep_costs(ctypes.byref(call), ctypes.c_void_p(volume.ctypes.data)):
+        raise MemoryError(f"no memory to sweep {len(planes)} planes")
+    return volume
+
+
+def cost_volume_reference(
+    reference: SweepImage,
+    others: Sequence[SweepImage],
+    inverse_depths: NDArray[np.float64],
+    config: SweepConfig,
+    leaving_cost: float | None = None,
+) -> NDArray[np.float32]:
+    """The plain twin of `cost_volume`, by OpenCV, which rounds what it reads between pixels."""
     height, width = reference.valid.shape
-    best = max(1, round(config.best_share * len(others)))
+    best = _counted(others, config)
     volume = np.empty((len(inverse_depths), height, width), np.float32)
     for index, inverse_depth in enumerate(inverse_depths):
         ranked = [np.full((height, width), UNSEEN, np.float32) for _ in range(best)]
@@ -106,6 +157,11 @@ def cost_volume(
         total = np.sum([np.where(s, r, 0) for s, r in zip(seen, ranked, strict=True)], axis=0)
         volume[index] = np.where(count > 0, total / np.maximum(count, 1) + config.unseen_penalty * (best - count), UNSEEN)
     return volume
+
+
+def _counted(others: Sequence[SweepImage], config: SweepConfig) -> int:
+    """How many of the neighbours, the best ones, count."""
+    return max(1, round(config.best_share * len(others)))
 
 
 def _patch_cost(
@@ -134,7 +190,19 @@ def smooth_volume(volume: NDArray[np.float32], guide: NDArray[np.uint8], config:
 
     Source: Hirschmueller, "Stereo processing by semiglobal matching and mutual information" (2008).
     """
-    grey = grey_of(guide[..., :3]).astype(np.float32)
+    grey, library = grey_of(guide[..., :3]).astype(np.float32), load()
+    if library is None or len(volume) < 2:
+        return smooth_volume_reference(volume, grey, config)
+    volume, smooth = np.ascontiguousarray(volume, np.float32), np.empty(volume.shape, np.float32)
+    sizes, steps = (ctypes.c_int64 * 3)(*volume.shape), (ctypes.c_float * 2)(config.small_step, config.large_step)
+    into, *given = (ctypes.c_void_p(a.ctypes.data) for a in (smooth, volume, grey))
+    if library.ff_sweep_smooth(*given, sizes, steps, into):
+        raise MemoryError(f"no memory to smooth {len(volume)} planes")
+    return smooth
+
+
+def smooth_volume_reference(volume: NDArray[np.float32], grey: NDArray[np.float32], config: SweepConfig) -> NDArray[np.float32]:
+    """The plain twin of `smooth_volume`, of the guide's brightness (H, W)."""
     costs = np.minimum(volume, 1.0)
     down = _aggregate(np.ascontiguousarray(costs.transpose(1, 0, 2)), grey, config).transpose(1, 0, 2)
     right = _aggregate(np.ascontiguousarray(costs.transpose(2, 0, 1)), np.ascontiguousarray(grey.T), config).transpose(1, 2, 0)
