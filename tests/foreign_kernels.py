@@ -76,6 +76,14 @@ def _second_difference(a: Sequence[Any]) -> list[Any]:
     return [values, 24, 16, FLOAT, FLOAT, 8, values]
 
 
+def _cover(a: Sequence[Any]) -> list[Any]:
+    order, first = _longs(a[0], a[1]), a[2]
+    groups = max(order, default=-1) + 1
+    last = _longs(first, groups + 1)[-1]
+    cells = max(_longs(a[3], last), default=-1) + 1
+    return [8 * a[1], INT, 8 * (groups + 1), 8 * last, INT, FLOAT, INT, 8 * cells, groups]
+
+
 def _path_loss(a: Sequence[Any]) -> list[Any]:
     points, moments = _longs(a[4], 2)
     numbers = 4 * points * moments
@@ -199,6 +207,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_second_difference": _second_difference,
     "ff_ray_motion": lambda a: [36 * a[1], INT, 12, FLOAT, 8, 36 * a[1]],
     "ff_spread_of_three": lambda a: [12 * a[1], INT, FLOAT, 8, 12 * a[1]],
+    "ff_cover": _cover,
     "ff_path_loss": _path_loss,
     "ff_sweep_smooth": _sweep_smooth,
     "ff_track_error": _track_error,

@@ -17,6 +17,7 @@ from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_with_movers
 from fourfold.initialize.steady_movers import steady_movers
+from fourfold.kernels.cover import cover
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.lived_bases import REST, LivedBases
@@ -107,17 +108,13 @@ def longest_cover(lives: Lives, cell: float, random: np.random.Generator, new: f
     in its cell. So a surface that is seen again and again is explained by few long-lived seeds, and one that comes and goes by many short-lived.
     """
     height, width = (int(values.max() / cell) + 1 for values in (lives.row, lives.column))
-    taken = np.zeros(lives.row.shape[1] * height * width, bool)
     order = random.permutation(len(lives.row))
     order = order[np.argsort(-lives.confirmed[order], kind="stable")]
-    chosen: list[int] = []
-    for seed in order:
-        images = np.flatnonzero(lives.row[seed] >= 0)
-        cells = (images * height + (lives.row[seed, images] / cell).astype(np.int64)) * width + (lives.column[seed, images] / cell).astype(np.int64)
-        if (~taken[cells]).sum() >= new * len(cells):
-            taken[cells] = True
-            chosen.append(int(seed))
-    return np.sort(np.array(chosen, np.int64))
+    there = lives.row >= 0
+    images = np.nonzero(there)[1]
+    cells = (images * height + (lives.row[there] / cell).astype(np.int64)) * width + (lives.column[there] / cell).astype(np.int64)
+    first = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return np.flatnonzero(cover(order, first, cells, 1, new, strictly=False))
 
 
 def _layer(capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSeeds, life: Lives, numbers: LivedNumbers) -> Layer:
@@ -146,7 +143,8 @@ def _layer(capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSee
 
 def _sheets(capture: Capture, priors: Priors, seeds: SheetSeeds, center: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """World places (P, 3) at `center` (P,), seconds, and velocities (P, 2, 3) before and after it, of seeds that the flow moves on their sheets."""
-    frames = [capture.train_frames()[number] for number in seeds.frame]
+    trained = capture.train_frames()
+    frames = [trained[number] for number in seeds.frame]
     K, pose = np.stack([capture.K[frame] for frame in frames]), np.stack([capture.world_to_camera[frame] for frame in frames])
     depth = seeds.pixel * K[:, 0, 0]
     rays = np.einsum("pij,pj->pi", np.linalg.inv(K), np.pad(seeds.xy, ((0, 0), (0, 1)), constant_values=1.0)) * depth[:, None]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
+from fourfold.kernels.cover import cover
 from fourfold.priors.cameras.bundle_system import Sightings
 from fourfold.priors.contracts import LongTracks
 
@@ -73,17 +74,9 @@ def cells_of(film: Film, seen: Sightings, cell: float) -> NDArray[np.int64]:
 def spread(film: Film, seen: Sightings, numbers: SpreadNumbers = SpreadNumbers()) -> NDArray[np.bool_]:
     """(N,) which tracks to take: the longest first, each where it fills cells that still need one over more than half of its duration."""
     cells = cells_of(film, seen, numbers.cell)
-    count = np.zeros(int(cells.max(initial=0)) + 1, np.int64)
-    keep = np.zeros(seen.tracks, bool)
     lengths = seen.lengths
-    for n in np.argsort(-lengths, kind="stable"):
-        if lengths[n] < numbers.shortest:
-            break
-        mine = cells[seen.first[n] : seen.first[n + 1]]
-        if (count[mine] < numbers.per).mean() > 0.5:
-            keep[n] = True
-            count[mine] += 1
-    return keep
+    order = np.argsort(-lengths, kind="stable")
+    return cover(order[lengths[order] >= numbers.shortest], seen.first, cells, numbers.per, 0.5, strictly=True)
 
 
 def _shape(capture: Capture, view: int) -> NDArray[np.float64]:

@@ -287,25 +287,30 @@ def place(points: Array, xy: Array, seen: NDArray[np.bool_], K: Array, guess: Ar
 
 def _triangulate(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig) -> None:
     """Give a place to unknown tracks seen in at least three known frames from directions far enough apart, in place."""
-    known = np.isfinite(poses[:, 0, 0])
+    placed = np.flatnonzero(np.isfinite(poses[:, 0, 0]))
     middle = np.nanmedian(points, axis=0) if np.isfinite(points).any() else np.zeros(3)
-    for track in np.flatnonzero(~np.isfinite(points[:, 0]) & ((seen & known).sum(axis=1) >= 3)):
-        frames = np.flatnonzero(seen[track] & known)
-        rays = np.concatenate([xy[track, frames], np.ones((len(frames), 1))], axis=1)
-        rays = np.einsum("fij,fj->fi", np.linalg.inv(K[frames]), rays)
-        rotation, shift = poses[frames, :3, :3], poses[frames, :3, 3]
-        direction = np.einsum("fji,fj->fi", rotation, rays / np.linalg.norm(rays, axis=1, keepdims=True))
-        origin = -np.einsum("fji,fj->fi", rotation, shift)
-        if np.arccos(np.clip(direction @ direction.T, -1, 1)).max() < config.least_angle:
-            continue
-        outside = np.eye(3) - direction[:, :, None] * direction[:, None, :]
-        weight = 1e-4 * len(frames)
-        point = np.linalg.solve(outside.sum(axis=0) + weight * np.eye(3), np.einsum("fij,fj->i", outside, origin) + weight * middle)
-        depth = np.einsum("fi,i->f", rotation[:, 2], point) + shift[:, 2]
-        observed = Observations(np.arange(len(frames)), np.zeros(len(frames), np.int64), xy[track, frames], np.ones(len(frames)), K[frames])
-        error = np.linalg.norm(residuals(poses[frames], point[None], observed), axis=1)
-        if (depth > 0).all() and np.median(error) < config.outlier:
-            points[track] = point
+    tracks = np.flatnonzero(~np.isfinite(points[:, 0]) & (seen[:, placed].sum(axis=1) >= 3))
+    if not len(tracks):
+        return
+    there, K, rotation, shift = seen[tracks][:, placed], K[placed], poses[placed, :3, :3], poses[placed, :3, 3]
+    pixel = xy[tracks][:, placed]
+    rays = np.concatenate([pixel, np.ones((*pixel.shape[:2], 1))], axis=2)[..., None, :] @ np.linalg.inv(K).transpose(0, 2, 1) @ rotation
+    direction = rays[..., 0, :] / np.linalg.norm(rays[..., 0, :], axis=2, keepdims=True) * there[..., None]  # in the object's frame, (N, F, 3)
+    origin = -np.einsum("fji,fj->fi", rotation, shift)
+    both = there[:, :, None] & there[:, None, :]
+    widest = np.arccos(np.clip(np.where(both, direction @ direction.transpose(0, 2, 1), 1.0).min(axis=(1, 2)), -1, 1))
+    count = there.sum(axis=1)
+    outside = count[:, None, None] * np.eye(3) - direction.transpose(0, 2, 1) @ direction
+    side = there @ origin - np.einsum("nfi,nf->ni", direction, np.einsum("nfi,fi->nf", direction, origin))
+    weight = 1e-4 * count[:, None]
+    found = np.linalg.solve(outside + weight[..., None] * np.eye(3), (side + weight * middle)[..., None])[..., 0]
+    depth = found @ rotation[:, 2].T + shift[:, 2]
+    track, frame = np.nonzero(there)
+    observed = Observations(frame, track, pixel[there], np.ones(len(track)), K)
+    error = np.full(there.shape, np.nan)
+    error[there] = np.linalg.norm(residuals(poses[placed], found, observed), axis=1)
+    good = (widest >= config.least_angle) & (np.where(there, depth, 1.0) > 0).all(axis=1) & (np.nanmedian(error, axis=1) < config.outlier)
+    points[tracks[good]] = found[good]
 
 
 def _bundle_known(xy: Array, seen: NDArray[np.bool_], K: Array, poses: Array, points: Array, config: ObjectSfmConfig, iterations: int) -> None:
