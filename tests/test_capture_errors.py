@@ -220,3 +220,12 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(FrameWriter, "write", refuse)
     assert "/somewhere may not be read or written" in _refused([tmp_path / "clip"], tmp_path)
+
+
+def test_a_film_of_one_colour_is_refused_and_one_with_a_spot_is_not(tmp_path: Path) -> None:
+    frames = np.full((4, 48, 64, 3), 90, np.uint8)
+    files.write_images(tmp_path / "dark", frames)
+    assert "shows nothing: all of its images are of one and the same colour" in _refused([tmp_path / "dark"], tmp_path)
+    frames[1, 20:24, 30:34] = 140
+    files.write_images(tmp_path / "spot", frames)
+    prepare_capture([tmp_path / "spot"], tmp_path / "kept", pixels=10_000)

@@ -91,6 +91,7 @@ def test_damaged_boxes_are_no_error(tmp_path: Path) -> None:
         b"",
         b"\0\0\0\1moov",
         b"\0\0\0\4moov",
+        b"\0\0\0\1ftyp" + b"\xff" * 16,  # a size that no file has
         files.box(b"moov", files.box(b"meta", b"\0\0\0\0" + files.box(b"ilst", b"\0\0\0\x10abcdefgh"))),
     ):
         path.write_bytes(content)

@@ -31,6 +31,28 @@ def report(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def test_why_a_copied_frame_wins_depends_on_what_is_known() -> None:
+    def words(copied: float, **capture: Any) -> str:
+        made = report(baselines={"static3d": None, "nearest_frame": {"psnr": copied}})
+        made["capture"] |= capture
+        return next(sentence for sentence in advice(made, []) if "Copying" in sentence)
+
+    assert "one picture" in words(90.0) and "cameras or" not in words(90.0)
+    assert "cameras or the depth" in words(31.0, cameras="estimated", camera_model="estimated")
+    assert "cameras" not in words(31.0) and "cameras" not in words(31.0, cameras="estimated", camera_model="fixed")
+
+
+def test_nothing_is_said_of_movers_where_none_were_found() -> None:
+    made = report(baselines=COPY_WINS, scene={"gaussians_dynamic": 0})
+    assert not any("What moves" in sentence for sentence in advice(made, []))
+
+
+def test_a_camera_that_was_held_out_is_named() -> None:
+    made = report()
+    made["capture"] |= {"holdout": "cameras:cam01/train:3"}
+    assert any("camera cam01, which was held out" in sentence for sentence in advice(made, []))
+
+
 COPY_WINS = {"static3d": None, "nearest_frame": {"psnr": 22.0, "psnr_dynamic": 26.5}}
 
 

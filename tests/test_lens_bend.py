@@ -11,6 +11,7 @@ import pytest
 
 from fourfold import pipeline
 from fourfold.capture.capture import Capture
+from fourfold.capture.film_lens import FilmLens
 from fourfold.capture.ingest import prepare_capture
 from fourfold.capture.lens import pinhole, straightened
 from fourfold.capture.source import CaptureOptions
@@ -39,7 +40,7 @@ def filmed(k: float, turn: float, travel: float) -> Film:
 def test_the_bend_and_the_focal_length_come_back(k: float, turn: float, travel: float) -> None:
     film = filmed(k, turn, travel)
     bend = lens_bend(film, find_cameras(film, numbers=SearchNumbers(focals=(0.9,))).best)
-    assert bend is not None and bend.gain > BendNumbers().pays
+    assert bend is not None and bend.pays
     assert bend.k == pytest.approx(k, abs=0.01) and bend.focal * WIDTH == pytest.approx(FOCAL, rel=0.01)
 
 
@@ -70,7 +71,7 @@ def test_what_is_bent_is_straight_afterwards(tmp_path: Path) -> None:
         image = 255.0 - np.asarray(prepare_capture([tmp_path / "film"], tmp_path / out, pixels=100_000, options=options).image(0, 0), float)[..., 0]
         return (image * (np.arange(size[0]) + 0.5)).sum(1) / image.sum(1)
 
-    bent, straight = place_of_the_line(CaptureOptions(), "bent"), place_of_the_line(CaptureOptions(bend=(focal, k)), "straight")
+    bent, straight = place_of_the_line(CaptureOptions(), "bent"), place_of_the_line(CaptureOptions(film=FilmLens(focal, k)), "straight")
     assert np.ptp(bent) > 2 and np.ptp(straight) < 0.2
     K = np.array([[focal * size[0], 0, size[0] / 2], [0, focal * size[0], size[1] / 2], [0, 0, 1]])
     expected = straightened(pinhole(k), K, size)
@@ -84,7 +85,7 @@ def test_a_run_is_prepared_once_more_and_stays_so(tmp_path: Path, monkeypatch: p
 
     def estimated(capture: Capture, *_: object) -> Preparation:
         asked.append(bool(capture.facts["undistorted"]))
-        figures = {"lens_bends": not asked[-1], "lens_bend": -0.25, "lens_bend_focal": 0.8}
+        figures = {"straighten": {"focal": 0.8, "bend": -0.25}}
         points = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
         return Preparation(capture, Priors(cameras=Cameras(Provenance("made", figures=figures), capture.K, capture.world_to_camera, *points)))
 
@@ -92,7 +93,7 @@ def test_a_run_is_prepared_once_more_and_stays_so(tmp_path: Path, monkeypatch: p
     where = ([tmp_path / "film"], tmp_path / "run", Options(quality="draft"), silent, Clock())
     first = pipeline.straight(pipeline.prepare(*where), *where)
     assert first.facts["undistorted"] and any("the lens bends" in note for note in first.facts["notes"]) and asked == [False]
-    assert read_config(tmp_path / "run")["bend"] == [0.8, -0.25]
+    assert read_config(tmp_path / "run")["film"] == {"focal": 0.8, "bend": -0.25, "turns": []}
     again = pipeline.straight(pipeline.prepare(*where), *where)
     np.testing.assert_array_equal(np.asarray(again.image(0, 0)), np.asarray(first.image(0, 0)))
     assert asked == [False]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.capture.capture import Capture
+from fourfold.capture.film_lens import FilmLens, turns_of
 from fourfold.capture.ingest import capture_key, prepare_capture
 from fourfold.capture.shots import long_enough
 from fourfold.conclude import Job, conclude
@@ -181,8 +182,8 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     part = options.capture_options(sources)
     key = capture_key(sources, pixels=pixels, holdout=options.holdout, options=part, priors_folder=supplied)
     before = claim(root, key)
-    if "bend" in before:
-        part = replace(part, bend=tuple(before["bend"]))
+    if "film" in before:
+        part = replace(part, film=FilmLens(**before["film"] | {"turns": tuple(map(tuple, before["film"]["turns"]))}))
     report("reading the images", 0, None)
     new = not root.exists() or all(of_owner(p) for p in root.iterdir())
     try:
@@ -207,14 +208,15 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
 
 
 def straight(capture: Capture, sources: Sequence[Path], root: Path, options: Options, report: Report, clock: Clock) -> Capture:
-    """The prepared `capture`, or where its cameras say that its lens bends straight lines, the same prepared once more without that."""
-    if capture.cameras != "unknown" or capture.views > 1 or "bend" in read_config(root):
+    """The prepared `capture`, or where its cameras say that its images are not those of a pinhole, the same prepared once more without that."""
+    if capture.cameras != "unknown" or capture.views > 1 or "film" in read_config(root):
         return capture
     cameras = estimate(capture, (), root, report, clock).priors.cameras
-    figures = {} if cameras is None else cameras.provenance.figures
-    if not figures.get("lens_bends", False):
+    found = {} if cameras is None else cameras.provenance.figures.get("straighten", {})
+    if cameras is None or not found:
         return capture
-    write_sealed(root / "config.json", read_config(root) | {"bend": [figures["lens_bend_focal"], figures["lens_bend"]]})
+    turns = turns_of(cameras.world_to_camera[0]).round(7).tolist() if found.get("rolling") else []
+    write_sealed(root / "config.json", read_config(root) | {"film": found | {"turns": turns}})
     return prepare(sources, root, options, report, clock)
 
 

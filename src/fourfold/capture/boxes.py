@@ -18,13 +18,14 @@ _NUMBERS = {21: "i", 22: "u", 23: ">f", 24: ">d"}  # well-known types of a value
 def movie_index(path: Path) -> bytes:
     """The content of the file's `moov` box; empty where there is none, or one too large or cut short."""
     try:
+        end = path.stat().st_size
         with path.open("rb") as file:
             while len(head := file.read(8)) == 8:
                 size, kind = struct.unpack(">I4s", head)
                 begin = 8
                 if size == 1:
                     size, begin = struct.unpack(">Q", file.read(8))[0], 16
-                if size < begin:
+                if size < begin or size - begin > end - file.tell():
                     return b""
                 if kind == b"moov":
                     return file.read(size - begin) if size <= LARGEST_INDEX else b""

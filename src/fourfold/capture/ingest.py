@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.capture.exposure import Steadying, corrected, words
+from fourfold.capture.film_lens import FilmLens
 from fourfold.capture.frames import ArrayFrames, FrameFiles, FrameList
 from fourfold.capture.holdout import split
-from fourfold.capture.lens import Lens, pinhole, straightened, undistorter
+from fourfold.capture.lens import Lens, straightened, undistorter
 from fourfold.capture.shots import open_shot
 from fourfold.capture.source import CaptureOptions, Source, ViewSource, noted, scale_intrinsics
 from fourfold.capture.writer import FrameWriter
@@ -26,6 +27,7 @@ from fourfold.files import STAGE_FILE, asked_for, key_of, run_stage
 from fourfold.room import check_disk
 
 LEAST_SIDE = 12  # pixels; below it OpenCV's optical flow ends with an error, and there is nothing to see
+LEAST_CONTRAST = 3  # grey levels between the darkest and the brightest pixel of all images; the codec's own noise makes one or two
 OWN_RESULTS = (STAGE_FILE, f"capture/{STAGE_FILE}")
 VERSION = 5  # raise when the same input gives other frames or cameras than before
 GREY_LONG_SIDE = 640
@@ -67,8 +69,8 @@ def prepare_capture(
         source = open_shot(paths, options)
         if priors_folder is not None:
             source = replace(source, facts=source.facts | {"priors_folder": str(Path(priors_folder).resolve())})
-        if options.bend is not None:
-            source = with_bend(source, *options.bend)
+        if options.film is not None:
+            source = of_film(source, options.film)
         write_capture(source, folder, pixels=pixels, holdout=holdout, mask_border=options.mask_border, progress=progress)
 
     try:
@@ -78,17 +80,11 @@ def prepare_capture(
     return Capture.load(out)
 
 
-def with_bend(source: Source, focal: float, k: float) -> Source:
-    """A bare film whose lens is known to bend: its only camera has a focal length of `focal` image widths and the radial distortion `k`.
-
-    What the file says of the focal length is of the images as they were filmed; straightened ones are of another.
-    """
+def of_film(source: Source, film: FilmLens) -> Source:
+    """A bare film, of one view, whose images are to be made straight. What the file says of the focal length is of the images as filmed."""
     (view,) = source.views
-    width, height = view.frames.size
-    K = np.array([[focal * width, 0, width / 2], [0, focal * width, height / 2], [0, 0, 1]])
-    zoom = straightened(pinhole(k), K, view.frames.size)[0, 0] / K[0, 0]
-    known = replace(view, K=np.tile(K, (len(view.K), 1, 1)), lenses=(pinhole(k),), focal_hint=view.focal_hint * zoom)
-    return noted(replace(source, views=(known,)), f"the lens bends straight lines (k = {k:.3f}), as the film itself tells: it is taken out")
+    zoom = film.straight(view.frames.size)[0, 0] / film.filmed(view.frames.size)[0, 0]
+    return noted(replace(source, views=(replace(view, film=film, focal_hint=view.focal_hint * zoom),)), *film.words)
 
 
 def capture_key(
@@ -136,7 +132,7 @@ def write_capture(
     sizes, factors, K = [], {}, []
     for number, view in enumerate(source.views):
         size, factor = reduced_size(view.frames.size, pixels)
-        straight = np.stack([straightened(view.lens(i), k, view.frames.size) if np.isfinite(k).all() else k for i, k in enumerate(view.K)])
+        straight = straight_cameras(view)
         # Figures of data sets are of their own pixels; a bare recording is made steady.
         steady = source.cameras == "unknown" and not isinstance(view.frames, ArrayFrames)
         job = _Job(view, number, folder, size, straight, mask_border, steady)
@@ -144,11 +140,13 @@ def write_capture(
             done += 1
             if progress is not None:
                 progress(done, total)
+        if source.cameras == "unknown" and job.brightest - job.darkest < LEAST_CONTRAST:
+            raise FourfoldError(f"{view.name} of {source.path} shows nothing: all of its images are of one and the same colour")
         if told := job.even_out():
             source = noted(source, told if len(source.views) == 1 else f"{view.name}: {told}")
         sizes.append(size)
         factors[view.name] = factor
-        K.append(scale_intrinsics(straight, view.frames.size, size))
+        K.append(scale_intrinsics(view.K if view.film else straight, view.frames.size, size))
     capture = Capture(
         root=folder,
         K=np.stack(K),
@@ -167,6 +165,13 @@ def write_capture(
     )
     capture.save()
     return capture
+
+
+def straight_cameras(view: ViewSource) -> NDArray[np.float64]:
+    """(T, 3, 3) intrinsics of a view's images, at the size as filmed, without what bends them; NaN where they are not known."""
+    if view.film is not None:
+        return np.tile(view.film.straight(view.frames.size), (len(view.K), 1, 1))
+    return np.stack([straightened(view.lens(i), k, view.frames.size) if np.isfinite(k).all() else k for i, k in enumerate(view.K)])
 
 
 def _bytes_needed(source: Source, pixels: int) -> int:
@@ -190,7 +195,7 @@ def _facts(source: Source, rule: str, factors: dict[str, int], folder: Path) -> 
         "sizes_as_filmed": [list(v.frames.size) for v in source.views],
         "frame_names": [frame_names(v) for v in source.views],
         "reduced_by": max(factors.values()),
-        "undistorted": any(lens.bends for v in source.views for lens in v.lenses),
+        "undistorted": any(v.film is not None or lens.bends for v in source.views for lens in v.lenses),
     }
     if not any(folder.glob("alpha_*.npy")):
         return facts
@@ -219,6 +224,8 @@ class _Job:
     straighten: tuple[tuple[Lens, bytes], Callable[[NDArray[Any], bool], NDArray[Any]]] | None = None
     exposure: Steadying = field(default_factory=Steadying)
     steadied: list[int] = field(default_factory=list)
+    darkest: int = 255
+    brightest: int = 0
 
     def run(self) -> Iterator[int]:
         """Write everything; yields each moment whose frame was written."""
@@ -239,6 +246,7 @@ class _Job:
                     straight = self._straightened(colour, moment, nearest=False)
                     stored = resized(straight, self.size, nearest=False)
                     frames.write(moment, stored)
+                    self.darkest, self.brightest = min(self.darkest, int(stored.min())), max(self.brightest, int(stored.max()))
                     if self.steady:
                         self.exposure.add(stored)
                         self.steadied.append(moment)
@@ -297,6 +305,8 @@ class _Job:
         filmed = self.view.frames.size
         if (image.shape[1], image.shape[0]) != filmed:
             image = resized(image, filmed, nearest)
+        if self.view.film is not None:
+            return self.view.film.undo(image, moment, self.straight[moment], nearest)
         lens, K = self.view.lens(moment), self.view.K[moment]
         if lens.bends and np.isfinite(K).all():
             image = self._undistorter(lens, K, self.straight[moment])(image, nearest)

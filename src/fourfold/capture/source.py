@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.capture.capture import LARGEST_SIDE, CameraSource
+from fourfold.capture.film_lens import FilmLens
 from fourfold.capture.frames import FrameList
 from fourfold.capture.lens import STRAIGHT, Lens
 from fourfold.errors import FourfoldError
@@ -35,8 +36,7 @@ class CaptureOptions:
         synchronise: estimate the offsets of several videos from their "motion" or "audio", or with "auto" from whichever is sure.
         shot: number, from 1, of the shot of a film that cuts; None takes the longest.
         mask_border: width, pixels of the stored image, of the band around a given mask's outline that is neither object nor background.
-        bend: what the lens of a bare film was found to bend: its focal length in image widths and k of p (1 + k |p|^2). It is taken out; the
-            cameras stay unknown.
+        film: what a bare film was found to do to its images, which is taken out; the cameras stay unknown.
     """
 
     fps: float | None = None
@@ -49,7 +49,7 @@ class CaptureOptions:
     synchronise: Synchronise = "none"
     shot: int | None = None
     mask_border: int = 0
-    bend: tuple[float, float] | None = None
+    film: FilmLens | None = None
 
     def __post_init__(self) -> None:
         if self.every < 1 or not 0 <= self.start < np.inf or (self.end is not None and not self.end > self.start):
@@ -78,6 +78,7 @@ class ViewSource:
         masks: int8 (H, W) object masks of the same numbering as `frames`.
         depth: float32 (H, W) depth of the same numbering as `frames`, scene units.
         focal_hint: likely focal length, pixels of the images as filmed; NaN where the files name none.
+        film: what a bare film was found to do to its images; None where nothing was.
     """
 
     name: str
@@ -93,6 +94,7 @@ class ViewSource:
     masks: FrameList | None = None
     depth: FrameList | None = None
     focal_hint: float = float("nan")
+    film: FilmLens | None = None
 
     def __post_init__(self) -> None:
         for flags in ("heldout", "unused"):

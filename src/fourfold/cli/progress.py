@@ -87,6 +87,7 @@ class _Pace:
         """At `now`, seconds, `done` units were done."""
         if self.seen and done < self.seen[-1][1]:  # the stage begins once more, for another part of the work
             self.seen.clear()
+            self.started = now
         self.seen.append((now, done))
         while len(self.seen) > 2 and now - self.seen[1][0] >= PACE_OVER:
             self.seen.popleft()

@@ -9,6 +9,7 @@ FEW_IMAGES = 20  # training images
 CUT_SHORT = 0.9  # of the planned steps
 FEW_HELDOUT = 4  # held-out images below which a difference may be chance
 CLOSE_RIVAL = 0.95  # of the best answer's score: nearer than that, the second best may be the true one
+ONE_PICTURE = 45.0  # dB of a copied frame beyond which the images of a film are one picture
 FAR_BESIDE = 40.0  # degrees between cameras beyond which they hardly see the same surfaces
 POOR_SMEAR, POOR_RELIEF = 0.3, 2.0  # of `SideScore`: worse than these, a mover is no body any more
 WHOLE, FLAT, DEEP, SMEARED, TRANSLUCENT = 0.9, 0.1, 0.8, 0.1, 0.45  # of `SideScore`: solid at least, relief below and above, smear above, front below
@@ -22,6 +23,11 @@ def advice(report: Mapping[str, Any], from_priors: Sequence[str]) -> list[str]:
         said.append("The camera only turned and hardly moved sideways, so distances cannot be known: it plays well near the filmed path only.")
     if capture["camera_model"] == "fixed":
         said.append("The camera stood still, so neither distances nor the focal length can be known: the scene plays well near the filmed path only.")
+    kind, _, names = capture.get("holdout", "").partition(":")
+    if kind == "cameras":
+        said.append(
+            f"The figures are of the camera {names.partition('/')[0]}, which was held out whole, not of moments between those that were trained on."
+        )
     if capture["train_images"] < FEW_IMAGES:
         said.append(f"Only {capture['train_images']} images were trained on; a longer clip gives more views of every part.")
     if report["scene"]["gaussians_dynamic"] == 0 and "tracks3d" in report.get("priors", {}):
@@ -64,11 +70,9 @@ def _against_baselines(report: Mapping[str, Any]) -> list[str]:
     heldout, said = report["metrics"]["heldout"], list[str]()
     static, copied = ((report["baselines"].get(name) or {}) for name in ("static3d", "nearest_frame"))
     if _worse(heldout, copied, "psnr"):
-        said.append(
-            f"Copying the nearest filmed frame scores {copied['psnr']:.1f} dB and this scene {heldout['psnr']:.1f} dB on the held-out frames: "
-            "the cameras or the depth are probably wrong; look at the camera path and at the side views below."
-        )
-    if _worse(heldout, copied, "psnr_dynamic"):
+        both = f"Copying the nearest filmed frame scores {copied['psnr']:.1f} dB and this scene {heldout['psnr']:.1f} dB on the held-out frames"
+        said.append(f"{both}: {_why_worse(report, copied['psnr'])}")
+    if _worse(heldout, copied, "psnr_dynamic") and report["scene"]["gaussians_dynamic"] > 0:
         causes = likely_causes(report)
         because = f"probably because {'; '.join(causes)}" if causes else "and nothing says why: look at the masks and at the side views below"
         said.append(
@@ -86,6 +90,15 @@ def _against_baselines(report: Mapping[str, Any]) -> list[str]:
             "time and Gaussians probably went to what moves; a higher --quality has more of both."
         )
     return said
+
+
+def _why_worse(report: Mapping[str, Any], copied: float) -> str:
+    """Why a copied frame may beat the scene: what the cameras are decides what can be wrong."""
+    if copied > ONE_PICTURE:
+        return "the film shows one picture nearly all the time, which a copy repeats to the last grey level."
+    if report["capture"].get("cameras") == "given" or report["capture"]["camera_model"] == "fixed":
+        return "the depth or the motion is probably wrong; look at the side views below."
+    return "the cameras or the depth are probably wrong; look at the camera path and at the side views below."
 
 
 def _worse(ours: Mapping[str, Any], other: Mapping[str, Any], figure: str) -> bool:

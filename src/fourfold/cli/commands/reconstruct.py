@@ -81,7 +81,10 @@ class Reconstruct(ReadingCommand):
             return Result(run_value(reconstruct(self.paths, self.out, options=options, report=report)))
 
     def show(self, result: Result) -> None:
-        for value in result.value.get("shots", [result.value]):
+        shots = result.value.get("shots")
+        for value in [result.value] if shots is None else shots:
+            if shots is not None:
+                print(f"{value['run'].name}:")
             show_run(value)
 
 

@@ -16,6 +16,7 @@ from fourfold.priors.cameras.camera_search import Answer, Found
 from fourfold.priors.cameras.focal_deviation import focal_deviation
 from fourfold.priors.cameras.lens_bend import lens_bend
 from fourfold.priors.cameras.pose_path import interpolate_pose
+from fourfold.priors.cameras.rolling_shutter import read_at_once, rolling_shutter
 from fourfold.priors.cameras.spread_tracks import Film
 from fourfold.priors.cameras.track_bundle import bundle
 from fourfold.priors.cameras.track_places import PlaceNumbers, parallax_degrees, placed, sure_points
@@ -69,10 +70,9 @@ def cameras_of(capture: Capture, film: Film, found: Found, numbers: FilmNumbers 
     poses, guessed = _poses(capture, film, best, solved, numbers)
     K, world_to_camera = np.full((*capture.present.shape, 3, 3), np.nan), np.full((*capture.present.shape, 4, 4), np.nan)
     K[view], world_to_camera[view] = lens_matrix(capture, film, view, float(solved.focal[0])), poses
-    bend = lens_bend(film, best)
     figures = (
         _figures(capture, film, found, solved, deviation)
-        | ({} if bend is None else bend.figures())
+        | ({} if capture.facts.get("undistorted", False) else film_figures(film, best))
         | {"interpolated": [[view, t] for t in guessed], "points": len(points[0])}
     )
     notes = _notes(found, solved, figures, numbers)
@@ -85,6 +85,24 @@ def _focal_error(found: Found, own: float, numbers: FilmNumbers) -> float:
     best = found.best
     alike = [a for a in found.others if a.kind != "fixed" and a.score.value > (1 - numbers.tie) * best.score.value]
     return float(np.hypot(own, max((abs(np.log(a.score.focal / best.score.focal)) for a in alike), default=0.0)))
+
+
+def film_figures(film: Film, best: Answer) -> dict[str, Any]:
+    """What the film does to its images: rows that are read one after the other, then what the lens bends beside that; `straighten` holds what is
+    to be taken out, without the turns of the camera (`capture/film_lens.py`)."""
+    rolling = rolling_shutter(film, best)
+    if rolling is not None:
+        best = replace(best, seen=read_at_once(best.seen, film, rolling.share, rolling.axis))
+    share, gain = (0.0, 0.0) if rolling is None else (rolling.share, rolling.gain)
+    told: dict[str, Any] = {"rolling_shutter": round(share, 3), "rolling_gain": round(gain, 4)}
+    bend = lens_bend(film, best)
+    if bend is None:
+        return told
+    told |= {"lens_bend": round(bend.k, 4), "lens_bend_gain": round(bend.gain, 4)}
+    if rolling is None and not bend.pays:
+        return told
+    out = {"focal": bend.focal, "bend": bend.k} if bend.pays else {"focal": float(best.solved.focal[0] / film.sizes[0, 0]), "bend": 0.0}
+    return told | {"straighten": out if rolling is None else out | {"rolling": rolling.share, "axis": rolling.axis}}
 
 
 def lens_matrix(capture: Capture, film: Film, view: int, focal: float) -> Array:
@@ -168,10 +186,6 @@ def _notes(found: Found, solved: Solved, figures: dict[str, Any], numbers: FilmN
         (
             best.score.ground < -0.15,
             "check: the lower parts of the images are farther away than the upper ones, which is unusual: look at the sparse points",
-        ),
-        (
-            figures.get("lens_bends", False),
-            f"check: the lens bends straight lines (k = {figures.get('lens_bend', 0.0):.3f}): these cameras are of straight ones",
         ),
         (bool(figures["interpolated"]), f"{len(figures['interpolated'])} frames are held by too few tracks and are interpolated"),
     ]

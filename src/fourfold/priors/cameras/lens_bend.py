@@ -32,11 +32,13 @@ class BendNumbers:
 
 @dataclass(frozen=True)
 class Bend:
-    """k of p (1 + k |p|^2), p in focal lengths; focal length in image widths beside it; gain: share by which more is sharply explained."""
+    """k of p (1 + k |p|^2), p in focal lengths; focal length in image widths beside it; gain: share by which more is sharply explained; pays: whether
+    that is enough to believe it."""
 
     k: float
     focal: float
     gain: float
+    pays: bool
 
     def figures(self, numbers: BendNumbers = BendNumbers()) -> dict[str, float | bool]:
         """What the provenance tells."""
@@ -60,4 +62,4 @@ def lens_bend(film: Film, best: Answer, numbers: BendNumbers = BendNumbers()) ->
     gain = score(film, best.seen, bent, numbers=sharp).explained / max(before, 1e-9) - 1
     if gain > numbers.pays:
         bent = bundle(best.seen, bent, free, replace(adjust, iterations=numbers.fine)).solved
-    return Bend(float(bent.bend[0]), float(bent.focal[0] / film.sizes[0, 0]), gain)
+    return Bend(float(bent.bend[0]), float(bent.focal[0] / film.sizes[0, 0]), gain, gain > numbers.pays)
