@@ -83,6 +83,7 @@ class Options:
         offsets: Any = self.offsets
         if offsets is not None and not isinstance(offsets, str):
             object.__setattr__(self, "offsets", ",".join(f"{float(o):g}" for o in offsets))
+        check_seed(self.seed)
         for name in ("time_budget", "start", "end", "fps"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -104,6 +105,12 @@ class Options:
         except ValueError as error:
             raise FourfoldError(f"--offsets got {self.offsets!r}: expected seconds separated by commas, for example 0,0.35") from error
         return replace(part, offsets=seconds, synchronise=self.synchronise)
+
+
+def check_seed(seed: int) -> None:
+    """FourfoldError if `seed` is no seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise FourfoldError(f"seed got {seed!r}: expected a whole number of 0 or more")
 
 
 def options_of(options: Options | None, settings: Mapping[str, Any]) -> Options:

@@ -40,7 +40,9 @@ class Synth(Command):
 
     def run(self) -> Result:
         from fourfold.capture.synthetic import NoiseOptions, SyntheticOptions, generate
+        from fourfold.options import check_seed
 
+        check_seed(self.seed)
         noise = NoiseOptions() if self.noise else None
         options = SyntheticOptions(frames=self.frames, width=self.width, height=self.height, bare=self.bare, noise=noise)
         capture = generate(self.kind, self.out, seed=self.seed, options=options)
