@@ -1,6 +1,8 @@
 """Cameras of photos: which images are mapped, which cameras stand still, what is said, and a wall of photos against its exact cameras."""
 
+import sqlite3
 import subprocess
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,11 +180,24 @@ def test_a_camera_that_shares_nothing_is_left_out_and_named(tmp_path):
     ],
 )
 def test_a_machine_without_room_is_no_reason_for_other_cameras(code: int, said: str, told: str, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "run_child", lambda *_: subprocess.CompletedProcess([], code, "", said))
+    monkeypatch.setattr(module, "_watched", lambda *_: subprocess.CompletedProcess([], code, "", said))
     with pytest.raises(FourfoldError, match=told):
         module._mapped(tmp_path)
-    monkeypatch.setattr(module, "run_child", lambda *_: subprocess.CompletedProcess([], 1, "", "a crash"))
+    monkeypatch.setattr(module, "_watched", lambda *_: subprocess.CompletedProcess([], 1, "", "a crash"))
     assert module._mapped(tmp_path) is None, "a crash of its own is said, and the job goes on without it"
     monkeypatch.setattr(module, "free_disk", lambda _: 1000)
     with pytest.raises(FourfoldError, match="no space left"):
         module._mapped(tmp_path)
+
+
+def test_how_far_the_mapping_is_comes_from_what_the_worker_leaves(tmp_path: Path) -> None:
+    (tmp_path / "names.json").write_text('["a", "b", "c"]')
+    (tmp_path / "pairs.txt").write_text("a b\na c\nb c\n")
+    assert module.how_far(tmp_path) == ("features of photos", 0, 3)
+    with closing(sqlite3.connect(tmp_path / "features.db")) as database:
+        database.executescript("create table keypoints(n); create table two_view_geometries(n); insert into keypoints values (1), (2)")
+        assert module.how_far(tmp_path) == ("features of photos", 2, 3)
+        database.executescript("insert into two_view_geometries values (1)")
+        assert module.how_far(tmp_path) == ("matching photos", 1, 3)
+    (tmp_path / "placed").write_bytes(b"..")
+    assert module.how_far(tmp_path) == ("placing photos", 2, 3)

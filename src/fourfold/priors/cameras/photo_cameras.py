@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
+import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,12 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import count
 from fourfold.errors import FourfoldError
 from fourfold.files import disk_is_full, no_space
-from fourfold.interruption import WATCHING, run_child, temporary_folder
+from fourfold.interruption import WATCHING, child, temporary_folder
 from fourfold.notices import fallback
+from fourfold.priors.cameras.photo_worker import PLACED
 from fourfold.priors.cameras.pose_path import interpolate_pose
 from fourfold.priors.contracts import Cameras, Masks, Provenance
 from fourfold.priors.given import given_masks
@@ -30,6 +35,7 @@ from fourfold.room import SMALLER, free_disk
 Array = NDArray[np.float64]
 Frame = tuple[int, int]
 
+LOOK_EVERY = 2.0  # seconds between looks at how far the worker is
 LEAST_DISK = 1_000_000  # bytes: with less free, what failed failed for want of room
 
 
@@ -176,7 +182,7 @@ def _mapped(job: Path) -> Structure | None:
     environment = dict(os.environ)
     environment["TMPDIR"] = str(job)  # what its libraries log goes with the job
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[3]), environment.get("PYTHONPATH", "")])
-    done = run_child([sys.executable, "-c", f"{WATCHING}from fourfold.priors.cameras.photo_worker import main; main()", str(job)], environment)
+    done = _watched([sys.executable, "-c", f"{WATCHING}from fourfold.priors.cameras.photo_worker import main; main()", str(job)], environment, job)
     failure = done.stderr.strip().splitlines()[-1:] if done.returncode else []
     if sys.platform != "win32" and done.returncode == -signal.SIGKILL:
         raise FourfoldError(f"structure from motion was ended by SIGKILL, as the system does when memory runs out: {SMALLER}")
@@ -185,6 +191,34 @@ def _mapped(job: Path) -> Structure | None:
     if failure:
         fallback(f"structure from motion failed ({failure[0][:200]})")
     return Structure(**np.load(job / "model.npz", allow_pickle=False)) if (job / "model.npz").exists() else None
+
+
+def _watched(command: list[str], environment: dict[str, str], job: Path) -> subprocess.CompletedProcess[str]:
+    """The worker's end; how far it is is told meanwhile."""
+    with child(command, environment) as process:
+        while True:
+            try:
+                out, err = process.communicate(timeout=LOOK_EVERY)
+                return subprocess.CompletedProcess(command, process.returncode, out, err)
+            except subprocess.TimeoutExpired:
+                count(*how_far(job))
+
+
+def how_far(job: Path) -> tuple[str, int, int]:
+    """What the worker does in `job`, and how many of how many images or pairs are done."""
+    images, pairs = len(json.loads((job / "names.json").read_text())), len((job / "pairs.txt").read_text().splitlines())
+    placed = job / PLACED
+    if placed.exists():
+        return "placing photos", placed.stat().st_size, images
+    rows = {"keypoints": 0, "two_view_geometries": 0}
+    try:
+        with closing(sqlite3.connect(f"file:{job / 'features.db'}?mode=ro", uri=True, timeout=0)) as database:
+            rows = {table: int(database.execute(f"select count(*) from {table}").fetchone()[0]) for table in rows}
+    except sqlite3.Error:  # not there yet, or being written to
+        pass
+    if rows["two_view_geometries"]:
+        return "matching photos", rows["two_view_geometries"], pairs
+    return "features of photos", rows["keypoints"], images
 
 
 def cameras_of(

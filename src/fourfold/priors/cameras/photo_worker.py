@@ -1,8 +1,8 @@
 """Incremental mapping in a process of its own: pycolmap behind a directory of plain files.
 
 Reads `images/` (one folder per camera), `names.json`, `pairs.txt` (names to match), `settings.json` and, where there is one, `masks/`; writes
-`model.npz`. A separate process because pycolmap's own PNG and logging libraries clash with OpenCV's in one process, and because its
-failing must not end the job. Source: spec calibration.md section E.
+`model.npz`, and a byte for each image that it places into `placed`. A separate process because pycolmap's own PNG and logging libraries clash with
+OpenCV's in one process, and because its failing must not end the job. Source: spec calibration.md section E.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+PLACED = "placed"
+"""Name of the file that grows by a byte with every image that is placed."""
 
 
 def extract_and_match(job: Path, settings: dict[str, Any]) -> None:
@@ -53,7 +56,13 @@ def map_images(job: Path, settings: dict[str, Any]) -> Any:
 
     best: Any = None
     count = len(json.loads((job / "names.json").read_text()))
+
+    def placed() -> None:
+        with (job / PLACED).open("ab") as file:
+            file.write(b".")
+
     for angle in settings["angles"]:
+        (job / PLACED).write_bytes(b"..")  # a reconstruction begins with a pair
         out = job / f"from_{angle}"
         out.mkdir()
         pycolmap.set_random_seed(settings["seed"])
@@ -61,7 +70,8 @@ def map_images(job: Path, settings: dict[str, Any]) -> Any:
         options.num_threads, options.multiple_models, options.random_seed = 1, False, settings["seed"]
         options.extract_colors, options.min_model_size, options.ba_global_function_tolerance = False, 3, 1e-5
         options.mapper.init_min_tri_angle = angle
-        for model in pycolmap.incremental_mapping(job / "features.db", job / "images", out, options=options).values():
+        models = pycolmap.incremental_mapping(job / "features.db", job / "images", out, options=options, next_image_callback=placed)
+        for model in models.values():
             best = model if best is None or model.num_reg_images() > best.num_reg_images() else best
         if best is not None and best.num_reg_images() > count / 2:
             break
