@@ -47,6 +47,13 @@ def test_nothing_is_said_of_movers_where_none_were_found() -> None:
     assert not any("What moves" in sentence for sentence in advice(made, []))
 
 
+@pytest.mark.parametrize(("filmed", "said"), [(None, False), (28.0, False), (33.0, True)])
+def test_movers_that_tear_between_filmed_moments_are_said(filmed: float | None, said: bool) -> None:
+    made = report()
+    made["metrics"]["psnr_dynamic_trained_on"] = filmed
+    assert any("8 dB worse at held-out moments" in sentence for sentence in advice(made, [])) == said
+
+
 def test_a_camera_that_was_held_out_is_named() -> None:
     made = report()
     made["capture"] |= {"holdout": "cameras:cam01/train:3"}

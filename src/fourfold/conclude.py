@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,16 @@ def evaluate(job: Job, scene: Scene, regions: Regions) -> heldout.Scores:
     return heldout.score(heldout.scene_renderer(scene, capture), capture, regions, job.root / "renders" / "heldout")
 
 
+def moving_where_filmed(job: Job, scene: Scene) -> float | None:
+    """PSNR of what moves in the training images beside the held-out ones, of a film of one camera: no measure of quality, but what is lost between
+    filmed moments shows against it."""
+    if job.long is not None or job.capture.views > 1:
+        return None
+    there = heldout.filmed_beside(job.capture)
+    regions = moving_regions_of(replace(job.preparation, capture=there))
+    return heldout.score(heldout.scene_renderer(scene, there), there, regions).mean["psnr_dynamic"]
+
+
 def moving_regions_of(preparation: Preparation) -> Regions:
     """Where held-out images show something moving: for the regional figures only."""
     masks = preparation.priors.masks
@@ -204,6 +214,7 @@ def write_reports(job: Job, scene: Scene, scores: heldout.Scores, baselines: dic
         "capture": facts,
         "metrics": {
             "heldout": scores_object(scores),
+            "psnr_dynamic_trained_on": moving_where_filmed(job, scene),
             "heldout_frames": {"this scene": scores.frames, **{name: s.frames for name, s in baselines.items()}},
         },
         "baselines": {name: scores_object(baselines.get(name)) for name in ("static3d", "nearest_frame")},

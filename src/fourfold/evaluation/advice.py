@@ -9,6 +9,7 @@ FEW_IMAGES = 20  # training images
 CUT_SHORT = 0.9  # of the planned steps
 FEW_HELDOUT = 4  # held-out images below which a difference may be chance
 CLOSE_RIVAL = 0.95  # of the best answer's score: nearer than that, the second best may be the true one
+TORN_BETWEEN = 6.0  # dB by which what moves is worse between filmed moments than at them
 ONE_PICTURE = 45.0  # dB of a copied frame beyond which the images of a film are one picture
 FAR_BESIDE = 40.0  # degrees between cameras beyond which they hardly see the same surfaces
 POOR_SMEAR, POOR_RELIEF = 0.3, 2.0  # of `SideScore`: worse than these, a mover is no body any more
@@ -41,7 +42,7 @@ def advice(report: Mapping[str, Any], from_priors: Sequence[str]) -> list[str]:
             "the same command with a longer --time-budget, or without one, keeps what was estimated and trains the whole way."
         )
     side = report.get("side")
-    said += _far_cameras(report)
+    said += _far_cameras(report) + _between_moments(report)
     return [*said, *_against_baselines(report), *([side_words(side)] if side is not None and not looks_whole(side) else []), *_verdict(report)]
 
 
@@ -53,6 +54,17 @@ def _far_cameras(report: Mapping[str, Any]) -> list[str]:
     return [
         f"The held-out images look from {beside:.0f} degrees beside the nearest camera that was trained on: most of what they show was filmed by "
         "nobody else, so that their figures are low whatever the scene is worth near the other cameras."
+    ]
+
+
+def _between_moments(report: Mapping[str, Any]) -> list[str]:
+    """Movers that are good where they were filmed and torn in between."""
+    filmed, between = report["metrics"].get("psnr_dynamic_trained_on"), report["metrics"]["heldout"].get("psnr_dynamic")
+    if filmed is None or between is None or filmed - between < TORN_BETWEEN:
+        return []
+    return [
+        f"What moves is {filmed - between:.0f} dB worse at held-out moments than at the ones beside them that were trained on: in between it "
+        "lags or tears where it is fast. More of the film's frames (no --max-frames, no --every) help, --holdout none trains on all of them."
     ]
 
 

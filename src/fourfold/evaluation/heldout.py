@@ -107,6 +107,17 @@ def scorable_frames(capture: Capture) -> list[tuple[int, int]]:
     return [(view, index) for view, index in capture.heldout_frames() if known[view, index]]
 
 
+def filmed_beside(capture: Capture) -> Capture:
+    """`capture` with the training images next in time to its held-out ones, in the same view, in their place: what was filmed beside them. Scores of
+    these tell nothing of the scene's quality, only how much is lost between filmed moments."""
+    beside = np.zeros_like(capture.heldout)
+    for view, index in scorable_frames(capture):
+        there = np.flatnonzero(capture.train[view] & capture.posed[view])
+        if len(there):
+            beside[view, there[np.abs(capture.timestamps[there] - capture.timestamps[index]).argmin()]] = True
+    return replace(capture, heldout=beside)
+
+
 def moving_regions(capture: Capture, estimated: Mapping[int, NDArray[np.int8]]) -> dict[tuple[int, int], NDArray[np.bool_]]:
     """Where held-out images show something moving, found without any scene.
 
