@@ -137,6 +137,17 @@ def _blend(a: Sequence[Any]) -> list[Any]:
     return given if len(a) == 8 else [*given, (given[0], given[1], given[2], given[3])]
 
 
+def _between_knots(a: Sequence[Any]) -> list[Any]:
+    widths, (r, k, q) = _longs(a[1], a[2]), _longs(a[4], 3)
+    out, values = 4 * q * r * sum(widths), tuple(4 * r * k * width for width in widths)
+    return [values, 8 * a[2], INT, 4 * q * k, 24, out]
+
+
+def _between_knots_backward(a: Sequence[Any]) -> list[Any]:
+    values, widths, _, weights, sizes, out = _between_knots(a)
+    return [out, widths, INT, weights, sizes, values]
+
+
 def _bundle(a: Sequence[Any]) -> Any:
     call = _structure(_Call, a[0])
     seen = ctypes.c_int64.from_address(call.first + 8 * call.tracks).value
@@ -204,6 +215,11 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_trimmed_l1": _trimmed,
     "ff_photometric": _photometric,
     "ff_disparity": _disparity,
+    "ff_ordinal_depth": lambda a: [4 * a[5], 4 * a[5], 8 * a[4], 8 * a[4], INT, INT, FLOAT, FLOAT, 8, 4 * a[5]],
+    "ff_normalised_depth": lambda a: [4 * a[3], 4 * a[3], a[3], INT, 8, 4 * a[3]],
+    "ff_pose_duals": lambda a: [16 * a[2], 12 * a[2], INT, 32 * a[2]],
+    "ff_pose_duals_backward": lambda a: [16 * a[2], 12 * a[2], INT, 32 * a[2], 16 * a[2], 12 * a[2]],
+    "ff_smooth_nodes": lambda a: [12 * a[2] * a[3], 16 * a[2] * a[3], INT, INT, 16, 8, 12 * a[2] * a[3], 16 * a[2] * a[3]],
     "ff_second_difference": _second_difference,
     "ff_ray_motion": lambda a: [36 * a[1], INT, 12, FLOAT, 8, 36 * a[1]],
     "ff_spread_of_three": lambda a: [12 * a[1], INT, FLOAT, 8, 12 * a[1]],
@@ -221,6 +237,8 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_skin_backward": _skin,
     "ff_blend_forward": _blend,
     "ff_blend_backward": _blend,
+    "ff_between_knots": _between_knots,
+    "ff_between_knots_backward": _between_knots_backward,
     "ff_bundle_reduce": _bundle_reduce,
     "ff_bundle_follow": _bundle_follow,
     "ff_solve_positive": _solve,

@@ -13,13 +13,17 @@ from torch import Tensor
 from fourfold.geometry.camera import Camera
 from fourfold.losses.base import Loss, Sample, Step, TrackTargets
 from fourfold.losses.depth import DepthDisparity, DepthGradient
+from fourfold.losses.normalised_depth import NormalisedDepth
+from fourfold.losses.ordinal_depth import OrdinalDepth, ordinal_loss
 from fourfold.losses.photometric import photometric
 from fourfold.losses.regularizers import spread_of_three
 from fourfold.losses.robust import trimmed_l1
+from fourfold.losses.scaffold import unrest
 from fourfold.losses.smoothness import mean_bend, ray_motion
 from fourfold.losses.tracks import PARITY, TRACKS, TrackDepth, TrackNumbers, TrackReprojection
 from fourfold.render.api import Render, ScreenStatistics
 from fourfold.scene.motion.static import Static
+from fourfold.scene.pose_duals import pose_duals
 from fourfold.scene.scene import STATIC, Layer, Scene
 
 TOLERANCE = 1e-5
@@ -91,6 +95,46 @@ def depth_step(depth: Tensor) -> Step:
 @pytest.mark.parametrize("loss", [DepthDisparity(), DepthDisparity(foreground_only=True), DepthDisparity(square=True), DepthGradient()])
 def test_depth(each_isa, loss: Loss):
     agree(lambda depth: loss(depth_step(depth)), (0.8 + drawn(14, 30, 40)).float().double())
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_normalised_depth(each_isa, valid):
+    def loss(depth: Tensor) -> Tensor:
+        step = depth_step(depth)
+        step.samples = [sample if valid else replace(sample, valid=None) for sample in step.samples]
+        return NormalisedDepth()(step)
+
+    agree(loss, (0.8 + drawn(14, 30, 40)).float().double())
+
+
+@pytest.mark.parametrize(("sharpness", "level"), [(2.0, 0.1), (100.0, 0.3), (0.5, 0.0)])
+def test_ordinal_depth(each_isa, sharpness, level):
+    prior = (1 + drawn(40, 900)).float().double()
+    prior[::3] = prior[0]  # equal ones have equal ranks
+    pairs = tuple(torch.randint(900, (501,), generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    numbers = OrdinalDepth(sharpness=sharpness, level=level)
+    agree(lambda depth: ordinal_loss(depth, prior.to(depth), pairs, numbers), (0.8 + drawn(41, 900)).float().double())
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_depths_that_are_no_numbers_are_told_and_nothing_breaks(bad):
+    depth = (0.8 + drawn(42, 30, 40)).float()
+    depth[7:9] = bad
+    assert not math.isfinite(float(NormalisedDepth()(depth_step(depth))))
+    pairs = tuple(torch.randint(1200, (400,), generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert math.isnan(float(ordinal_loss(depth.flatten(), drawn(43, 1200).float(), pairs, OrdinalDepth())))
+
+
+def test_unrest_of_nodes(each_isa):
+    def loss(places: Tensor, quats: Tensor) -> Tensor:
+        return unrest(places, torch.nn.functional.normalize(quats, dim=-1), (1.0, 0.7, 0.4, 1.3))
+
+    agree(loss, drawn(30, 7, 20, 3), drawn(31, 7, 20, 4) - 0.3)
+
+
+def test_poses_as_dual_quaternions(each_isa):
+    factors = drawn(32, 3, 15, 8)
+    agree(lambda quats, shifts: (pose_duals(quats, shifts) * factors.to(quats)).sum(), drawn(33, 3, 15, 4) - 0.4, drawn(34, 3, 15, 3))
 
 
 @pytest.mark.parametrize("typical", [math.inf, 0.02])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Step, mean_of
+from fourfold.losses.scored import scored
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,26 @@ class NormalisedDepth:
                 error = (normalised(render.depth, usable) - normalised(sample.depth, usable)).abs().sum() / count.clamp_min(1)
                 losses.append(torch.where(count > 1, error, 0))
             elif int(count) > 1:
-                losses.append((normalised(render.depth, usable) - normalised(sample.depth, usable)).abs().sum() / count)
+                losses.append(unlike_shapes(render.depth, sample.depth, usable))
         return mean_of(losses, step.renders[0].depth)
+
+
+def unlike_shapes(depth: Tensor, prior: Tensor, usable: Tensor) -> Tensor:
+    """Scalar mean absolute difference of both `normalised` over `usable` (H, W), of which there is at least one. CPU float32 goes through the
+    compiled kernel."""
+    library = compiled(depth, prior)
+    if library is None:
+        return (normalised(depth, usable) - normalised(prior, usable)).abs().sum() / usable.sum()
+    known, counts = prior.contiguous(), usable.contiguous()
+
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value = ctypes.c_double()
+        arrays, size = map(pointer, (inputs[0], known, counts)), ctypes.c_int64(known.numel())
+        if library.ff_normalised_depth(*arrays, size, ctypes.byref(value), pointer(gradients[0])):
+            raise MemoryError(f"no memory for depths of shape {tuple(known.shape)}")
+        return value.value
+
+    return scored(kernel, depth)
 
 
 def normalised(depth: Tensor, usable: Tensor) -> Tensor:

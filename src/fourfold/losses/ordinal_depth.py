@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Step, mean_of
+from fourfold.losses.scored import scored
 
 Form = Literal["tanh", "logistic", "sigmoid", "hinge"]
 
@@ -98,7 +101,28 @@ def _drawn(among: Tensor, shares: Tensor) -> Tensor:
 
 
 def ordinal_loss(rendered: Tensor, prior: Tensor, pairs: tuple[Tensor, Tensor], numbers: OrdinalDepth) -> Tensor:
-    """The loss of `pairs` of flat pixels; `rendered` (P,) and `prior` (P,) depths. It does not change under any increasing map of the prior."""
+    """The loss of `pairs` of flat pixels; `rendered` (P,) and `prior` (P,) depths. It does not change under any increasing map of the prior.
+
+    The default form of CPU float32 goes through the compiled kernel.
+    """
+    library = compiled(rendered, prior) if numbers.form == "tanh" else None
+    if library is None:
+        return ordinal_loss_reference(rendered, prior, pairs, numbers)
+    first, second = (rows.contiguous() for rows in pairs)
+    known = prior.contiguous()
+
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value, sizes = ctypes.c_double(), (ctypes.c_int64(len(first)), ctypes.c_int64(len(known)))
+        arrays, how = map(pointer, (inputs[0], known, first, second)), (ctypes.c_float(numbers.sharpness), ctypes.c_float(numbers.level))
+        if library.ff_ordinal_depth(*arrays, *sizes, *how, ctypes.byref(value), pointer(gradients[0])):
+            raise MemoryError(f"no memory for the order of {len(first)} pairs of pixels")
+        return value.value
+
+    return scored(kernel, rendered)
+
+
+def ordinal_loss_reference(rendered: Tensor, prior: Tensor, pairs: tuple[Tensor, Tensor], numbers: OrdinalDepth) -> Tensor:
+    """The plain twin of `ordinal_loss`."""
     first, second = pairs
     ends = torch.cat([first, second])
     rank = _ranks(prior[ends]).to(rendered.dtype)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from fourfold.geometry.host import on_host
 from fourfold.geometry.rotations import quat_normalize
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Step, mean_of
+from fourfold.losses.scored import scored
 from fourfold.scene.rigidity import rigidity
 from fourfold.scene.scaffold_nodes import Topology, accelerations, velocities
 from fourfold.scene.scene import Layer
@@ -109,12 +112,32 @@ class ScaffoldSmoothness:
         for xyz, quat, _ in scaffold_windows(step, self.around):
             if len(xyz) < 3:
                 continue
-            speed, spin = velocities(xyz, quat)
-            bend, twist = accelerations(xyz, spin)
-            losses.append(
-                self.velocity * speed.mean()
-                + self.turn_velocity * spin.mean()
-                + self.acceleration * bend.mean()
-                + self.turn_acceleration * twist.mean()
-            )
+            losses.append(unrest(xyz, quat, (self.velocity, self.turn_velocity, self.acceleration, self.turn_acceleration)))
         return mean_of(losses, step.gaussians[0].means)
+
+
+def unrest(xyz: Tensor, quat: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+    """Scalar weighted sum of mean lengths of steps, angles turned, second differences and changes of angles, of nodes at K >= 3 knots.
+
+    Args:
+        xyz: (K, M, 3); quat: (K, M, 4), unit length. CPU float32 goes through the compiled kernel.
+    """
+    library = compiled(xyz, quat)
+    if library is None or xyz.numel() == 0:
+        return unrest_reference(xyz, quat, weights)
+    knots, nodes = xyz.shape[:2]
+
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value, sizes = ctypes.c_double(), (ctypes.c_int64(knots), ctypes.c_int64(nodes))
+        if library.ff_smooth_nodes(*map(pointer, inputs), *sizes, (ctypes.c_float * 4)(*weights), ctypes.byref(value), *map(pointer, gradients)):
+            raise MemoryError(f"no memory for the motion of {nodes} nodes")
+        return value.value
+
+    return scored(kernel, xyz, quat)
+
+
+def unrest_reference(xyz: Tensor, quat: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+    """The plain twin of `unrest`."""
+    speed, spin = velocities(xyz, quat)
+    bend, twist = accelerations(xyz, spin)
+    return weights[0] * speed.mean() + weights[1] * spin.mean() + weights[2] * bend.mean() + weights[3] * twist.mean()

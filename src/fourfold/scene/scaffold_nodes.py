@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fourfold.geometry.interpolation import cubic_matrix
 from fourfold.geometry.rotations import quat_conjugate, quat_multiply, quat_normalize
+from fourfold.scene.between_knots import between_knots
 from fourfold.scene.scene import Layer
 
 TINY = 1e-12
@@ -29,9 +30,15 @@ class Topology:
 
 def node_poses(layer: Layer, times: Tensor) -> tuple[Tensor, Tensor]:
     """Positions (Q, M, 3) and unit quaternions (Q, M, 4) of the nodes of `layer` at `times` (Q,), seconds: cubic between knots."""
-    weights = cubic_matrix(layer.fixed["knots"], times).to(layer.shared["node_xyz"].dtype)
-    xyz = torch.einsum("qk,kmc->qmc", weights, layer.shared["node_xyz"])
-    return xyz, quat_normalize(torch.einsum("qk,kmc->qmc", weights, layer.shared["node_quat"]))
+    xyz, quat = raw_poses(layer, times)
+    return xyz, quat_normalize(quat)
+
+
+def raw_poses(layer: Layer, times: Tensor) -> tuple[Tensor, Tensor]:
+    """`node_poses` with quaternions of any length."""
+    weights = cubic_matrix(layer.fixed["knots"], times)
+    xyz, quat = (between_knots(weights, layer.shared[name].flatten(1)[None])[:, 0] for name in ("node_xyz", "node_quat"))
+    return xyz.unflatten(1, (-1, 3)), quat.unflatten(1, (-1, 4))
 
 
 def curve_distance(xyz: Tensor, known: Tensor | None = None, largest: int = 3, frames: int = 100, others: Tensor | None = None) -> Tensor:

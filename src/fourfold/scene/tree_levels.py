@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.blended_motion import move_by_rotation6d
-from fourfold.geometry.dual_quaternions import dual_quat_from_parts
 from fourfold.geometry.interpolation import cubic_matrix
 from fourfold.geometry.rotations import quat_conjugate, quat_rotate
+from fourfold.scene.between_knots import between_knots
 from fourfold.scene.blend import blend
+from fourfold.scene.pose_duals import pose_duals
 from fourfold.scene.scene import Layer
 
 LEVEL_NAMES = ("node_means", "node_log_radius", "node_logits", "rotation6d", "translation")
@@ -61,7 +62,7 @@ class NodeMotions:
 
     def dual_quats(self) -> Tensor:
         """(Q, M, 8)."""
-        return dual_quat_from_parts(self.quat, self.shift)
+        return pose_duals(self.quat, self.shift)
 
 
 def level_count(layer: Layer) -> int:
@@ -88,13 +89,16 @@ def node_motions(layer: Layer, times: Tensor, levels: int | None = None) -> list
     result: list[NodeMotions] = []
     for number in range(level_count(layer) if levels is None else levels):
         level = tree_level(layer, number)
-        values = torch.einsum("qk,pbkc->pqbc", weights.to(level.rotation6d.dtype), torch.cat([level.rotation6d, level.translation], dim=-1))
+        sets, bases = level.rotation6d.shape[:2]
+        values = between_knots(weights, level.rotation6d.flatten(0, 1), level.translation.flatten(0, 1))
         if number == 0:
-            result.append(_roots(level, values[0], layer.fixed["pivot"]))
+            result.append(_roots(level, values, layer.fixed["pivot"]))
         else:
             above = result[-1]
             centre = above.apply(tree_level(layer, number - 1).means.detach())
-            result.append(_children(level, values, above.of(level.parent), centre.index_select(1, level.parent)))
+            result.append(
+                _children(level, values.unflatten(1, (sets, bases)).transpose(0, 1), above.of(level.parent), centre.index_select(1, level.parent))
+            )
     return result
 
 

@@ -10,13 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fourfold.geometry.dual_quaternions import dual_quat_from_parts
 from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.host import picked
 from fourfold.scene.carriers import Followers, carriers, motion_table
 from fourfold.scene.motion.bounded import bounded_log_scale
 from fourfold.scene.parted import Groups, gaussians_and_places
-from fourfold.scene.scaffold_nodes import node_poses
+from fourfold.scene.pose_duals import pose_duals
+from fourfold.scene.scaffold_nodes import raw_poses
 from fourfold.scene.scene import Layer
 from fourfold.scene.skinning import skin_groups
 
@@ -60,8 +60,8 @@ class Scaffold:
 
     def grouped(self, layer: Layer, times: Tensor, groups: Groups) -> tuple[Tensor, ...]:
         """`moved` in groups of times: positions of every group, then quaternions."""
-        then = node_poses(layer, picked(layer.fixed["knots"], layer.fixed["anchors"]))
-        table = motion_table(dual_quat_from_parts(*node_poses(layer, times)[::-1]), dual_quat_from_parts(*then[::-1]))
+        then = raw_poses(layer, picked(layer.fixed["knots"], layer.fixed["anchors"]))
+        table = motion_table(pose_duals(*raw_poses(layer, times)[::-1]), pose_duals(*then[::-1]))
         rows, weights = carriers_of(layer, then[0], self.pull)
         return skin_groups(table, rows, weights, layer.splats["means"], layer.splats["quat_wxyz"], groups, resting=True)
 

@@ -17,6 +17,7 @@ from fourfold.geometry.gaussians import Gaussians
 from fourfold.geometry.interpolation import cubic_matrix
 from fourfold.geometry.rigid import make_rigid
 from fourfold.geometry.rotations import rotation6d_to_matrix
+from fourfold.scene.between_knots import between_knots
 from fourfold.scene.blend import blend_groups
 from fourfold.scene.courses import Course
 from fourfold.scene.parted import Groups, gaussians_and_places
@@ -72,9 +73,7 @@ def with_bases(course: Course, layer: Layer) -> Course:
 
 def basis_values(layer: Layer, times: Tensor) -> Tensor:
     """(Q, B, 9) 6D rotation and translation of each basis at `times` (Q,), seconds."""
-    values = torch.cat([layer.shared["rotation6d"], layer.shared["translation"]], dim=-1)
-    weights = cubic_matrix(layer.fixed["knots"], times).to(values.dtype)
-    return torch.einsum("qk,bkc->qbc", weights, values)
+    return between_knots(cubic_matrix(layer.fixed["knots"], times), layer.shared["rotation6d"], layer.shared["translation"])
 
 
 def basis_transforms(layer: Layer, times: Tensor) -> Tensor:
