@@ -137,6 +137,21 @@ def _blend(a: Sequence[Any]) -> list[Any]:
     return given if len(a) == 8 else [*given, (given[0], given[1], given[2], given[3])]
 
 
+def _leaf_weights(a: Sequence[Any]) -> list[Any]:
+    n, m, k = _longs(a[4], 3)
+    return [12 * n, 12 * m, 4 * m, 8 * n * k, 24, 4 * n * k]
+
+
+def _leaf_weights_backward(a: Sequence[Any]) -> list[Any]:
+    n, m, k = _longs(a[5], 3)
+    return [12 * n, 12 * m, 4 * m, 8 * n * k, 4 * n * k, 24, 4 * n * k, 12 * m, 4 * m]
+
+
+def _two_terms(a: Sequence[Any]) -> list[Any]:
+    q, m, e = _longs(a[5], 3)
+    return [16 * q * m, 12 * q * m, 12 * m, 8 * e, 8 * e, 24, 8, 8, 16 * q * m, 12 * q * m]
+
+
 def _between_knots(a: Sequence[Any]) -> list[Any]:
     widths, (r, k, q) = _longs(a[1], a[2]), _longs(a[4], 3)
     out, values = 4 * q * r * sum(widths), tuple(4 * r * k * width for width in widths)
@@ -220,6 +235,9 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_pose_duals": lambda a: [16 * a[2], 12 * a[2], INT, 32 * a[2]],
     "ff_pose_duals_backward": lambda a: [16 * a[2], 12 * a[2], INT, 32 * a[2], 16 * a[2], 12 * a[2]],
     "ff_smooth_nodes": lambda a: [12 * a[2] * a[3], 16 * a[2] * a[3], INT, INT, 16, 8, 12 * a[2] * a[3], 16 * a[2] * a[3]],
+    "ff_leaf_weights": _leaf_weights,
+    "ff_leaf_weights_backward": _leaf_weights_backward,
+    "ff_two_terms": _two_terms,
     "ff_second_difference": _second_difference,
     "ff_ray_motion": lambda a: [36 * a[1], INT, 12, FLOAT, 8, 36 * a[1]],
     "ff_spread_of_three": lambda a: [12 * a[1], INT, FLOAT, 8, 12 * a[1]],

@@ -21,10 +21,13 @@ from fourfold.losses.robust import trimmed_l1
 from fourfold.losses.scaffold import unrest
 from fourfold.losses.smoothness import mean_bend, ray_motion
 from fourfold.losses.tracks import PARITY, TRACKS, TrackDepth, TrackNumbers, TrackReprojection
+from fourfold.losses.tree_rigidity import rigidity_of_pairs
 from fourfold.render.api import Render, ScreenStatistics
+from fourfold.scene.leaf_weights import leaf_weights
 from fourfold.scene.motion.static import Static
 from fourfold.scene.pose_duals import pose_duals
 from fourfold.scene.scene import STATIC, Layer, Scene
+from fourfold.scene.tree_levels import NodeMotions
 
 TOLERANCE = 1e-5
 
@@ -130,6 +133,31 @@ def test_unrest_of_nodes(each_isa):
         return unrest(places, torch.nn.functional.normalize(quats, dim=-1), (1.0, 0.7, 0.4, 1.3))
 
     agree(loss, drawn(30, 7, 20, 3), drawn(31, 7, 20, 4) - 0.3)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.5), (0.0, 1.0), (1.0, 0.0)])
+def test_rigidity_of_pairs_of_nodes(each_isa, weights):
+    means, pairs = drawn(35, 12, 3), (torch.arange(40) % 12, torch.arange(40) * 5 % 11)
+
+    def loss(quats: Tensor, shifts: Tensor) -> Tensor:
+        motion = NodeMotions(torch.nn.functional.normalize(quats, dim=-1), shifts)
+        return rigidity_of_pairs(motion, means.to(quats), pairs, weights)
+
+    agree(loss, drawn(36, 4, 12, 4) - 0.4, drawn(37, 4, 12, 3))
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_weights_of_leaves(each_isa, count):
+    points, near = drawn(38, 50, 3), torch.stack([torch.randperm(9, generator=torch.Generator().manual_seed(seed))[:count] for seed in range(50)])
+    factors = drawn(39, 50, count)
+
+    def weighed(nodes: Tensor, log_radius: Tensor) -> Tensor:
+        return (leaf_weights(points.to(nodes), nodes, log_radius, near) * factors.to(nodes)).sum()
+
+    if count > 1:
+        agree(weighed, drawn(40, 9, 3), drawn(41, 9) - 1.0)
+    else:  # a single one is followed wholly, whatever it is
+        assert torch.equal(leaf_weights(points.float(), drawn(40, 9, 3).float(), drawn(41, 9).float(), near), torch.ones(50, 1))
 
 
 def test_poses_as_dual_quaternions(each_isa):

@@ -13,7 +13,8 @@ from fourfold.geometry.dual_quaternions import dual_quat_blend, dual_quat_from_r
 from fourfold.geometry.rigid import apply_rigid, make_rigid
 from fourfold.geometry.rotations import matrix_to_quat, matrix_to_rotation6d, quat_multiply, quat_normalize, quat_to_matrix, so3_exp
 from fourfold.scene.file import load_scene, save_scene
-from fourfold.scene.motion.motion_tree import MotionTree, leaf_weights
+from fourfold.scene.leaf_weights import leaf_weights
+from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.scene import Layer, Scene
 from fourfold.scene.skinning import blend_nodes, skin, skin_reference
 from fourfold.scene.tree_levels import node_motions, tree_level

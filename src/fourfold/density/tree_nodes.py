@@ -14,7 +14,8 @@ from torch import Tensor
 from fourfold.density.base import DensityControl, Edit, GrowthStatistics, Moment
 from fourfold.density.rows import unchanged
 from fourfold.density.tree_deepening import DeepenNumbers, deepened
-from fourfold.scene.motion.motion_tree import MotionTree, leaf_weights
+from fourfold.scene.leaf_weights import leaf_weights
+from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.scene import Layer
 from fourfold.scene.tree_levels import TreeLevel, level_count, nearest_nodes, node_paths, tree_level
 from fourfold.scene.tree_nodes import node_neighbours, node_speeds, some_knots, sparse_rows

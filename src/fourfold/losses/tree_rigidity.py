@@ -5,7 +5,8 @@ Equation 12 of 4DGS360; spec himor_4dgs360.md section 4. Lengths in extents of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ctypes
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor
 
 from fourfold.geometry.host import on_host, sent
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Step, mean_of
+from fourfold.losses.scored import scored
 from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.scene import Layer
 from fourfold.scene.tree_levels import NodeMotions, level_count, node_motions, tree_level
@@ -95,7 +98,27 @@ class TreeRigidity:
         order = torch.from_numpy(random.random(tuple(near.shape))).argsort(dim=1).to(near.device, non_blocking=True)
         near = near.gather(1, order)[:, : self.drawn]
         first, second = some.repeat_interleave(near.shape[1]), near.flatten()
-        return two_terms(motion.of(first).apply(means[first]), motion.of(second), means[second], (self.lengths, self.local))
+        return rigidity_of_pairs(motion, means, (first, second), (self.lengths, self.local))
+
+
+def rigidity_of_pairs(motion: NodeMotions, means: Tensor, pairs: tuple[Tensor, Tensor], weights: tuple[float, float]) -> Tensor:
+    """`two_terms` of the nodes `pairs` (E,), (E,) of those with canonical `means` (M, 3), which get no gradient. CPU float32 goes through the
+    compiled kernel."""
+    first, second = pairs
+    library = compiled(motion.quat, motion.shift, means)
+    if library is None:
+        return two_terms(motion.of(first).apply(means[first]), motion.of(second), means[second], weights)
+    fixed = [t.contiguous() for t in (means, first, second)]
+    moments, nodes = motion.quat.shape[:2]
+
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value, sizes = ctypes.c_double(), (ctypes.c_int64 * 3)(moments, nodes, len(first))
+        numbers = (ctypes.c_float * 2)(*weights)
+        if library.ff_two_terms(*map(pointer, (*inputs, *fixed)), sizes, numbers, ctypes.byref(value), *map(pointer, gradients)):
+            raise MemoryError(f"no memory for the rigidity of {len(first)} pairs of nodes")
+        return value.value
+
+    return scored(kernel, motion.quat, motion.shift)
 
 
 def two_terms(places: Tensor, base: NodeMotions, means: Tensor, weights: tuple[float, float]) -> Tensor:

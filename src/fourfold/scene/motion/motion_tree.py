@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from fourfold.geometry.gaussians import Gaussians
+from fourfold.scene.leaf_weights import leaf_weights
 from fourfold.scene.parted import Groups, gaussians_and_places
 from fourfold.scene.scene import Layer
 from fourfold.scene.skinning import blend_nodes, skin_groups
@@ -66,19 +66,3 @@ class MotionTree:
         """(N, K) how much each Gaussian follows each of its leaf nodes."""
         leaf = tree_level(layer, level_count(layer) - 1)
         return leaf_weights(layer.splats["means"].detach(), leaf.means, leaf.log_radius, layer.splats["near"], self.parity)
-
-
-def leaf_weights(points: Tensor, nodes: Tensor, log_radius: Tensor, near: Tensor, parity: bool = False) -> Tensor:
-    """(N, K) weights, sum 1, of the nodes `near` (N, K) each of `points` (N, 3): normalised Gaussians of the distance in radii.
-
-    Args:
-        nodes: (M, 3); log_radius: (M,) natural logarithms.
-        parity: the released softmax(exp(-d^4 / (2 r^2))), whose weights stay within [0.15, 0.58] for three nodes.
-    """
-    columns = near.T.flatten()  # over the first dimension a softmax of three numbers is ten times faster than over the last
-    count = near.shape[1]
-    squared = (points - nodes.index_select(0, columns).unflatten(0, (count, -1))).square().sum(-1)
-    radius = (2 * log_radius).exp().index_select(0, columns).unflatten(0, (count, -1))
-    if parity:
-        return torch.softmax(torch.exp(-squared.square() / (2 * radius + 1e-8)), dim=0).T
-    return torch.softmax(-squared / (2 * radius), dim=0).T
