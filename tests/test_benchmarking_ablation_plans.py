@@ -11,6 +11,7 @@ from fourfold.benchmarking.pages import columns, markdown
 from fourfold.benchmarking.scene_tracks import VARIANTS
 from fourfold.benchmarking.table import TableOptions
 from fourfold.capture.synthetic import SyntheticOptions, generate
+from fourfold.errors import FourfoldError
 from fourfold.evaluation.protocols.catalogue import find_protocol
 from fourfold.evaluation.published.reader import load_published
 from fourfold.recipes import all_ablations, find_recipe
@@ -48,6 +49,31 @@ def test_expected_orderings_are_the_published_ones(name):
                     assert sign * better.value > sign * worse.value, (part.table, ordering)
                     checked += 1
     assert checked or not plan.published
+
+
+@pytest.mark.parametrize(
+    ("prior", "capture", "said"),
+    [
+        ("depth", "synth_casual", "synth_casual brings its depth, so that both rows would have exact depth: take synth_casual_hidden"),
+        (
+            "depth",
+            "synth_casual_bare",
+            "synth_casual_bare hides its cameras too, and exact depth is told in a world that estimated ones do not share: take synth_casual_hidden",
+        ),
+        ("cameras", "synth_casual_hidden", "synth_casual_hidden brings its cameras, so that both rows would have exact ones: take synth_casual_bare"),
+        ("masks", "dnerf_mutant", "nothing exact is known of dnerf_mutant: --oracle takes generated captures, for example synth_casual_hidden"),
+    ],
+)
+def test_an_oracle_that_cannot_tell_anything_is_refused_in_one_sentence(prior, capture, said, tmp_path):
+    with pytest.raises(FourfoldError) as refused:
+        ablation.bench_ablation("mosca", TableOptions(None, tmp_path), (capture,), oracle=prior)
+    assert str(refused.value) == said
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("prior", "end"), [("depth", "_hidden"), ("tracks", "_hidden"), ("tracks", ""), ("cameras", "_bare")])
+def test_an_oracle_that_can_is_not_refused(prior, end):
+    ablation.check_oracle(prior, f"synth_casual{end}")
 
 
 def _made_up(values):

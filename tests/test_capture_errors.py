@@ -55,7 +55,7 @@ def test_text_named_mp4(tmp_path: Path) -> None:
 
 def test_empty_mp4(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
-    assert "is not a video that can be opened" in _refused([tmp_path / "a.mp4"], tmp_path)
+    assert _refused([tmp_path / "a.mp4"], tmp_path) == f"{tmp_path / 'a.mp4'} is empty, of 0 bytes: copy the file again"
 
 
 def test_truncated_mp4_with_its_index_in_front(tmp_path: Path) -> None:

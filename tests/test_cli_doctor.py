@@ -6,6 +6,7 @@ from importlib.metadata import version
 import pytest
 import torch
 
+from fourfold import __version__
 from fourfold.cli import main
 from fourfold.cli.commands import doctor
 from fourfold.kernels import library
@@ -29,6 +30,12 @@ def test_tells_what_is_here(report):
     assert {row["backend"] for row in value["backends"]} == {"triton", "cuda", "cpu", "reference"}
     assert value["memory_gib"]["total"] > value["memory_gib"]["available"] > 0
     assert value["kernel"]["isa"] == library.chosen_isa()
+
+
+def test_the_version_is_told_also_of_a_clone_that_is_not_installed(report):
+    _, value = report()
+    assert value["fourfold"] == __version__
+    assert next(row["version"] for row in value["backends"] if row["backend"] == "cpu") == __version__
 
 
 def test_a_missing_package_is_a_bad_result_that_says_what_to_do(monkeypatch, capfd):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from fourfold.counting import telling
 from fourfold.priors.cameras.bundle_system import Sightings, Solved
 from fourfold.priors.cameras.camera_search import SearchNumbers, find_cameras
 from fourfold.priors.cameras.grown_start import grown_start, lasting_window, within
@@ -58,7 +59,11 @@ def test_a_full_circle_grows_from_its_middle() -> None:
     film, poses = _round()
     begin, end = lasting_window(film.seen, 0.4, 8)
     assert begin < 20 < end and end - begin < 20
-    at = grown_start(film, film.seen, [400.0, 600.0], Freedom())
+    told: list[tuple[str, int, int | None]] = []
+    with telling(lambda *one: told.append(one), "cameras"):
+        at = grown_start(film, film.seen, [400.0, 600.0], Freedom())
+    growth = [one for one in told if one[0] == "cameras: growing from the middle"]
+    assert growth[0][1] < 20 and growth[-1][1:] == (40, 40)
     assert at.focal[0] == pytest.approx(FOCAL, rel=0.01)
     assert _largest_turn_error(at.rotation, poses) < 0.5
 

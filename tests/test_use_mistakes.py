@@ -59,6 +59,11 @@ def _text(folder: Path) -> Path:
     return folder / "clip.mp4"
 
 
+def _empty(folder: Path) -> Path:
+    (folder / "empty.mp4").touch()
+    return folder / "empty.mp4"
+
+
 def _one_frame(folder: Path) -> Path:
     return files.write_video(folder / "clip.mp4", files.noise(1, 64, 48))
 
@@ -91,6 +96,7 @@ INPUTS = {
     _missing: "does not exist",
     _no_images: "is a folder without images",
     _truncated: "",
+    _empty: "is empty, of 0 bytes",
     _text: "is not a video that can be opened",
     _one_frame: "single image",
     _masks_of_another_length: "masks",

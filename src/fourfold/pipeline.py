@@ -119,7 +119,7 @@ def make(capture: Capture, root: Path, options: Options, report: Report, clock: 
     """
     posed = estimate(capture, cameras_insisted_on(options.recipe), root, report, clock)
     recipe, because = pick_recipe(posed.capture, options)
-    report(f"recipe {recipe.name}: {because}", 0, None)
+    report(f"recipe {recipe.name if options.recipe == 'auto' else options.recipe}: {because}", 0, None)
     preparation = estimate(capture, priors_of_whole(posed.capture, recipe), root, report, clock)
     if not in_chunks(posed.capture, recipe):
         if together.first:
@@ -184,13 +184,13 @@ def prepare(sources: Sequence[Path], root: Path, options: Options, report: Repor
     before = claim(root, key)
     if "film" in before:
         part = replace(part, film=FilmLens(**before["film"] | {"turns": tuple(map(tuple, before["film"]["turns"]))}))
-    report("reading the images", 0, None)
     new = not root.exists() or all(of_owner(p) for p in root.iterdir())
     try:
         told = partial(report, "reading the images")
-        capture = prepare_capture(
-            sources, root / "capture", pixels=pixels, holdout=options.holdout, options=part, progress=told, priors_folder=supplied
-        )
+        with telling(report, "reading the images"):
+            capture = prepare_capture(
+                sources, root / "capture", pixels=pixels, holdout=options.holdout, options=part, progress=told, priors_folder=supplied
+            )
         if supplied is not None and not recognised(capture):
             raise FourfoldError(f"{supplied} holds no priors of this capture in a known layout: see docs/priors_files.md for the layouts")
     except BaseException:

@@ -104,6 +104,22 @@ def oracle_plan(name: str, prior: str) -> Plan:
     return Plan(captures, tuple(Ordering(exact, "full", metric) for metric in (*metrics, "mask_iou")), protocol=plan.protocol)
 
 
+def check_oracle(prior: str, capture: str) -> None:
+    """FourfoldError if on this table's capture an exact `prior` is what both rows have, or none can have."""
+    if not capture.startswith("synth_"):
+        raise FourfoldError(f"nothing exact is known of {capture}: --oracle takes generated captures, for example synth_casual{HIDDEN}")
+    kind = capture.removesuffix(HIDDEN).removesuffix(BARE)
+    bare, hidden = capture.endswith(BARE), capture.endswith(HIDDEN)
+    if prior == "cameras" and not bare:
+        raise FourfoldError(f"{capture} brings its cameras, so that both rows would have exact ones: take {kind}{BARE}")
+    if prior != "cameras" and bare:
+        raise FourfoldError(
+            f"{capture} hides its cameras too, and exact {prior} is told in a world that estimated ones do not share: take {kind}{HIDDEN}"
+        )
+    if prior in ("masks", "depth") and not hidden:
+        raise FourfoldError(f"{capture} brings its {prior}, so that both rows would have exact {prior}: take {kind}{HIDDEN}")
+
+
 def variants_of(plan: Plan) -> list[str]:
     """The ablations that a plan runs: those of its orderings, then the others."""
     return list(dict.fromkeys([*(v for o in plan.orderings for v in (o.better, o.worse)), *plan.also]))
@@ -135,6 +151,8 @@ def bench_ablation(
         oracle: a prior that is exact in one of two rows, see `oracle_plan`; None for the recipe's ablations.
     """
     plan = plan_of(name) if oracle is None else oracle_plan(name, oracle)
+    for capture in captures if oracle is not None else ():
+        check_oracle(oracle or "", capture)
     known = all_ablations()[name]
     chosen = list(variants) or variants_of(plan) or list(known)
     told = replace(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold import counting
 from fourfold.capture.cuts import Survey, survey
 from fourfold.capture.discover import open_source
 from fourfold.capture.part import take
@@ -69,7 +70,7 @@ def look(source: Source) -> Survey:
     def images() -> Iterator[NDArray[Any]]:
         order = [int(n) for n in view.frame_of_time]
         uses = {n: order.count(n) for n in set(order)} if len(set(order)) < len(order) else {}
-        for number, image in zip(sorted(set(order)), view.frames.decode(sorted(set(order))), strict=True):
+        for number, image in zip(counting.counted(sorted(set(order)), "looking for cuts"), view.frames.decode(sorted(set(order))), strict=True):
             for _ in range(uses.get(number, 1)):
                 yield image
 

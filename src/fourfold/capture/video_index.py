@@ -87,6 +87,8 @@ def open_container(path: Path) -> Any:
     except av.error.PermissionError as error:
         raise FourfoldError(f"{path} may not be read by this user: change its permissions or copy it") from error
     except (av.error.FFmpegError, ValueError) as error:
+        if path.is_file() and path.stat().st_size == 0:
+            raise FourfoldError(f"{path} is empty, of 0 bytes: copy the file again") from error
         raise FourfoldError(f"{path} is not a video that can be opened: it is damaged, incomplete or another kind of file") from error
     if not container.streams.video:
         container.close()

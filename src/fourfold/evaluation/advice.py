@@ -35,15 +35,20 @@ def advice(report: Mapping[str, Any], from_priors: Sequence[str]) -> list[str]:
         said.append(
             "Nothing that moves was found; the scene is static. If something does move, give masks of it in a folder 'masks' beside the images."
         )
-    training = report.get("training") or {}
-    if training.get("time_budget_s") and training["steps"] < CUT_SHORT * training["planned"]:
-        said.append(
-            f"The time budget of {training['time_budget_s']:.0f} s was enough for {training['steps']:,} of {training['planned']:,} training steps: "
-            "the same command with a longer --time-budget, or without one, keeps what was estimated and trains the whole way."
-        )
+    said += cut_short(report.get("training") or {})
     side = report.get("side")
     said += _far_cameras(report) + _between_moments(report)
     return [*said, *_against_baselines(report), *([side_words(side)] if side is not None and not looks_whole(side) else []), *_verdict(report)]
+
+
+def cut_short(training: Mapping[str, Any]) -> list[str]:
+    """That a time budget ended training early, by the report's `training`; nothing where it did not."""
+    if not training.get("time_budget_s") or training["steps"] >= CUT_SHORT * training["planned"]:
+        return []
+    return [
+        f"The time budget of {training['time_budget_s']:g} s was enough for {training['steps']:,} of {training['planned']:,} training steps: "
+        "the same command with a longer --time-budget, or without one, keeps what was estimated and trains the whole way."
+    ]
 
 
 def _far_cameras(report: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fourfold.counting import counted
+from fourfold.counting import count, counted
 from fourfold.geometry.rotations import matrix_to_rotation6d, rotation6d_to_matrix
 from fourfold.initialize.path_loss import Followed, mean_jerk, path_loss
 from fourfold.initialize.track_cleaning import CleanTracks
@@ -104,6 +104,7 @@ def fit_bases(tracks: CleanTracks, bases: Bases, centers: NDArray[np.float64], n
         decay = 0.1 ** (step / numbers.steps)
         for tensor, grad, (first, second), rate in zip(tensors, torch.autograd.grad(loss, tensors), moments, rates, strict=True):
             adam_step(tensor, grad, first, second, step + 1, rate * decay, ADAM)
+    count("fitting motions", numbers.steps, numbers.steps)  # also where fewer sufficed
     rotation6d, translation, logits, means = best
     return FittedBases(rotation6d, translation * size, logits, means * size, pivot * size, fitted.loss)
 

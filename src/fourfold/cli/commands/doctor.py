@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fourfold import __version__
 from fourfold.cli.frame import Command, Result
 
 NEEDED = ("torch", "numpy", "scipy", "opencv-python-headless", "pycolmap", "av", "tyro", "rich", "safetensors", "pillow")
@@ -86,6 +87,8 @@ def _has_pycolmap() -> bool:
 
 
 def _version(package: str) -> str | None:
+    if package == "fourfold":  # a clone that is not installed has no version of a package
+        return __version__
     try:
         return version(package)
     except PackageNotFoundError:

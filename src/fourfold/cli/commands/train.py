@@ -66,6 +66,8 @@ class Train(Command):
         from fourfold import pipeline
         from fourfold.capture.capture import Capture
         from fourfold.cli.progress import progress
+        from fourfold.conclude import Job, training_steps
+        from fourfold.evaluation.advice import cut_short
         from fourfold.options import Clock, Options, silent
         from fourfold.owner import owned
 
@@ -77,5 +79,7 @@ class Train(Command):
                 together.wait()  # for the priors, which the first one makes and all read
             capture = Capture.load(self.run_folder / "capture")
             made = pipeline.make(capture, self.run_folder, options, report, clock, together)
+        steps = training_steps(Job(self.run_folder, "", made.preparation, made.recipe, made.because, options, clock, made.long))
         layers = {layer.name: len(layer) for layer in made.scene.layers}
-        return Result({"run": self.run_folder, "recipe": made.recipe.name, "because": made.because, "gaussians": layers, "seconds": clock.stages})
+        told = {"run": self.run_folder, "recipe": made.recipe.name if self.recipe == "auto" else self.recipe, "because": made.because}
+        return Result({**told, "gaussians": layers, "training": steps, "advice": cut_short(steps), "seconds": clock.stages})

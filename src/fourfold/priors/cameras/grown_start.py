@@ -59,14 +59,15 @@ def grown_start(film: Film, seen: Sightings, focals: Sequence[float], freedom: F
     step = max(1, round(numbers.reach * (end - begin)))
     frames = np.arange(seen.frames)
     inside = (frames >= begin) & (frames < end)
+    count("growing from the middle", int(inside.sum()), seen.frames)
     while not inside.all():
-        count("growing from the middle", int(inside.sum()), seen.frames)
         grown = (frames >= begin - step) & (frames < end + step)
         at = _extrapolated(at, inside, grown)
         at = resected(seen, at, inside, grown, numbers)
         part, _ = within(seen, grown, numbers.shortest)
         begin, end, inside = max(begin - step, 0), min(end + step, seen.frames), grown
         at = bundle(part, placed(part, at), replace(freedom, frames=inside & (frames != begin)), numbers.later).solved
+        count("growing from the middle", int(inside.sum()), seen.frames)
     return placed(seen, at)
 
 
