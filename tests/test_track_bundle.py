@@ -265,3 +265,11 @@ def test_the_correlation_of_ranks_is_that_of_scipy():
         other = one + rng.normal(size=size)
         assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other).statistic, abs=1e-12)
     assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
+
+
+def test_nothing_to_adjust_is_no_error() -> None:
+    film, _, _ = _film(5, 1.0, 8)
+    none = film.seen.of(np.zeros(film.seen.tracks, bool))
+    start = Solved(np.tile(np.eye(3), (8, 1, 1)), np.zeros((8, 3)), np.zeros((0, 3)), np.zeros(0), np.array([500.0]), np.zeros(1))
+    found = bundle(none, start)
+    assert found.solved is start and found.cost == 0

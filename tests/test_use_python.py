@@ -139,6 +139,8 @@ def test_settings_that_are_wrong_are_said(tmp_path: Path) -> None:
         fourfold.reconstruct("clip.mp4", tmp_path / "run", options=Options(), seed=3)
     with pytest.raises(FourfoldError, match="time_budget got '10m': expected a number of seconds"):
         fourfold.reconstruct("clip.mp4", tmp_path / "run", time_budget="10m")
+    with pytest.raises(FourfoldError, match="there is only one"):
+        Options(offsets="0,1").capture_options([tmp_path / "a.mp4"])
     for seed in (-1, 1.5, "2", True):
         with pytest.raises(FourfoldError, match="expected a whole number of 0 or more"):
             options_of(None, {"seed": seed})

@@ -99,6 +99,8 @@ class Options:
         several = len(sources) > 1 or any(source.is_dir() for source in sources)
         part = CaptureOptions(fps=self.fps, start=self.start, end=self.end, every=self.every, max_frames=self.max_frames, shot=self.shot)
         if not several:
+            if self.offsets is not None:
+                raise FourfoldError("--offsets tells when several videos began: there is only one")
             return part
         try:
             seconds = tuple(float(word) for word in (self.offsets or "").split(",") if word.strip())

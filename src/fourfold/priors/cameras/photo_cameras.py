@@ -291,12 +291,16 @@ def _told(capture: Capture, structure: Structure, numbers: PhotoNumbers) -> tupl
 
 
 def _unknown(capture: Capture, registered: float) -> Cameras:
-    """Cameras that cannot be found: all in one place, said loudly."""
+    """A camera that cannot be found stays in one place, said loudly. FourfoldError for several: only what they see of each other joins them."""
+    if capture.views > 1:
+        raise FourfoldError(
+            f"structure from motion placed only {registered:.0%} of the images of {capture.views} cameras, so that nothing says where they stand: "
+            "give their calibration, or reconstruct one of them alone"
+        )
     K, poses = np.full((*capture.present.shape, 3, 3), np.nan), np.tile(np.eye(4), (*capture.present.shape, 1, 1))
-    for view, (width, height) in enumerate(capture.sizes):
-        K[view] = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]])
-    whose = "of the photos" if capture.views == 1 else f"of the images of {capture.views} cameras"
-    note = f"structure from motion placed only {registered:.0%} {whose}: give their calibration"
+    (width, height) = capture.sizes[0]
+    K[0] = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]])
+    note = f"structure from motion placed only {registered:.0%} of the photos: give their calibration"
     fallback(note)
     none = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
-    return Cameras(Provenance("one_place", notes=(note,), figures={"source": "fixed", "interpolated": []}), K, poses, *none)
+    return Cameras(Provenance("one_place", notes=(f"check: {note}",), figures={"source": "fixed", "interpolated": []}), K, poses, *none)

@@ -14,7 +14,7 @@ import numpy as np
 from fourfold.priors.cameras.bundle_system import Array, Sightings
 from fourfold.priors.cameras.camera_score import ScoreNumbers, score
 from fourfold.priors.cameras.camera_search import Answer
-from fourfold.priors.cameras.spread_tracks import Film
+from fourfold.priors.cameras.spread_tracks import Film, SpreadNumbers, spread
 from fourfold.priors.cameras.track_bundle import BundleNumbers, bundle
 from fourfold.threads import in_threads
 
@@ -27,7 +27,7 @@ class RollingNumbers:
         near: residual, pixels at 640, within which an observation counts as sharply explained.
         pays: what is sharply explained must become more by this share of itself.
         first: share of the interval that is tried of either axis, either way; others: what is tried of the best of those.
-        steps: of the adjustment in each trial.
+        steps: of the adjustment in each trial; tracks: those that are tried, evenly spread: a readout is one number for all.
     """
 
     near: float = 0.25
@@ -35,6 +35,7 @@ class RollingNumbers:
     first: float = 0.5
     others: tuple[float, ...] = (0.25, 0.75, 1.0)
     steps: int = 15
+    tracks: SpreadNumbers = SpreadNumbers(per=2)
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ def rolling_shutter(film: Film, best: Answer, numbers: RollingNumbers = RollingN
     """The readout of `film`, `best` its answer without one; None where it is not told (the camera stood, moments are missing) or does not pay."""
     if best.kind == "fixed" or (np.diff(film.frames[:, 1]) != 1).any():
         return None
+    keep = spread(film, best.seen, numbers.tracks)
+    few, start = best.seen.of(keep), replace(best.solved, direction=best.solved.direction[keep], inverse=best.solved.inverse[keep])
     adjust, sharp = BundleNumbers(iterations=numbers.steps, scale=numbers.near), ScoreNumbers(near=numbers.near)
 
     def explained(share: float, axis: int) -> float:
-        seen = read_at_once(best.seen, film, share, axis)
-        return score(film, seen, bundle(seen, best.solved, best.freedom, adjust).solved, numbers=sharp).explained
+        seen = read_at_once(few, film, share, axis)
+        return score(film, seen, bundle(seen, start, best.freedom, adjust).solved, numbers=sharp).explained
 
     tried = [(0.0, 1), *((sign * numbers.first, axis) for axis in (1, 0) for sign in (1, -1))]
     before, *found = in_threads(explained, *zip(*tried, strict=True))

@@ -100,7 +100,10 @@ class _Trust:
 
 
 def bundle(seen: Sightings, start: Solved, freedom: Freedom = Freedom(), numbers: BundleNumbers = BundleNumbers()) -> Bundled:
-    """Adjust everything that is free from `start` on; never ends at a higher robust cost than a step before, for equal trust."""
+    """Adjust everything that is free from `start` on; never ends at a higher robust cost than a step before, for equal trust.
+    Without tracks everything stays where it is."""
+    if not seen.tracks:
+        return Bundled(start, 0.0, 0)
     at, damping, poor, steps = start, numbers.damping, 0, 0
     fixed = freedom.fixed(seen)
     squared = _squared(seen, at)
