@@ -26,7 +26,6 @@ constexpr float kUnseen = 4.f;  // far above any cost, which lies in [0, 1]
 constexpr int kRows = 32;       // of a strip
 constexpr int kColumns = 32;
 constexpr float kNever = 1e30f;
-constexpr int kShares = 128;  // between two pixels
 
 struct Image {
   const std::uint8_t *features, *valid;  // (H, W, 4) and (H, W), 255 where valid
@@ -63,7 +62,8 @@ struct Padded {
 // Where a row of the reference falls in a neighbour: the upper left tap, how far the lower one lies, shares of the right and the lower taps, and the
 // nearest pixel, or the one behind the last.
 struct Taps {
-  fourfold::Buffer<int> fx, fy, first, below, nearest;
+  fourfold::Buffer<float> fx, fy;
+  fourfold::Buffer<int> first, below, nearest;
   void resize(std::size_t n) {
     n += kLanes;
     fx.resize(n), fy.resize(n), first.resize(n), below.resize(n), nearest.resize(n);
@@ -91,40 +91,39 @@ void find_taps(const double h[9], int y, int width, const Padded& other, Taps& t
     const vfloat cu = fourfold::minimum(fourfold::maximum(fourfold::keep(inside, u), zero), last_x);
     const vfloat cv = fourfold::minimum(fourfold::maximum(fourfold::keep(inside, v), zero), last_y);
     const vint left = whole(cu), top = whole(cv);
-    put(taps.fx.data() + x, whole((cu - real(left)) * static_cast<float>(kShares) + 0.5f));
-    put(taps.fy.data() + x, whole((cv - real(top)) * static_cast<float>(kShares) + 0.5f));
+    fourfold::store(taps.fx.data() + x, cu - real(left));
+    fourfold::store(taps.fy.data() + x, cv - real(top));
     put(taps.first.data() + x, top * wide + left);
     put(taps.below.data() + x, fourfold::select(fourfold::less(real(top), last_y), fourfold::splat_int(wide), vint{}));
     put(taps.nearest.data() + x, fourfold::select(inside, whole(cv + 0.5f) * wide + whole(cu + 0.5f), outside));
   }
 }
 
-typedef std::int16_t shorts __attribute__((vector_size(16)));
+typedef float floats __attribute__((vector_size(16)));
 typedef std::int32_t ints __attribute__((vector_size(16)));
 
-// Two pixels side by side, and sums of neighbouring products, which GCC 12 takes apart into single numbers.
+// The four channels of a pixel, and whole numbers nearest to four, which GCC 12 takes apart into single ones.
 #if defined(__SSE4_1__)
-inline shorts two_pixels(const std::uint8_t* from) { return (shorts)_mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))); }
-inline ints pair_sums(shorts a, shorts b) { return (ints)_mm_madd_epi16((__m128i)a, (__m128i)b); }
-#else
-inline shorts two_pixels(const std::uint8_t* from) {
-  shorts v;
-  for (int i = 0; i < 8; ++i) v[i] = from[i];
-  return v;
+inline floats pixel(const std::uint8_t* from) {
+  int v;
+  std::memcpy(&v, from, sizeof v);
+  return (floats)_mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(v)));
 }
-inline ints pair_sums(shorts a, shorts b) {
-  ints v;
-  for (int i = 0; i < 4; ++i) v[i] = a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
-  return v;
+inline ints rounded(floats v) { return (ints)_mm_cvtps_epi32((__m128)v); }
+#else
+inline floats pixel(const std::uint8_t* from) { return floats{float(from[0]), float(from[1]), float(from[2]), float(from[3])}; }
+inline ints rounded(floats v) {
+  ints whole;
+  for (int i = 0; i < 4; ++i) whole[i] = static_cast<std::int32_t>(std::nearbyint(v[i]));
+  return whole;
 }
 #endif
 
-// The four channels of a neighbour between four taps, times kShares squared.
-inline ints between(const std::uint8_t* first, std::ptrdiff_t below, int fx, int fy) {
-  const shorts upper = two_pixels(first), lower = two_pixels(first + below);
-  const shorts mixed = upper * static_cast<std::int16_t>(kShares) + (lower - upper) * static_cast<std::int16_t>(fy);
-  const ints both = (kShares - fx + (fx << 16)) - ints{};
-  return pair_sums(__builtin_shufflevector(mixed, mixed, 0, 4, 1, 5, 2, 6, 3, 7), (shorts)both);
+// What a neighbour shows between four taps, in whole grey levels as images are.
+inline ints between(const std::uint8_t* first, std::ptrdiff_t below, float fx, float fy) {
+  const floats a = pixel(first), b = pixel(first + 4), c = pixel(first + below), d = pixel(first + below + 4);
+  const floats upper = a + (b - a) * fx, lower = c + (d - c) * fx;
+  return rounded(upper + (lower - upper) * fy);
 }
 
 // How much a row of the reference differs from what a neighbour shows there, 0 to 255, and 1 where that counts; `apart` is room for (W, 4).
@@ -134,17 +133,18 @@ void compare_row(const Sweep& s, const Padded& other, int y, const Taps& taps, i
   const std::uint8_t* own = s.reference.features + static_cast<std::ptrdiff_t>(y) * width * 4;
   const std::uint8_t* own_valid = s.reference.valid + static_cast<std::ptrdiff_t>(y) * width;
   const std::uint8_t *there = other.features.data(), *valid = other.valid.data();
-  const int *fx = taps.fx.data(), *fy = taps.fy.data(), *first = taps.first.data(), *below = taps.below.data(), *nearest = taps.nearest.data();
+  const float *fx = taps.fx.data(), *fy = taps.fy.data();
+  const int *first = taps.first.data(), *below = taps.below.data(), *nearest = taps.nearest.data();
   for (int x = 0; x < width; ++x) {
     const ints shown = between(there + 4 * static_cast<std::ptrdiff_t>(first[x]), 4 * static_cast<std::ptrdiff_t>(below[x]), fx[x], fy[x]);
     std::memcpy(apart + 4 * x, &shown, sizeof shown);
     counts[x] = valid[nearest[x]] != 0 ? 1 : 0;
   }
-  for (int i = 0; i < 4 * width; ++i) apart[i] = std::abs(apart[i] - kShares * kShares * own[i]);
-  const float colour = s.colour / (kShares * kShares), detail = s.detail / (kShares * kShares);
+  for (int i = 0; i < 4 * width; ++i) apart[i] = std::abs(apart[i] - own[i]);
+  const float colour = s.colour, detail = s.detail;
   for (int x = 0; x < width; ++x) {
     const float off = colour * static_cast<float>(apart[4 * x] + apart[4 * x + 1] + apart[4 * x + 2]) + detail * static_cast<float>(apart[4 * x + 3]);
-    difference[x] = static_cast<std::uint8_t>(static_cast<int>((off < 255.f ? off : 255.f) + 0.5f));
+    difference[x] = static_cast<std::uint8_t>(static_cast<int>(std::nearbyint(off < 255.f ? off : 255.f)));
   }
   if (s.leaving >= 0) {
     const auto cost = static_cast<std::uint8_t>(s.leaving);

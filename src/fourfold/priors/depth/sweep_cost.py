@@ -140,7 +140,7 @@ def cost_volume_reference(
     config: SweepConfig,
     leaving_cost: float | None = None,
 ) -> NDArray[np.float32]:
-    """The plain twin of `cost_volume`, by OpenCV, which rounds what it reads between pixels."""
+    """The plain twin of `cost_volume`, by OpenCV."""
     height, width = reference.valid.shape
     best = _counted(others, config)
     volume = np.empty((len(inverse_depths), height, width), np.float32)
