@@ -54,7 +54,8 @@ def cameras_of_views(
         if best.kind == "fixed":
             standing.append(view)
         else:
-            moving.append((best.score.value * (best.kind == "estimated"), view, best.solved))
+            explained = best.score.value * len(alone.frames)  # a film of few frames is explained by anything
+            moving.append((explained * (best.kind == "estimated"), view, best.solved))
     moving.sort(key=lambda m: (-m[0], m[1]))
     if not moving or moving[0][0] == 0:
         return None
