@@ -215,6 +215,12 @@ def straight(capture: Capture, sources: Sequence[Path], root: Path, options: Opt
     found = {} if cameras is None else cameras.provenance.figures.get("straighten", {})
     if cameras is None or not found:
         return capture
+    if options.priors is not None:
+        fallback("check: the images are not those of a pinhole, but --priors is of them as they are: they stay as they are")
+        return capture
+    if options.priors is not None:
+        fallback("check: the images are not those of a pinhole, but --priors is of them as they are: they stay as they are")
+        return capture
     turns = turns_of(cameras.world_to_camera[0]).round(7).tolist() if found.get("rolling") else []
     write_sealed(root / "config.json", read_config(root) | {"film": found | {"turns": turns}})
     return prepare(sources, root, options, report, clock)

@@ -49,7 +49,7 @@ class Reconstruct(ReadingCommand):
     """Where to train."""
 
     baselines: bool = True
-    """Also train a static scene on the same images, for comparison."""
+    """Also train a static scene on the same images, for comparison; --no-baselines leaves it out."""
 
     priors: Path | None = None
     """Folder with priors that you supply, in a public layout: tracks, depth, masks or cameras."""
