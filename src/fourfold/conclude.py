@@ -99,7 +99,9 @@ def conclude(job: Job, scene: Scene, report: Report) -> dict[str, Any]:
     with telling(report, "rendering"):
         written = render_outputs(job.root, scene, capture).and_also(write_exports(job, scene, report))
     job.clock.lap("renders", since)
-    return write_reports(job, scene, scores, baselines, written)
+    report("looking from the side", 0, None)
+    with telling(report, "looking from the side"):
+        return write_reports(job, scene, scores, baselines, written)
 
 
 def evaluate(job: Job, scene: Scene, regions: Regions) -> heldout.Scores:

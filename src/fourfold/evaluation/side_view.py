@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fourfold.capture.capture import Capture
+from fourfold.counting import counted
 from fourfold.evaluation.novel_views import turned_about
 from fourfold.geometry.camera import Camera
 from fourfold.geometry.gaussians import Gaussians
@@ -98,7 +99,8 @@ def side_score(scene: Scene, capture: Capture, options: SideOptions = SideOption
     rows = scene.foreground_rows().bool()
     if not bool(rows.any()):
         return None
-    looks = [found for frame in looked_from(capture, options.looks) if (found := _look(scene, rows, capture, frame, options)) is not None]
+    frames = counted(looked_from(capture, options.looks), "how whole movers are")
+    looks = [found for frame in frames if (found := _look(scene, rows, capture, frame, options)) is not None]
     if not looks:
         return None
     solid, front, relief, smear = (float(n) for n in np.mean(looks, axis=0))
@@ -108,7 +110,7 @@ def side_score(scene: Scene, capture: Capture, options: SideOptions = SideOption
 
 def side_sheet(scene: Scene, capture: Capture, options: SideOptions = SideOptions(), rows: int = 3) -> NDArray[np.uint8] | None:
     """(H, W, 3) picture of the whole scene: a row for each of `rows` looks, -degrees, 0 and +degrees side by side; None where nothing moves."""
-    found = [views_beside(scene, capture, frame, options) for frame in looked_from(capture, rows)]
+    found = [views_beside(scene, capture, frame, options) for frame in counted(looked_from(capture, rows), "pictures")]
     lines = [np.concatenate(views, axis=1) for views in found if views is not None]
     return np.concatenate([line for line in lines if line.shape == lines[0].shape]) if lines else None
 
