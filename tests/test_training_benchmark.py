@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from fourfold.recipes import find_recipe
+from fourfold.recipes.recipe import Stage
 from fourfold.training import benchmark
 from fourfold.training.benchmark import BenchNumbers, bench_training, heldout_psnr
-from fourfold.training.benchmark_case import CaseSize, make_case
+from fourfold.training.benchmark_case import Case, CaseSize, make_case
 from fourfold.training.columns import join_columns, split_columns
 from fourfold.training.state import TrainingState
 
@@ -38,6 +39,21 @@ def test_the_report_has_every_loss_and_can_be_written(monkeypatch: pytest.Monkey
     assert {f"loss {term.name}" for term in stage.terms} | {"raster forward", "raster backward", "optimiser"} <= names
     assert report["step_ms"] > 0 and report["growth"][0]["frames"] == 12
     assert report["to_psnr"]["steps"] is None and report["to_psnr"]["reached"] < 99
+
+
+def test_the_shortest_training_that_reaches_what_is_asked_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tried: list[int] = []
+
+    def trained(case: Case, stage: Stage, steps: int) -> tuple[float, float]:
+        tried.append(steps)
+        return 20 + steps / 10, 2.0 * steps
+
+    monkeypatch.setattr(benchmark, "_trained", trained)
+    case, stage = make_case(TINY, tmp_path), find_recipe("shape_of_motion").longest_stage
+    found = benchmark._to_psnr(case, stage, BenchNumbers(psnr=27.0, most_steps=200, check_every=20))
+    assert (found["steps"], found["seconds"]) == (80, 160.0) and len(tried) <= 4
+    assert benchmark._to_psnr(case, stage, BenchNumbers(psnr=41.0, most_steps=200, check_every=20))["steps"] is None
+    assert max(tried) == 200
 
 
 def test_columns_are_joined_and_split_with_the_gradients_of_cat_and_split() -> None:

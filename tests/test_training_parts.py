@@ -73,6 +73,8 @@ def test_steps_follow_quality_clip_length_and_budget() -> None:
     stage = Stage("s", 100, (Term("rgb", Photometric(), 1.0),), {}, Epochs(), per_frame=4.0, resolution=((0.0, 4), (0.5, 1)))
     assert planned_steps(stage, Quality(1, 0.4, 1), 10) == 40
     assert planned_steps(stage, Quality(1, 1.0, 1), 100) == 400
+    assert planned_steps(replace(stage, most=300), Quality(1, 1.0, 1), 100) == 300
+    assert planned_steps(replace(stage, most=300), Quality(1, 0.4, 1), 50) == 80
     assert [divisor_at(stage, p) for p in (0.0, 0.49, 0.5, 1.0)] == [4, 4, 1, 1]
     calls: list[int] = []
     assert steps_within(1e6, 500, 500, calls.append) == 500 and len(calls) == 6

@@ -41,7 +41,9 @@ LIVED_RATES = {  # none for lives: evidence has decided them, and what one image
 
 STATIC = Stage(
     name="static",
-    steps=540,
+    steps=270,
+    per_frame=10,  # an image that was seen so often tells hardly more
+    most=540,
     layers=("static",),
     terms=(Term("rgb", Photometric(ssim=0.2, where="background"), 1.0),),
     rates=STILL_RATES,
@@ -54,10 +56,21 @@ MOVING_TERMS = (
     Term("mask", ForegroundMask(quantile=0.98, layers="object"), 0.3),
     Term("opaque", OpaqueEverywhere(), 1.0),  # SoM 8
 )
-MOVERS = Stage(name="movers", steps=840, enter=(FillHoles(),), terms=MOVING_TERMS, rates=STILL_RATES | LIVED_RATES, sampler=Epochs(batch=1))
+MOVERS = Stage(
+    name="movers",
+    steps=420,
+    per_frame=15,
+    most=840,
+    enter=(FillHoles(),),
+    terms=MOVING_TERMS,
+    rates=STILL_RATES | LIVED_RATES,
+    sampler=Epochs(batch=1),
+)
 JOINT = Stage(
     name="joint",
-    steps=600,
+    steps=300,
+    per_frame=11,
+    most=600,
     enter=(
         ResidualLayer(inside_movers=True),
     ),  # once the rest has settled: what fails before is not yet trained, and such Gaussians show from the side
@@ -84,7 +97,7 @@ RECIPE = Recipe(
         initialize=StaticScene(BACKGROUND),
         shared=(
             STATIC,
-            replace(STATIC, name="still", steps=MOVERS.steps + JOINT.steps, enter=(FillHoles(),), layers=("*",), resolution=((0.0, 1),)),
+            replace(STATIC, name="still", steps=1440, per_frame=0, most=0, enter=(FillHoles(),), layers=("*",), resolution=((0.0, 1),)),
         ),
         movers=LivedMovers(LivedNumbers()),
         stages=(replace(MOVERS, enter=(), rates=LIVED_RATES), replace(JOINT, rates=LIVED_RATES | BRIEF_RATES), MOMENTS),

@@ -103,7 +103,8 @@ class Stage:
     """A part of the optimisation.
 
     Attributes:
-        steps: optimisation steps at quality "normal"; with `per_frame` more are taken for long clips (steps = max(steps, per_frame * frames)).
+        steps: optimisation steps at quality "normal", at least.
+        per_frame: so many are taken for each training image where that is more than `steps`; most: but never more than these (0: no limit).
         terms: the losses.
         rates: "layer.parameter" patterns (fnmatch) -> rate; the first match counts, what matches nothing stays frozen.
         sampler: what a batch is.
@@ -120,6 +121,7 @@ class Stage:
     rates: Mapping[str, Rate]
     sampler: Sampler
     per_frame: float = 0.0
+    most: int = 0
     density: Mapping[str, DensityControl] = field(default_factory=dict)
     resolution: tuple[tuple[float, int], ...] = ((0.0, 1),)
     enter: tuple[SceneEdit, ...] = ()

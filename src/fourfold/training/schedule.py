@@ -16,7 +16,8 @@ MINIMUM_STEPS = 10
 
 def planned_steps(stage: Stage, quality: Quality, frames: int) -> int:
     """Steps of `stage` for `frames` training images at `quality`."""
-    return max(1, round(max(stage.steps, stage.per_frame * frames) * quality.steps))
+    steps = max(stage.steps, stage.per_frame * frames)
+    return max(1, round((min(steps, stage.most) if stage.most else steps) * quality.steps))
 
 
 def rate_at(rate: Rate, progress: float, extent: float, pixel: float = 1.0) -> float:
