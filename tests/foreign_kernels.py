@@ -237,6 +237,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_smooth_nodes": lambda a: [12 * a[2] * a[3], 16 * a[2] * a[3], INT, INT, 16, 8, 12 * a[2] * a[3], 16 * a[2] * a[3]],
     "ff_leaf_weights": _leaf_weights,
     "ff_leaf_weights_backward": _leaf_weights_backward,
+    "ff_square_from": lambda a: [4 * a[1], INT, FLOAT, 8, 4 * a[1]],
     "ff_two_terms": _two_terms,
     "ff_second_difference": _second_difference,
     "ff_ray_motion": lambda a: [36 * a[1], INT, 12, FLOAT, 8, 36 * a[1]],

@@ -13,6 +13,7 @@ from torch import Tensor
 from fourfold.geometry.camera import Camera
 from fourfold.losses.base import Loss, Sample, Step, TrackTargets
 from fourfold.losses.depth import DepthDisparity, DepthGradient
+from fourfold.losses.masks import square_from
 from fourfold.losses.normalised_depth import NormalisedDepth
 from fourfold.losses.ordinal_depth import OrdinalDepth, ordinal_loss
 from fourfold.losses.photometric import photometric
@@ -158,6 +159,11 @@ def test_weights_of_leaves(each_isa, count):
         agree(weighed, drawn(40, 9, 3), drawn(41, 9) - 1.0)
     else:  # a single one is followed wholly, whatever it is
         assert torch.equal(leaf_weights(points.float(), drawn(40, 9, 3).float(), drawn(41, 9).float(), near), torch.ones(50, 1))
+
+
+@pytest.mark.parametrize("shape", [(37, 51), (3,), (1024, 2)])
+def test_squares_from_a_number(each_isa, shape):
+    agree(lambda x: square_from(x, 1.0), drawn(44, *shape))
 
 
 def test_poses_as_dual_quaternions(each_isa):

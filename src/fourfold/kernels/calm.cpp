@@ -92,4 +92,29 @@ void ff_spread_of_three(const float* x, std::int64_t rows, float share, double* 
   }
   *value = sum * static_cast<double>(share);
 }
+
+// Mean of the squares of how far `count` numbers are from `middle`, and its gradient.
+void ff_square_from(const float* values, std::int64_t count, float middle, double* value, float* __restrict gradient) {
+  constexpr std::int64_t kSums = 16, kRun = 1024;  // a run is summed in so many floats side by side, and runs in doubles
+  const float slope = 2.f / static_cast<float>(count);
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < count; begin += kRun) {
+    const std::int64_t end = begin + kRun < count ? begin + kRun : count, whole = begin + (end - begin) / kSums * kSums;
+    float some[kSums] = {};
+    for (std::int64_t i = begin; i < whole; i += kSums) {
+      for (std::int64_t j = 0; j < kSums; ++j) {
+        const float away = values[i + j] - middle;
+        some[j] += away * away;
+        gradient[i + j] = slope * away;
+      }
+    }
+    for (std::int64_t i = whole; i < end; ++i) {
+      const float away = values[i] - middle;
+      some[0] += away * away;
+      gradient[i] = slope * away;
+    }
+    for (const float part : some) sum += static_cast<double>(part);
+  }
+  *value = sum / static_cast<double>(count);
+}
 }

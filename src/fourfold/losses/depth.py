@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Sample, Step, mean_of
-from fourfold.losses.robust import trimmed_l1, trimmed_mean
+from fourfold.losses.robust import trimmed_l1, trimmed_mean, trimmed_slopes
 
 EPSILON = 1e-5
 _OPAQUE = 0.1  # accumulated opacity below which a pixel says nothing
@@ -81,7 +81,7 @@ class DepthGradient:
         for item, sample in enumerate(step.samples):
             if sample.depth is not None:
                 residual, weight = _residual(step, item, sample.depth, False)
-                losses += [2 * trimmed_l1(residual, weight, self.quantile, axis) for axis in (0, 1)]
+                losses.append(trimmed_slopes(residual, weight, self.quantile))
         return mean_of(losses, step.renders[0].depth)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from torch import Tensor
 
+from fourfold.kernels.devices import compiled, pointer
 from fourfold.losses.base import Step, mean_of
 from fourfold.losses.robust import trimmed_l1, trimmed_mean
+from fourfold.losses.scored import scored
 
 FOREGROUND = "foreground"
 """Name of the channel that blends the indicator of dynamic layers."""
@@ -25,7 +28,21 @@ class OpaqueEverywhere:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over the batch."""
-        return mean_of([(render.alpha - 1).square().mean() for render in step.renders], step.renders[0].alpha)
+        return mean_of([square_from(render.alpha, 1.0) for render in step.renders], step.renders[0].alpha)
+
+
+def square_from(values: Tensor, middle: float) -> Tensor:
+    """Scalar mean square of `values` - `middle`. CPU float32 goes through the compiled kernel."""
+    library = compiled(values)
+    if library is None or values.numel() == 0:
+        return (values - middle).square().mean()
+
+    def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+        value, count = ctypes.c_double(), ctypes.c_int64(values.numel())
+        library.ff_square_from(pointer(inputs[0]), count, ctypes.c_float(middle), ctypes.byref(value), pointer(gradients[0]))
+        return value.value
+
+    return scored(kernel, values)
 
 
 @dataclass(frozen=True)
