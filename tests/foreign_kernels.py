@@ -138,13 +138,9 @@ def _blend(a: Sequence[Any]) -> list[Any]:
 
 
 def _leaf_weights(a: Sequence[Any]) -> list[Any]:
-    n, m, k = _longs(a[4], 3)
-    return [12 * n, 12 * m, 4 * m, 8 * n * k, 24, 4 * n * k]
-
-
-def _leaf_weights_backward(a: Sequence[Any]) -> list[Any]:
-    n, m, k = _longs(a[5], 3)
-    return [12 * n, 12 * m, 4 * m, 8 * n * k, 4 * n * k, 24, 4 * n * k, 12 * m, 4 * m]
+    n, m, k = _longs(a[4 if len(a) == 6 else 5], 3)
+    given, weights = [12 * n, 12 * m, 4 * m, 8 * n * k], 4 * n * k
+    return [*given, 24, weights] if len(a) == 6 else [*given, weights, 24, weights, 12 * m, 4 * m]
 
 
 def _two_terms(a: Sequence[Any]) -> list[Any]:
@@ -236,7 +232,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_pose_duals_backward": lambda a: [16 * a[2], 12 * a[2], INT, 32 * a[2], 16 * a[2], 12 * a[2]],
     "ff_smooth_nodes": lambda a: [12 * a[2] * a[3], 16 * a[2] * a[3], INT, INT, 16, 8, 12 * a[2] * a[3], 16 * a[2] * a[3]],
     "ff_leaf_weights": _leaf_weights,
-    "ff_leaf_weights_backward": _leaf_weights_backward,
+    "ff_leaf_weights_backward": _leaf_weights,
     "ff_square_from": lambda a: [4 * a[1], INT, FLOAT, 8, 4 * a[1]],
     "ff_two_terms": _two_terms,
     "ff_second_difference": _second_difference,
