@@ -77,16 +77,13 @@ def _second_difference(a: Sequence[Any]) -> list[Any]:
 
 
 def _cover(a: Sequence[Any]) -> list[Any]:
-    order, first = _longs(a[0], a[1]), a[2]
-    groups = max(order, default=-1) + 1
-    last = _longs(first, groups + 1)[-1]
-    cells = max(_longs(a[3], last), default=-1) + 1
-    return [8 * a[1], INT, 8 * (groups + 1), 8 * last, INT, FLOAT, INT, 8 * cells, groups]
+    groups = max(_longs(a[0], a[1]), default=-1) + 1
+    last = _longs(a[2], groups + 1)[-1]
+    return [8 * a[1], INT, 8 * (groups + 1), 8 * last, INT, FLOAT, INT, 8 * (max(_longs(a[3], last), default=-1) + 1), groups]
 
 
 def _path_loss(a: Sequence[Any]) -> list[Any]:
-    points, moments = _longs(a[4], 2)
-    numbers = 4 * points * moments
+    numbers, moments = 4 * math.prod(_longs(a[4], 2)), _longs(a[4], 2)[1]
     return [3 * numbers, 3 * numbers, numbers, 12 * moments, 16, 12, 16, 3 * numbers]
 
 
