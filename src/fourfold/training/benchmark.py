@@ -26,6 +26,7 @@ from fourfold.training.loop import active, asked_of, gather_growth, render_step,
 from fourfold.training.optimizer import gradients_finite, update, watch
 from fourfold.training.safety import keep_sane
 from fourfold.training.state import TrainingState, drawn, lengths_of, scene_to
+from fourfold.training.trainer import one_torch_thread
 
 STANDARD = CaseSize()
 GROWTH = (
@@ -83,7 +84,7 @@ def bench_training(stage: Stage, numbers: BenchNumbers = BenchNumbers(), growth:
         memory-mapped frames, which the system may drop at any time (null where the system does not tell).
     """
     stage = replace(stage, terms=tuple(replace(term, begin=0.0, end=1.0) for term in stage.terms))
-    with tempfile.TemporaryDirectory(prefix="fourfold-bench-") as folder:
+    with one_torch_thread(CPU), tempfile.TemporaryDirectory(prefix="fourfold-bench-") as folder:
         case = make_case(STANDARD, Path(folder))
         stages, step = _stage_table(case, stage, numbers)
         result = {"case": STANDARD.name, "threads": {"torch": torch.get_num_threads(), "kernel": _kernel_threads()}, "stages": stages}

@@ -137,7 +137,7 @@ def train(recipe: Recipe, scene: Scene | None, capture: Capture, priors: Priors,
     asked = (CODE_VERSION, recipe, config.seed, config.quality, config.time_budget, *([joined] if joined > 1 else []))
     key = key_of(*asked, capture.name, capture.K, capture.world_to_camera, capture.train, made_by(priors))
     run = _Run(recipe, capture, priors, out, config, device, key)
-    with _one_torch_thread(device), one_blas_thread():
+    with one_torch_thread(device), one_blas_thread():
         state = run.newest() or _begin(run, scene)
         while True:
             try:
@@ -209,7 +209,7 @@ def _ease(run: _Run, state: TrainingState, scene: Scene | None) -> TrainingState
 
 
 @contextmanager
-def _one_torch_thread(device: torch.device) -> Iterator[None]:
+def one_torch_thread(device: torch.device) -> Iterator[None]:
     """Torch's own operations on one thread while training on the CPU.
 
     The compiled kernels have their own pool; torch's threads would wait for work by spinning beside it, which on a busy machine makes
