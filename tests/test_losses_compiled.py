@@ -207,6 +207,7 @@ def test_tracks(each_isa, loss: Loss):
         cameras.append(Camera(intrinsics, pose, W, H, near=0.05))
     opacity = drawn(21, P, 1)  # some below what counts
     places = (drawn(22, P, 3 * K) + torch.tensor([-0.5, -0.5, 1.0] * K)) * opacity
+    places[::7] *= -1  # behind the cameras
     targets = TrackTargets(
         pixels=drawn(23, P, 2),
         times=torch.tensor([0.25, 1.0]),

@@ -96,6 +96,23 @@ def test_perfect_tracks_cost_nothing_and_a_shift_costs_its_size() -> None:
     assert alpha.min() > 0.05
 
 
+def test_what_lies_behind_a_camera_has_no_place_in_its_image() -> None:
+    """Queries that are blended to a point behind the cameras neither count nor pull; the others cost what they cost alone."""
+    point, known = torch.tensor([0.2, -0.1, 2.0], dtype=F64), targets()
+    xy = torch.tensor([9 * 0.2 / 2 + W / 2, 9 * -0.1 / 2 + H / 2], dtype=F64).expand(P, K, 2) + 3.0
+    known = replace(known, xy=xy.clone(), cameras=(camera(), camera()))
+    channels = torch.cat([point, point]).expand(H, W, 6).clone()
+    numbers = TrackNumbers(quantile=1.0)
+    row, column = (known.pixels[:2, axis].long() for axis in (1, 0))
+    for y, x in zip(row.tolist(), column.tolist(), strict=True):
+        channels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2, 2::3] = -1.0
+    shown = channels.requires_grad_(True)
+    loss = TrackReprojection(numbers)(make_step(mover(), known, shown, torch.ones(H, W, dtype=F64)))
+    assert math.isclose(float(loss), 3.0 / W, rel_tol=1e-6)
+    (slope,) = torch.autograd.grad(loss, shown)
+    assert not slope[channels[..., 2] < 0].any() and slope.any()
+
+
 def test_time_intervals_weigh_targets_unless_parity_is_asked() -> None:
     known = targets()
     channels = torch.cat([random(14, H, W, 6) + 1.0], dim=2)

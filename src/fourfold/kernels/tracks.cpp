@@ -70,7 +70,9 @@ Compared compared(const Targets& t, const float* world, float opacity, float div
   return c;
 }
 
-float weight_of(const Targets& t, float opacity, std::size_t at, std::size_t k) {
+// What lies behind a camera has no place in its image.
+float weight_of(const Targets& t, const Compared& c, float opacity, std::size_t at, std::size_t k) {
+  if (t.xy != nullptr && c.point[2] < t.smallest_depth) return 0.f;
   const float weight = opacity > t.smallest_alpha ? t.visible[at] * t.weight[at] * t.of_target[k] : 0.f;
   return t.xy == nullptr && !(t.depth[at] > 0.f) ? 0.f : weight;
 }
@@ -95,7 +97,7 @@ int ff_track_error(const ff_track_targets* targets, double* value, float* gradie
     for (std::size_t k = 0; k < many; ++k) {
       const std::size_t at = p * many + k;
       all[at] = compared(t, read + 3 * k, opacity, divisor, at, k);
-      if (!(weight_of(t, opacity, at, k) > 0.f) || !(all[at].error >= 0.f)) continue;
+      if (!(weight_of(t, all[at], opacity, at, k) > 0.f) || !(all[at].error >= 0.f)) continue;
       some[count++] = all[at].error;
       least = std::min(least, all[at].error);
     }
@@ -103,7 +105,7 @@ int ff_track_error(const ff_track_targets* targets, double* value, float* gradie
   const float limit = t.level < 1.f && count > 1 ? fourfold::kept_below(fourfold::quantile_of(some, count, count, t.level), least) : NAN;  // NaN keeps all
   const auto share_of = [&](std::size_t p, std::size_t k) {
     const std::size_t at = p * many + k;
-    return all[at].error >= limit ? 0.f : weight_of(t, t.read[p * wide + 3 * many], at, k);
+    return all[at].error >= limit ? 0.f : weight_of(t, all[at], t.read[p * wide + 3 * many], at, k);
   };
   double sum = 0, total = 0;
   for (std::size_t p = 0; p < queries; ++p) {

@@ -158,6 +158,7 @@ class TrackReprojection:
         """The error of one sample in pixels; see `Plain`."""
         before = torch.cat([points[..., :2], points[..., 2:].clamp_min(SMALLEST_DEPTH)], dim=-1)
         pixels = torch.stack([project_camera_points(before[:, k], camera.K)[0] for k, camera in enumerate(targets.cameras)], dim=1)
+        weight = weight * ~(points[..., 2] < SMALLEST_DEPTH)  # what lies behind a camera has no place in its image
         return trimmed_mean((pixels - targets.xy).abs().mean(-1), weight, self.numbers.quantile)
 
 
