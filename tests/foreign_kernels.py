@@ -72,8 +72,8 @@ def _disparity(a: Sequence[Any]) -> list[Any]:
 
 
 def _second_difference(a: Sequence[Any]) -> list[Any]:
-    values = 4 * math.prod(_longs(a[1], 3))
-    return [values, 24, 16, FLOAT, FLOAT, 8, values]
+    values = 4 * math.prod(_longs(a[1], 4))
+    return [values, 32, FLOAT, FLOAT, 8, values]
 
 
 def _cover(a: Sequence[Any]) -> list[Any]:

@@ -176,6 +176,8 @@ def test_bends(each_isa, typical):
     agree(lambda x: mean_bend(x, 0, 1.7, typical), drawn(15, 3, 50, 3))
     agree(lambda x: mean_bend(x, 1, 0.6, typical), drawn(16, 4, 9, 6))
     agree(lambda x: mean_bend(x, 2, 0.6, typical), drawn(17, 2, 3, 5, 3))
+    agree(lambda x: mean_bend(x, 1, 0.6, typical), drawn(18, 3, 3, 4))
+    agree(lambda x: mean_bend(x, 1, 0.6, typical), drawn(19, 2, 70, 3))
 
 
 def test_paths_that_do_not_bend_have_no_slope():

@@ -57,8 +57,8 @@ def cubic_weights(knots: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
 def cubic_matrix(knots: Tensor, times: Tensor) -> Tensor:
     """(Q, K) dense form of `cubic_weights`: `matrix @ values` interpolates values (K, ...) flattened to (K, C).
 
-    Training asks for the same few moments again and again, and some fifty small operations of torch would answer each time; on the CPU the rows
-    of moments are kept.
+    Training asks for the same moments again and again, most of them knots, and some fifty small operations of torch would answer each time; on the
+    CPU the rows of moments are kept, those of the knots from the first time on.
     """
     told, asked = on_host(knots), known_on_host(times)
     if told is not knots and asked is not None:
@@ -68,6 +68,8 @@ def cubic_matrix(knots: Tensor, times: Tensor) -> Tensor:
     held: tuple[int, dict[tuple[torch.dtype, float], Tensor]] | None = _rows.get(knots)
     if held is None or held[0] != knots._version:
         held = _rows[knots] = knots._version, dict[tuple[torch.dtype, float], Tensor]()
+        if times.dtype == knots.dtype and 2 * len(knots) <= MOST_KEPT:
+            held[1].update(zip([(knots.dtype, knot) for knot in knots.tolist()], _dense(knots, knots).unbind(), strict=True))
     kept, moments = held[1], [(times.dtype, moment) for moment in times.tolist()]
     if any(moment not in kept for moment in moments):
         if len(kept) + len(moments) > MOST_KEPT:

@@ -1,44 +1,95 @@
 // Penalties of jerky paths and uneven scales, each value with its gradient in one pass (spec shape_of_motion.md section 8).
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <new>
+
+#include "buffer.h"
+
+namespace {
+
+// Lengths of `count` vectors of `width` numbers; Width is that where it is known in advance, else 0.
+template <std::size_t Width>
+void lengths(const float* __restrict vectors, std::size_t count, std::size_t width, float* __restrict out) {
+  const std::size_t w = Width > 0 ? Width : width;
+  for (std::size_t i = 0; i < count; ++i) {
+    float squared = 0.f;
+    for (std::size_t c = 0; c < w; ++c) squared += vectors[i * w + c] * vectors[i * w + c];
+    out[i] = squared;
+  }
+  for (std::size_t i = 0; i < count; ++i) out[i] = std::sqrt(out[i]);
+}
+
+// Each vector times its own number.
+template <std::size_t Width>
+void stretch(float* __restrict vectors, std::size_t count, std::size_t width, const float* __restrict by) {
+  const std::size_t w = Width > 0 ? Width : width;
+  for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t c = 0; c < w; ++c) vectors[i * w + c] *= by[i];
+  }
+}
+
+constexpr std::size_t kRun = 16;  // numbers that are summed, or multiplied, before the next step
+
+double plain_sum(const float* norms, std::size_t count, float unit) {
+  double sum = 0;
+  for (std::size_t begin = 0; begin < count; begin += kRun) {
+    float part = 0.f;
+    for (std::size_t i = begin; i < std::min(begin + kRun, count); ++i) part += norms[i];
+    sum += static_cast<double>(part);
+  }
+  return sum / static_cast<double>(unit);
+}
+
+// The sum of typical log(1 + a / typical) for a = norm / unit: the logarithm of a product of a few, which stays within the range of doubles.
+double bounded_sum(const float* norms, std::size_t count, float unit, float typical) {
+  const double over = 1. / (static_cast<double>(unit) * static_cast<double>(typical));
+  double sum = 0;
+  for (std::size_t begin = 0; begin < count; begin += kRun) {
+    double product = 1.;
+    for (std::size_t i = begin; i < std::min(begin + kRun, count); ++i) {
+      product *= 1. + over * static_cast<double>(norms[i]);
+      if (product > 1e200) sum += std::log(product), product = 1.;
+    }
+    sum += std::log(product);
+  }
+  return static_cast<double>(typical) * sum;
+}
+
+}  // namespace
 
 extern "C" {
 
 // Mean over rows and moments of f(|2 x_t - x_(t-1) - x_(t+1)| / unit), f(a) = typical log(1 + a / typical), or a where `typical` is infinite.
-// `x` holds `width` numbers together, moments and rows lie `strides` {row, moment} apart; sizes {rows, moments, width}. The gradient, laid out as
-// `x`, is written (not added to).
-void ff_second_difference(const float* x, const std::int64_t sizes[3], const std::int64_t strides[2], float unit, float typical, double* value,
-                          float* gradient) {
-  const std::int64_t rows = sizes[0], moments = sizes[1], width = sizes[2], row = strides[0], moment = strides[1];
-  const bool bounded = std::isfinite(typical);
-  const float share = 1.f / static_cast<float>(rows * (moments - 2));
+// `x` and `gradient`, which is written (not added to), are (outer, moments, inner, width), sizes {outer, moments, inner, width}, at least three
+// moments. All moments of an outer row are taken together, so that short rows fill vectors, too. 0, or 1 when memory ran out.
+int ff_second_difference(const float* x, const std::int64_t sizes[4], float unit, float typical, double* value, float* gradient) try {
+  const auto outer = static_cast<std::size_t>(sizes[0]), moments = static_cast<std::size_t>(sizes[1]), width = static_cast<std::size_t>(sizes[3]);
+  const std::size_t step = static_cast<std::size_t>(sizes[2]) * width, count = (moments - 2) * step, norms = count / width;
+  thread_local fourfold::Buffer<float> kept;
+  float *const __restrict bend = kept.resize(count + norms), *const __restrict scale = bend + count;
+  const float share = 1.f / static_cast<float>(outer * norms), slope = share / unit;
   double sum = 0;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t t = 0; t < moments; ++t) {
-      for (std::int64_t c = 0; c < width; ++c) gradient[r * row + t * moment + c] = 0.f;
+  for (std::size_t row = 0; row < outer; ++row, x += moments * step, gradient += moments * step) {
+    for (std::size_t i = 0; i < count; ++i) bend[i] = 2.f * x[i + step] - x[i] - x[i + 2 * step];
+    width == 3 ? lengths<3>(bend, norms, 3, scale) : width == 6 ? lengths<6>(bend, norms, 6, scale) : lengths<0>(bend, norms, width, scale);
+    sum += std::isfinite(typical) ? bounded_sum(scale, norms, unit, typical) : plain_sum(scale, norms, unit);
+    const float bound = std::isfinite(typical) ? 1.f / (unit * typical) : 0.f;
+    for (std::size_t i = 0; i < norms; ++i) {
+      const float norm = scale[i], pull = slope / (norm * (1.f + norm * bound));
+      scale[i] = norm == 0.f ? 0.f : pull;
     }
-    for (std::int64_t t = 1; t + 1 < moments; ++t) {
-      const float* at = x + r * row + t * moment;
-      float* by = gradient + r * row + t * moment;
-      float squared = 0.f;
-      for (std::int64_t c = 0; c < width; ++c) {
-        const float bend = 2.f * at[c] - at[c - moment] - at[c + moment];
-        squared += bend * bend;
-      }
-      const float norm = std::sqrt(squared), size = norm / unit;
-      sum += static_cast<double>(bounded ? typical * std::log1p(size / typical) : size);
-      const float slope = share / unit / (bounded ? 1.f + size / typical : 1.f);
-      const float scale = norm > 0.f ? slope / norm : norm != norm ? norm : 0.f;
-      for (std::int64_t c = 0; c < width; ++c) {
-        const float pull = scale * (2.f * at[c] - at[c - moment] - at[c + moment]);
-        by[c] += 2.f * pull;
-        by[c - moment] -= pull;
-        by[c + moment] -= pull;
-      }
-    }
+    width == 3 ? stretch<3>(bend, norms, 3, scale) : width == 6 ? stretch<6>(bend, norms, 6, scale) : stretch<0>(bend, norms, width, scale);
+    for (std::size_t i = 0; i < count; ++i) gradient[i] = -bend[i];
+    std::fill_n(gradient + count, 2 * step, 0.f);
+    for (std::size_t i = 0; i < count; ++i) gradient[i + step] += 2.f * bend[i];
+    for (std::size_t i = 0; i < count; ++i) gradient[i + 2 * step] -= bend[i];
   }
   *value = sum * static_cast<double>(share);
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
 }
 
 // Mean square of the motion along the ray from `center` to the middle one of three moments, from the one before plus to the one after, in
@@ -95,11 +146,11 @@ void ff_spread_of_three(const float* x, std::int64_t rows, float share, double* 
 
 // Mean of the squares of how far `count` numbers are from `middle`, and its gradient.
 void ff_square_from(const float* values, std::int64_t count, float middle, double* value, float* __restrict gradient) {
-  constexpr std::int64_t kSums = 16, kRun = 1024;  // a run is summed in so many floats side by side, and runs in doubles
+  constexpr std::int64_t kSums = 16, kStretch = 1024;  // a stretch is summed in so many floats side by side, and stretches in doubles
   const float slope = 2.f / static_cast<float>(count);
   double sum = 0;
-  for (std::int64_t begin = 0; begin < count; begin += kRun) {
-    const std::int64_t end = begin + kRun < count ? begin + kRun : count, whole = begin + (end - begin) / kSums * kSums;
+  for (std::int64_t begin = 0; begin < count; begin += kStretch) {
+    const std::int64_t end = begin + kStretch < count ? begin + kStretch : count, whole = begin + (end - begin) / kSums * kSums;
     float some[kSums] = {};
     for (std::int64_t i = begin; i < whole; i += kSums) {
       for (std::int64_t j = 0; j < kSums; ++j) {

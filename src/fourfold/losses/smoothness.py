@@ -30,16 +30,16 @@ def mean_bend(values: Tensor, dim: int, unit: float, typical: float = math.inf) 
     """
     first = dim == 0 and values.ndim == 3
     library = compiled(values) if first or dim == values.ndim - 2 else None
-    if library is None or values.numel() == 0:
+    if library is None or values.numel() == 0 or values.shape[dim] < 3:
         return mean_bend_reference(values, dim, unit, typical)
     width, moments = values.shape[-1], values.shape[dim]
     rows = values.numel() // (width * moments)
-    sizes = (ctypes.c_int64 * 3)(rows, moments, width)
-    strides = (ctypes.c_int64 * 2)(width, rows * width) if first else (ctypes.c_int64 * 2)(moments * width, width)
+    sizes = (ctypes.c_int64 * 4)(*((1, moments, rows, width) if first else (rows, moments, 1, width)))
 
     def kernel(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
         value, numbers = ctypes.c_double(), (ctypes.c_float(unit), ctypes.c_float(typical))
-        library.ff_second_difference(pointer(inputs[0]), sizes, strides, *numbers, ctypes.byref(value), pointer(gradients[0]))
+        if library.ff_second_difference(pointer(inputs[0]), sizes, *numbers, ctypes.byref(value), pointer(gradients[0])):
+            raise MemoryError(f"no memory for the second differences of {rows} paths")
         return value.value
 
     return scored(kernel, values)

@@ -179,14 +179,15 @@ def _masks(capture: Capture, priors: Priors, view: int, index: int, divisor: int
         return None, None
     known = reduced((state != 0).astype(np.float32), divisor)
     moving = reduced((state > 0).astype(np.float32), divisor)
+    if divisor == 1:
+        return moving, known
     return np.where(known > 0, moving / np.maximum(known, 1e-6), 0).astype(np.float32), known
 
 
 def _depth(capture: Capture, priors: Priors, view: int, index: int, divisor: int) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Prior depth and confidence; reduced depth is the harmonic mean of what is known in an area (disparity averages, depth does not)."""
     if priors.depth is not None:
-        depth = np.asarray(priors.depth.depth[view][index], np.float32)
-        confidence = np.asarray(priors.depth.confidence[view][index], np.float32)
+        depth, confidence = _single(priors.depth.depth[view][index]), _single(priors.depth.confidence[view][index])
     else:
         given = capture.depth(view, index)
         if given is None:
@@ -199,6 +200,11 @@ def _depth(capture: Capture, priors: Priors, view: int, index: int, divisor: int
     disparity = reduced(known / np.maximum(depth, 1e-12), divisor)
     sure = weight > 0.5
     return np.where(sure, weight / np.maximum(disparity, 1e-12), 0).astype(np.float32), reduced(confidence, divisor)
+
+
+def _single(array: NDArray[np.generic]) -> NDArray[np.float32]:
+    """`array` in float32; from half precision by torch, which takes a fifteenth of NumPy's time."""
+    return torch.from_numpy(np.array(array)).float().numpy() if array.dtype == np.float16 else np.asarray(array, np.float32)
 
 
 def _bytes(sample: Sample) -> int:

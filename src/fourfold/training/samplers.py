@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 
@@ -26,11 +28,17 @@ class Epochs:
 
     def __call__(self, capture: Capture, step: int, random: np.random.Generator) -> list[tuple[int, int]]:
         """(view, time index) of each image of the batch of `step`."""
-        frames = capture.train_frames()
         seed, stage = _entropy(random)
+        times, views = np.nonzero(capture.train.T)
         picks = range(step * self.batch, (step + 1) * self.batch)
-        orders = {epoch: np.random.default_rng((seed, stage, epoch, 7)).permutation(len(frames)) for epoch in {pick // len(frames) for pick in picks}}
-        return [frames[int(orders[pick // len(frames)][pick % len(frames)])] for pick in picks]
+        places = [_order(seed, stage, pick // len(times), len(times))[pick % len(times)] for pick in picks]
+        return [(int(views[place]), int(times[place])) for place in places]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, stage: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The permutation of an epoch, which every step of it asks for."""
+    return np.random.default_rng((seed, stage, epoch, 7)).permutation(count)
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class RandomImages:
 
     def __call__(self, capture: Capture, step: int, random: np.random.Generator) -> list[tuple[int, int]]:
         """(view, time index) of each image of the batch of `step`."""
-        frames = capture.train_frames()
-        return [frames[int(i)] for i in random.integers(len(frames), size=self.batch)]
+        times, views = np.nonzero(capture.train.T)
+        return [(int(views[i]), int(times[i])) for i in random.integers(len(times), size=self.batch)]
 
 
 def _entropy(random: np.random.Generator) -> tuple[int, int]:

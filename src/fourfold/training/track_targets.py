@@ -22,7 +22,7 @@ VISIBLE = 0.5
 
 @dataclass(frozen=True)
 class _Found:
-    """Tracks of one view: xy (P, T, 2), depth (P, T) with 0 unknown, visible and weight (P, T)."""
+    """Tracks of one view, a moment's values side by side, as they are read: xy (T, P, 2), depth (T, P) with 0 unknown, visible and weight (T, P)."""
 
     xy: NDArray[np.float32]
     depth: NDArray[np.float32]
@@ -46,27 +46,28 @@ class TrackIndex:
         times = np.flatnonzero(self._capture.train[sample.view] & (np.arange(self._capture.times) != sample.index))
         if found is None or not len(times):
             return None
-        rows = np.flatnonzero(found.visible[:, sample.index])
-        rows = rows[self._moving(sample, found.xy[rows, sample.index])]
+        here = found.xy[sample.index]
+        rows = np.flatnonzero(found.visible[sample.index])
+        rows = rows[self._moving(sample, here[rows])]
         if not len(rows):
             return None
         rows = np.sort(random.choice(rows, MOST_POINTS, replace=False)) if len(rows) > MOST_POINTS else rows
         times = np.sort(random.choice(times, min(count, len(times)), replace=False))
         factor = sample.camera.width / float(self._capture.sizes[sample.view, 0])
-        pick = np.ix_(rows, times)
+        pick = np.ix_(times, rows)
         device = sample.image.device
 
         def put(array: NDArray[np.floating]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
 
         return TrackTargets(
-            pixels=put(found.xy[rows, sample.index] * factor),
+            pixels=put(here[rows] * factor),
             times=sent(torch.from_numpy(self._capture.timestamps[times].astype(np.float32)), device),
             cameras=tuple(self._camera(sample.view, int(t), sample.camera) for t in times),
-            xy=put(found.xy[pick] * factor),
-            depth=put(found.depth[pick]),
-            visible=put(found.visible[pick]),
-            weight=put(found.weight[pick]),
+            xy=put(found.xy[pick].swapaxes(0, 1) * factor),
+            depth=put(found.depth[pick].T),
+            visible=put(found.visible[pick].T),
+            weight=put(found.weight[pick].T),
         )
 
     def _camera(self, view: int, index: int, like: Camera) -> Camera:
@@ -76,7 +77,7 @@ class TrackIndex:
     def _moving(self, sample: Sample, xy: NDArray[np.float32]) -> NDArray[np.bool_]:
         if self._priors.masks is None:
             return np.ones(len(xy), bool)
-        return _read(self._priors.masks.mask[sample.view][sample.index].astype(np.float32), xy) > VISIBLE
+        return _read(self._priors.masks.mask[sample.view][sample.index], xy) > VISIBLE
 
     def _found(self, view: int) -> _Found | None:
         if view not in self._views:
@@ -88,28 +89,33 @@ class TrackIndex:
         if tracks is None or not (tracks.view == view).any():
             return None
         mine = tracks.view == view
-        xy, visible = tracks.xy[mine].astype(np.float32), tracks.visibility[mine].astype(np.float32) > VISIBLE
+        xy, visible = _by_moment(tracks.xy[mine]), _by_moment(tracks.visibility[mine]) > VISIBLE
         depth = np.zeros(visible.shape, np.float32)
         if self._priors.depth is not None:
-            for t in range(visible.shape[1]):
-                depth[:, t] = _read(np.asarray(self._priors.depth.depth[view][t], np.float32), xy[:, t])
-        return _Found(xy, np.where(visible, depth, 0), visible, tracks.confidence[mine].astype(np.float32))
+            for t in range(len(depth)):
+                depth[t] = _read(self._priors.depth.depth[view][t], xy[t])
+        return _Found(xy, np.where(visible, depth, 0), visible, _by_moment(tracks.confidence[mine]))
 
     def _from_3d(self, view: int) -> _Found | None:
         tracks = self._priors.tracks3d
         if tracks is None or self._capture.views > 1:
             return None  # visibility of a 3D track is not told per view
         K, pose = self._capture.K[view], self._capture.world_to_camera[view]
-        points = np.einsum("tij,ptj->pti", pose[:, :3, :3], tracks.xyz) + pose[None, :, :3, 3]
-        image = np.einsum("tij,ptj->pti", K, points)
+        points = np.einsum("tij,ptj->tpi", pose[:, :3, :3], tracks.xyz) + pose[:, None, :3, 3]
+        image = np.einsum("tij,tpj->tpi", K, points)
         width, height = self._capture.sizes[view]
         xy = (image[..., :2] / np.maximum(image[..., 2:], 1e-9)).astype(np.float32)
         inside = (points[..., 2] > 0) & (xy >= 0).all(-1) & (xy[..., 0] < width) & (xy[..., 1] < height)
-        visible = (tracks.visibility.astype(np.float32) > VISIBLE) & inside
-        return _Found(np.nan_to_num(xy), np.where(visible, points[..., 2], 0).astype(np.float32), visible, tracks.confidence.astype(np.float32))
+        visible = (_by_moment(tracks.visibility) > VISIBLE) & inside
+        return _Found(np.nan_to_num(xy), np.where(visible, points[..., 2], 0).astype(np.float32), visible, _by_moment(tracks.confidence))
 
 
-def _read(image: NDArray[np.float32], xy: NDArray[np.float32]) -> NDArray[np.float32]:
+def _by_moment(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """(P, T, ...) as (T, P, ...), in float32."""
+    return np.ascontiguousarray(values.swapaxes(0, 1), np.float32)
+
+
+def _read(image: NDArray[np.generic], xy: NDArray[np.float32]) -> NDArray[np.float32]:
     """The pixel of `image` (H, W) that holds each position `xy` (P, 2), pixel centres at +0.5; 0 outside."""
     height, width = image.shape
     column, row = np.floor(np.nan_to_num(xy, nan=-1.0)).astype(np.int64).T
