@@ -104,16 +104,29 @@ def _resting(film: Film) -> Film:
     return film
 
 
+def _windy() -> Film:
+    """A standing camera before leaves that the wind moves over most of the picture, with sharp and soft things at rest below them."""
+    leaves, film = np.clip(2.5 * _ground(1, 3) - 190, 0, 255).astype(np.uint8), []
+    for number in range(COUNT):
+        image = leaves[10:, 6 + round(5 * np.sin(0.7 * number)) :][:HEIGHT, :WIDTH].copy()
+        image[120:] = 75 + _ground(2, 3)[120:180, :WIDTH] // 2
+        for left in (30, 130, 230):
+            cv2.rectangle(image, (left, 132), (left + 40, 168), (200, 20, 40), -1)
+        film.append(image)
+    return film
+
+
 @pytest.mark.parametrize(
     "film",
     [
         _travelling(),
         _travelling(0.4),
+        _windy(),
         _resting([_travelling(count=1)[0].copy() for _ in range(COUNT)]),
         [(f * np.linspace(0, 1, HEIGHT)[:, None, None]).astype(np.uint8) for f in _travelling()],  # a night sky above
         [np.full((HEIGHT, WIDTH, 3), 5 + n, np.uint8) for n in range(COUNT)],  # a fade
     ],
-    ids=["travelling", "slow", "standing", "night sky", "fade"],
+    ids=["travelling", "slow", "wind", "standing", "night sky", "fade"],
 )
 def test_films_without_overlays_are_left_alone(tmp_path: Path, film: Film) -> None:
     source = _open(tmp_path, film)

@@ -1,8 +1,8 @@
 """What is on a film and not in the scene: black bars, burnt-in text and watermarks.
 
 Bars are rows or columns at the border that stay black, up to a sharp straight edge. Text and marks are found where the camera moves: there strong
-edges of the scene shift from frame to frame, and those of an overlay stay on their pixels. Where the camera stands an overlay is a part of the
-still scene and does no harm.
+edges of the scene shift from frame to frame, and those of an overlay stay on their pixels. Where the camera stands, whatever moves before it or in
+the wind, an overlay is a part of the still scene and does no harm.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class OverlayLimits:
         slope: gradient, levels per pixel, of the softer edges by which the scene is seen to move.
         sloping: share of the image that must have such edges.
         moving: share of them that must change between the two frames.
+        looked_at, cells, still, standing: the camera stands where beside what was found, in images of so many pixels, in at least this share of so
+            large cells the median point stays within so many pixels; where it moves there is none.
         reach: pixels at 640 wide by which edges of one text are joined.
         least: edge pixels, share of the image's, of the smallest text.
         most: share of the image above which what was found is no overlay.
@@ -50,6 +52,10 @@ class OverlayLimits:
     slope: float = 6.0
     sloping: float = 0.02
     moving: float = 0.5
+    looked_at: int = 320
+    cells: int = 40
+    still: float = 0.075
+    standing: float = 0.1
     reach: int = 9
     least: float = 0.0004
     most: float = 0.25
@@ -152,7 +158,8 @@ def _marks(greys: Sequence[tuple[Grey, Grey]], bars: tuple[int, int, int, int], 
     large = sizes >= limits.least * height * width
     large[0] = False
     marks = cv2.dilate(large[labels].astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
-    return marks if marks.mean() <= limits.most else np.zeros((height, width), bool)
+    stands = float(np.median([_standing(*pair, inside & ~marks, limits) for pair in greys])) >= limits.standing if marks.any() else False
+    return np.zeros((height, width), bool) if stands or marks.mean() > limits.most else marks
 
 
 def _moves(before: Grey, after: Grey, where: NDArray[np.bool_], limits: OverlayLimits) -> bool:
@@ -160,6 +167,21 @@ def _moves(before: Grey, after: Grey, where: NDArray[np.bool_], limits: OverlayL
     slopes = where & (_steepness(before) > limits.slope)
     changed = slopes & (cv2.absdiff(before, after) > limits.stays)
     return bool(slopes.sum() >= limits.sloping * where.size and changed.sum() >= limits.moving * slopes.sum())
+
+
+def _standing(before: Grey, after: Grey, where: NDArray[np.bool_], limits: OverlayLimits) -> float:
+    """Share of the cells with points to follow whose median point stays where it is."""
+    scale = limits.looked_at / max(before.shape)
+    small = [cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for grey in (before, after)]
+    asked = cv2.resize(where.astype(np.uint8), small[0].shape[::-1], interpolation=cv2.INTER_NEAREST)
+    points = cv2.goodFeaturesToTrack(small[0], 300, 0.01, 6, mask=asked)
+    if points is None:
+        return 0.0
+    followed, held, _ = cv2.calcOpticalFlowPyrLK(small[0], small[1], points, points.copy(), winSize=(15, 15), maxLevel=3)
+    kept = held[:, 0] > 0
+    away = np.linalg.norm((followed - points)[kept, 0], axis=1)
+    cell = (points[kept, 0] // limits.cells).astype(int) @ [1000, 1]
+    return float(np.mean([np.median(away[cell == c]) <= limits.still for c in np.unique(cell)])) if len(away) else 0.0
 
 
 def _steepness(grey: Grey) -> NDArray[np.float32]:
