@@ -11,8 +11,7 @@ import still_scene
 from fourfold.capture.capture import Capture
 from fourfold.geometry.camera import Camera
 from fourfold.priors.contracts import Cameras, Provenance
-from fourfold.priors.masks.plate import PlateNumbers, fit_plate, unexplained
-from fourfold.priors.masks.plate_fill import filled_plate
+from fourfold.priors.masks.plate import PlateNumbers, filled_plate, fit_plate, unexplained
 from fourfold.priors.masks.plate_frames import Standing, turned
 from fourfold.priors.masks.plate_masks import plate_masks, travels, view_masks
 from fourfold.priors.providers import choose
@@ -102,6 +101,23 @@ def test_what_is_never_trusted_is_not_known_and_taken_from_around() -> None:
     assert plate.known[40, 62] < 0.05 and plate.known[10, 10] == 1
     fill = filled_plate(plate)
     assert np.abs(fill.color - 0.6).max() < 0.02 and fill.scale.max() < 0.06
+
+
+def test_what_is_put_down_here_and_there_is_not_mixed_with_what_it_covers():
+    table = np.full((*SIZE, 3), 0.8, np.float32) + np.random.default_rng(4).normal(scale=0.004, size=(*SIZE, 3)).astype(np.float32)
+    images, cups = [], []
+    for t in range(30):
+        cup = np.zeros(SIZE, bool)
+        for n, column in enumerate((20, 60, 100)):  # each place is taken three fifths of the time, in other stretches
+            cup[20:44, column : column + 14] |= (t + 10 * n) % 30 < 18
+        images.append(np.where(cup[..., None], np.array([0.8, 0.05, 0.15], np.float32), table))
+        cups.append(cup)
+    plate = fit_plate(images, [np.zeros(SIZE, np.float32)] * 30, Standing(SIZE), np.arange(30))
+    assert np.abs(plate.color - table).max() < 0.05
+    for image, cup in zip(images[::7], cups[::7], strict=True):
+        left = unexplained(image, plate)
+        assert left[cv2.erode(cup.astype(np.uint8), np.ones((5, 5))) > 0].min() > 4
+        assert left[cv2.dilate(cup.astype(np.uint8), np.ones((9, 9))) == 0].max() < 1.5
 
 
 def test_what_never_changes_is_still_whatever_the_tracks_say() -> None:

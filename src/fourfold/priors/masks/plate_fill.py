@@ -1,4 +1,4 @@
-"""What the plate probably shows where it was never trusted: the known surroundings, smoothed over as far as needed, and how sure that is."""
+"""What a plate probably shows where it is not known: the known surroundings, smoothed over as far as needed, and how sure that is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fourfold.priors.masks.plate import Plate
 from fourfold.priors.masks.plate_frames import Image
 
 
@@ -26,19 +25,19 @@ class FillNumbers:
     least: float = 0.03
 
 
-def filled_plate(plate: Plate, numbers: FillNumbers = FillNumbers()) -> Plate:
-    """A plate of the colours (H, W, 3) known around each pixel and, as its scale (H, W), how much they differ among each other."""
-    weight = np.square(plate.known)
-    color, spread = np.zeros_like(plate.color), np.zeros_like(plate.scale)
-    left = np.ones_like(plate.scale)
+def surroundings(color: Image, known: Image, numbers: FillNumbers = FillNumbers()) -> tuple[Image, Image]:
+    """The colours (H, W, 3) around each pixel of those that are `known` (H, W) in [0, 1], and how much they differ among each other (H, W)."""
+    weight = np.square(known)
+    found, spread = np.zeros_like(color), np.zeros_like(known)
+    left = np.ones_like(known)
     for reach in numbers.reaches:
-        mean, deviation, sure = _around(plate.color, weight, reach)
+        mean, deviation, sure = _around(color, weight, reach)
         last = reach == numbers.reaches[-1]
         share = left if last else left * np.clip(sure / numbers.enough, 0, 1)
-        color += share[..., None] * mean
+        found += share[..., None] * mean
         spread += share * deviation
         left = left - share
-    return Plate(color, spread + np.float32(numbers.least), plate.known)
+    return found, spread + np.float32(numbers.least)
 
 
 def _around(color: Image, weight: Image, reach: float) -> tuple[Image, Image, Image]:

@@ -17,8 +17,7 @@ from fourfold.capture.capture import Capture
 from fourfold.priors.contracts import Cameras, LongTracks, Masks, Priors, Provenance
 from fourfold.priors.given import given_masks
 from fourfold.priors.masks.cut import CutNumbers, cut, with_band
-from fourfold.priors.masks.plate import Plate, PlateNumbers, fit_plate, seen_plate, unexplained
-from fourfold.priors.masks.plate_fill import FillNumbers, filled_plate
+from fourfold.priors.masks.plate import Plate, PlateNumbers, filled_plate, fit_plate, seen_plate, unexplained
 from fourfold.priors.masks.plate_frames import Image, PlateFrame, Standing, turned
 from fourfold.priors.masks.track_evidence import judge_tracks, view_suspicion
 from fourfold.priors.providers import Provider
@@ -29,7 +28,7 @@ class PlateMaskNumbers:
     """Numbers of the masks.
 
     Attributes:
-        plate, fill, outlines: of the steps.
+        plate, outlines: of the steps.
         side: longer side of the images that are worked on, pixels; smaller ones are enlarged.
         starts, full: residual over its scale at which a pixel begins to move and moves for certain.
         floor: suspicion that every pixel has: what the plate does not explain moves even where no track is.
@@ -42,7 +41,6 @@ class PlateMaskNumbers:
     """
 
     plate: PlateNumbers = field(default_factory=PlateNumbers)
-    fill: FillNumbers = field(default_factory=FillNumbers)
     outlines: CutNumbers = field(default_factory=CutNumbers)
     side: int = 320
     starts: float = 1.8
@@ -112,7 +110,7 @@ def moving_pixels(shown: PlateView, frame: PlateFrame, numbers: PlateMaskNumbers
     """Per image (h, w) what moves."""
     trained = np.flatnonzero(shown.train)
     plate = fit_plate(shown.images, shown.suspicion, frame, trained, numbers.plate)
-    fill = filled_plate(plate, numbers.fill)
+    fill = filled_plate(plate, numbers.plate.fill)
     result: list[NDArray[np.bool_]] = []
     for t, (image, suspicion) in enumerate(zip(shown.images, shown.suspicion, strict=True)):
         seen, around = seen_plate(plate, frame, t), seen_plate(fill, frame, t)
