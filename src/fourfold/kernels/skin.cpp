@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 
 #include "buffer.h"
@@ -24,9 +25,24 @@ using fourfold::Vec;
 using fourfold::vec;
 
 constexpr std::size_t kLeastPoints = 512, kMostChunks = 16;
-constexpr int kDual = 8;           // numbers of a dual quaternion
+constexpr int kDual = 8;           // numbers of a dual quaternion: two vectors of four
 constexpr int kMostNodes = 16;     // nodes of a point
 constexpr float kShort = 1e-16f;   // keeps motions that cancel each other finite
+
+typedef float Four __attribute__((vector_size(16)));
+
+inline Four four(const float* from) {
+  Four v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+inline void add(float* to, Four v) {
+  v += four(to);
+  std::memcpy(to, &v, sizeof v);
+}
+inline float sum_of(Four v) { return (v[0] + v[1]) + (v[2] + v[3]); }
+inline Four flat(Quat q) { return Four{q.w, q.v.x, q.v.y, q.v.z}; }
+inline Quat quat_of(Four v) { return {v[0], {v[1], v[2], v[3]}}; }
 
 struct Inputs {
   const float *table, *weights, *means, *quat;  // (Q, M, 8), (N, K), (N, 3), (N, 4) of unit length
@@ -46,16 +62,17 @@ struct Blend {
   float length, share[kMostNodes];
 
   Blend(const Inputs& in, std::size_t point, int t) {
-    float b[kDual] = {};
-    const float* first = in.node(point, 0, t);
+    Four turn{}, shift{};
+    const Four first = four(in.node(point, 0, t));
     for (int k = 0; k < in.followed; ++k) {
-      const float* other = in.node(point, k, t);
-      const float along = first[0] * other[0] + first[1] * other[1] + first[2] * other[2] + first[3] * other[3];
-      share[k] = in.weights[point * in.followed + k] * (in.align && along < 0.f ? -1.f : 1.f);
-      for (int c = 0; c < kDual; ++c) b[c] += share[k] * other[c];
+      const float* const node = in.node(point, k, t);
+      const Four other = four(node);
+      share[k] = in.weights[point * in.followed + k] * (in.align && sum_of(first * other) < 0.f ? -1.f : 1.f);
+      turn += share[k] * other;
+      shift += share[k] * four(node + 4);
     }
-    real = {b[0], {b[1], b[2], b[3]}};
-    dual = {b[4], {b[5], b[6], b[7]}};
+    real = quat_of(turn);
+    dual = quat_of(shift);
     length = dot(real, real) + kShort;
   }
 
@@ -117,15 +134,13 @@ void backward_point(const Inputs& in, const Gradients& g, std::size_t point, flo
       by_real = {by_real.w + scale * (through.w - radial * unit.w), by_real.v + scale * (through.v - radial * unit.v)};
       by_own = {by_own.w + back.w, by_own.v + back.v};
     }
-    const float by[kDual] = {by_real.w, by_real.v.x, by_real.v.y, by_real.v.z, by_dual.w, by_dual.v.x, by_dual.v.y, by_dual.v.z};
+    const Four by_turn = flat(by_real), by_shift = flat(by_dual);
     for (int k = 0; k < in.followed; ++k) {
-      const float* node = in.node(point, k, t);
-      float* sum = sums + (node - in.table);
-      float pull = 0.f;
-      for (int c = 0; c < kDual; ++c) {
-        pull += by[c] * node[c];
-        sum[c] += blend.share[k] * by[c];
-      }
+      const float* const node = in.node(point, k, t);
+      float* const sum = sums + (node - in.table);
+      const float pull = sum_of(by_turn * four(node) + by_shift * four(node + 4));
+      add(sum, blend.share[k] * by_turn);
+      add(sum + 4, blend.share[k] * by_shift);
       by_weight[k] += std::signbit(blend.share[k]) ? -pull : pull;
     }
   }
