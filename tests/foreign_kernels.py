@@ -168,6 +168,11 @@ def _bundle_reduce(a: Sequence[Any]) -> list[Any]:
     return [(_Call, inner), 8 * unknown**2, 8 * unknown]
 
 
+def _bundle_residuals(a: Sequence[Any]) -> list[Any]:
+    inner = _bundle(a)[0]
+    return [(_Call, tuple(0 if index in (1, 9, 11) else size for index, size in enumerate(inner))), inner[0]]
+
+
 def _bundle_follow(a: Sequence[Any]) -> list[Any]:
     inner, unknown, tracks = _bundle(a)
     return [(_Call, inner), 8 * unknown, 24 * tracks]
@@ -253,6 +258,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_between_knots_backward": _between_knots_backward,
     "ff_bundle_reduce": _bundle_reduce,
     "ff_bundle_follow": _bundle_follow,
+    "ff_bundle_residuals": _bundle_residuals,
     "ff_solve_positive": _solve,
     "ff_raster_forward": _raster_forward,
     "ff_raster_backward": _raster_backward,

@@ -1,5 +1,7 @@
 """The compiled normal equations of a bundle of tracks against their readable twin, finite differences and dense algebra."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -11,6 +13,7 @@ from fourfold.priors.cameras.bundle_system import (
     follow,
     jacobians,
     reduce,
+    reference_residuals,
     reference_system,
     residuals,
     solve_positive,
@@ -66,6 +69,15 @@ def test_jacobians_are_the_finite_differences_of_the_residuals() -> None:
     expected = np.einsum("mki,mi->mk", by_frame, poses[seen.frame]) + np.einsum("mki,mi->mk", by_lens, lens[seen.lens_of[seen.frame]])
     expected += np.einsum("mki,mi->mk", by_track, tracks[seen.track])
     assert np.allclose((there - back) / (2 * h), expected, rtol=1e-6, atol=1e-4)
+
+
+def test_the_kernel_projects_as_its_twin_does_also_what_lies_behind_a_camera() -> None:
+    seen, at = _some(3, tracks=700)  # several pieces of work
+    turned = at.rotation.copy()
+    turned[2] = turned[2] @ Rotation.from_rotvec([0, np.pi, 0]).as_matrix()
+    behind = replace(at, rotation=turned)
+    assert np.allclose(residuals(seen, behind), reference_residuals(seen, behind), rtol=1e-12, atol=1e-9)
+    assert np.abs(residuals(seen, behind)).max() > 1e4
 
 
 @pytest.mark.parametrize("lenses", [1, 3])

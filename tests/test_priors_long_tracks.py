@@ -94,7 +94,7 @@ def test_a_patch_that_shows_something_else_is_not_there() -> None:
     first = smooth(_film(1)[0], config)
     other = first.copy()
     other[:, :80] = np.roll(first[:, :80], 17, axis=0)
-    points, _, there = settle(other, place, anchor(first, place, config), config)
+    points, _, there = settle(other, place, anchor(first, place, config), np.arange(len(place)), config)
     assert there.tolist() == [False, True]
     np.testing.assert_allclose(points[1], place[1], atol=1e-3)
 

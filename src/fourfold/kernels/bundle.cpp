@@ -10,6 +10,7 @@
 #include <new>
 #include <vector>
 
+#include "independent.h"
 #include "pool.h"
 
 extern "C" {
@@ -49,6 +50,17 @@ inline void cross(const double* a, const double* b, double* out) {
 
 inline void turned(const double* R, const double* v, double* out) {
   for (int i = 0; i < 3; ++i) out[i] = R[3 * i] * v[0] + R[3 * i + 1] * v[1] + R[3 * i + 2] * v[2];
+}
+
+// How far from where it was seen a track is projected to.
+void residual(const FFBundle& b, std::size_t n, std::size_t m, double* out) {
+  const std::size_t f = static_cast<std::size_t>(b.frame[m]);
+  const double *t = b.translation + 3 * f, *lens = b.lens + 4 * static_cast<std::size_t>(b.lens_of[f]), rho = b.inverse[n];
+  double c[3];
+  turned(b.rotation + 9 * f, b.direction + 3 * n, c);
+  const double iz = 1. / std::max(c[2] + rho * t[2], kNearest), px = (c[0] + rho * t[0]) * iz, py = (c[1] + rho * t[1]) * iz;
+  const double g = lens[0] * (1. + lens[1] * (px * px + py * py));
+  out[0] = g * px + lens[2] - b.xy[2 * m], out[1] = g * py + lens[3] - b.xy[2 * m + 1];
 }
 
 Seen look(const FFBundle& b, std::size_t n, std::size_t m) {
@@ -158,23 +170,44 @@ void add_own(const FFBundle& b, std::size_t m, const Seen& s, std::size_t P, dou
   }
 }
 
-// A -= columns (own block)^-1 columns^T in the upper triangle, side -= columns (own block)^-1 side.
-void eliminate(Track& track, std::size_t P, double* A, double* side) {
-  const double *w0 = track.column[0].data(), *w1 = track.column[1].data(), *w2 = track.column[2].data();
-  for (std::size_t r = 0; r < track.start.size(); ++r) {
-    for (std::size_t k = 0; k < track.length[r]; ++k) {
-      const std::size_t local = track.start[r] + k, place = track.global[r] + k;
-      double y[3];
-      for (int i = 0; i < 3; ++i) y[i] = w0[local] * track.inverse[0][i] + w1[local] * track.inverse[1][i] + w2[local] * track.inverse[2][i];
-      side[place] -= y[0] * track.side[0] + y[1] * track.side[1] + y[2] * track.side[2];
-      for (std::size_t q = 0; q < track.start.size(); ++q) {
-        const std::size_t skip = q == r ? k : 0;
-        if (track.global[q] < track.global[r]) continue;  // below the diagonal
-        double* const to = A + place * P + track.global[q] + skip;
-        const std::size_t from = track.start[q] + skip, count = track.length[q] - skip;
-        for (std::size_t c = 0; c < count; ++c) to[c] -= y[0] * w0[from + c] + y[1] * w1[from + c] + y[2] * w2[from + c];
-      }
+constexpr std::size_t kRows = 3;  // rows that are eliminated together, which reads the columns once for all of them; a frame has six
+
+// to[i] -= y[i] . (w0, w1, w2) for each of `Rows` rows of `count` numbers, `stride` apart.
+template <std::size_t Rows>
+void subtract(const double (*y)[3], const double* w0, const double* w1, const double* w2, std::size_t count, double* to, std::size_t stride) {
+  FF_INDEPENDENT
+  for (std::size_t c = 0; c < count; ++c) {
+    for (std::size_t i = 0; i < Rows; ++i) to[i * stride + c] -= y[i][0] * w0[c] + y[i][1] * w1[c] + y[i][2] * w2[c];
+  }
+}
+
+// `Rows` rows of a run, from its row k on, of what `eliminate` does.
+template <std::size_t Rows>
+void eliminate_rows(const Track& track, std::size_t r, std::size_t k, std::size_t P, double* A, double* side) {
+  const double *const w0 = track.column[0].data(), *const w1 = track.column[1].data(), *const w2 = track.column[2].data();
+  const std::size_t local = track.start[r] + k, place = track.global[r] + k;
+  double y[Rows][3];
+  for (std::size_t i = 0; i < Rows; ++i) {
+    const double a = w0[local + i], b = w1[local + i], c = w2[local + i];
+    for (int j = 0; j < 3; ++j) y[i][j] = a * track.inverse[0][j] + b * track.inverse[1][j] + c * track.inverse[2][j];
+    side[place + i] -= y[i][0] * track.side[0] + y[i][1] * track.side[1] + y[i][2] * track.side[2];
+    for (std::size_t c2 = i; c2 < Rows; ++c2) {
+      A[(place + i) * P + place + c2] -= y[i][0] * w0[local + c2] + y[i][1] * w1[local + c2] + y[i][2] * w2[local + c2];
     }
+  }
+  for (std::size_t q = 0; q < track.start.size(); ++q) {
+    if (track.global[q] < track.global[r]) continue;  // below the diagonal
+    const std::size_t skip = q == r ? k + Rows : 0, from = track.start[q] + skip;
+    subtract<Rows>(y, w0 + from, w1 + from, w2 + from, track.length[q] - skip, A + place * P + track.global[q] + skip, P);
+  }
+}
+
+// A -= columns (own block)^-1 columns^T in the upper triangle, side -= columns (own block)^-1 side.
+void eliminate(const Track& track, std::size_t P, double* A, double* side) {
+  for (std::size_t r = 0; r < track.start.size(); ++r) {
+    std::size_t k = 0;
+    for (; k + kRows <= track.length[r]; k += kRows) eliminate_rows<kRows>(track, r, k, P, A, side);
+    for (; k < track.length[r]; ++k) eliminate_rows<1>(track, r, k, P, A, side);
   }
 }
 
@@ -186,9 +219,10 @@ extern "C" {
 int ff_bundle_reduce(const FFBundle* bundle, double* system, double* side) try {
   const FFBundle& b = *bundle;
   const std::size_t P = 6 * static_cast<std::size_t>(b.frames) + 2 * static_cast<std::size_t>(b.lenses), N = static_cast<std::size_t>(b.tracks);
-  std::vector<double> sums[kParts], own[kParts];
+  thread_local std::vector<double> sums[kParts], own[kParts];  // kept: their pages are not asked for again at every step
+  auto &kept = sums, &diagonals = own;                           // those of the caller, also in the pool's threads
   fourfold::parallel_for(kParts, [&](int part) {
-    auto &sum = sums[part], &diagonal = own[part];
+    auto &sum = kept[part], &diagonal = diagonals[part];
     sum.assign(P * P + P, 0.), diagonal.assign(P, 0.);
     Track track;
     for (std::size_t n = static_cast<std::size_t>(part); n < N; n += kParts) {
@@ -205,7 +239,7 @@ int ff_bundle_reduce(const FFBundle* bundle, double* system, double* side) try {
   fourfold::parallel_chunks(P + 1, 32, [&](int, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin * P; i < end * P; ++i) {
       double total = 0.;
-      for (const auto& sum : sums) total += sum[i];
+      for (const auto& sum : kept) total += sum[i];
       (i < P * P ? system[i] : side[i - P * P]) = total;
     }
   });
@@ -217,6 +251,16 @@ int ff_bundle_reduce(const FFBundle* bundle, double* system, double* side) try {
   return 0;
 } catch (const std::bad_alloc&) {
   return 1;
+}
+
+// Projected minus observed (M, 2), pixels; asks neither for weights nor for tangents and pulls.
+void ff_bundle_residuals(const FFBundle* bundle, double* out) {
+  fourfold::parallel_chunks(static_cast<std::size_t>(bundle->tracks), 256, [&](int, std::size_t begin, std::size_t end) {
+    for (std::size_t n = begin; n < end; ++n) {
+      const auto last = static_cast<std::size_t>(bundle->first[n + 1]);
+      for (auto m = static_cast<std::size_t>(bundle->first[n]); m < last; ++m) residual(*bundle, n, m, out + 2 * m);
+    }
+  });
 }
 
 // The steps (N, 3) of the tracks, along their tangents and in rho, that follow from `step` (P) of frames and lenses.

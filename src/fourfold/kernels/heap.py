@@ -1,4 +1,4 @@
-"""Memory that comes and goes in every step of training stays with the process."""
+"""Memory that comes and goes in every step of training, and with every large array of the priors, stays with the process."""
 
 from __future__ import annotations
 

@@ -10,13 +10,7 @@
 #include <new>
 
 #include "buffer.h"
-
-// The loop that follows writes nothing that it reads in another round: the compiler cannot know of so many rows in one array that they lie apart.
-#ifdef __clang__
-#define FF_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define FF_INDEPENDENT _Pragma("GCC ivdep")
-#endif
+#include "independent.h"
 
 namespace {
 

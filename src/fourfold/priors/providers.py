@@ -15,6 +15,7 @@ from fourfold.counting import Tell, telling
 from fourfold.errors import FourfoldError
 from fourfold.files import key_of, read_stamp, run_stage
 from fourfold.kernels.blas import one_blas_thread
+from fourfold.kernels.heap import keep_freed_memory
 from fourfold.notices import fallback
 from fourfold.priors import contracts
 from fourfold.priors.contracts import Prior, Priors
@@ -167,6 +168,7 @@ def prepare_priors(capture: Capture, names: Sequence[str], out: Path, say: Tell 
         say: is told what is being made, and how far it is.
         known: priors of this capture that are there already: they are kept nowhere and made by nobody.
     """
+    keep_freed_memory()
     done = Preparation(capture, Priors() if known is None else known)
     unknown = [name for name in names if name.partition(":")[0] not in CONTRACTS]
     if unknown:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sparse
@@ -53,7 +54,7 @@ class Sightings:
         """(N,) observations per track."""
         return np.diff(self.first)
 
-    @property
+    @cached_property
     def track(self) -> NDArray[np.int64]:
         """(M,) track of each observation."""
         return np.repeat(np.arange(self.tracks), self.lengths)
@@ -77,6 +78,11 @@ class Solved:
     focal: Array
     bend: Array
 
+    @cached_property
+    def across(self) -> Array:
+        """(N, 2, 3) the tangents of the directions."""
+        return tangents(self.direction)
+
 
 def camera_points(seen: Sightings, at: Solved) -> Array:
     """(M, 3) the tracks before their cameras, in units of their distances."""
@@ -91,6 +97,17 @@ def camera_points(seen: Sightings, at: Solved) -> Array:
 
 def residuals(seen: Sightings, at: Solved) -> Array:
     """(M, 2) projected minus observed, pixels."""
+    library = _library()
+    if library is None:
+        return reference_residuals(seen, at)
+    call, _kept = _call(seen, at)
+    out = np.empty((len(seen.xy), 2))
+    library.ff_bundle_residuals(ctypes.byref(call), out.ctypes.data)
+    return out
+
+
+def reference_residuals(seen: Sightings, at: Solved) -> Array:
+    """The plain twin of `residuals`."""
     c = camera_points(seen, at)
     p = c[:, :2] / np.maximum(c[:, 2:], NEAREST)
     lens = seen.lens_of[seen.frame]
@@ -179,7 +196,7 @@ def reference_system(seen: Sightings, at: Solved, weight: Array, pull: Array, da
     A = sparse.csr_matrix((values.ravel(), ((pixel + 0 * columns[:, None]).ravel(), (columns[:, None] + 0 * pixel).ravel())), (2 * rows, size))
     own = 3 * seen.track[:, None, None] + np.arange(3)
     B = sparse.csr_matrix(((by_track * root).ravel(), ((pixel + 0 * own).ravel(), (own + 0 * pixel).ravel())), (2 * rows, 3 * seen.tracks))
-    r = (residuals(seen, at) * root[:, 0]).ravel()
+    r = (reference_residuals(seen, at) * root[:, 0]).ravel()
     block = np.zeros((seen.tracks, 3, 3))
     np.add.at(block, seen.track, np.einsum("mka,mkb->mab", by_track * root, by_track * root))
     side = -(B.T @ r).reshape(-1, 3)
@@ -206,7 +223,7 @@ def jacobians(seen: Sightings, at: Solved) -> tuple[Array, Array, Array]:
     by_p = f[:, None, None] * ((1 + k * r2)[:, None, None] * np.eye(2) + 2 * k[:, None, None] * p[:, :, None] * p[:, None, :])
     p_by_c = np.concatenate([np.eye(2) + 0 * by_p, -p[:, :, None]], axis=2) / z[:, None, None]
     by_c = by_p @ p_by_c
-    across = np.matmul(R[:, None], tangents(at.direction)[track][..., None])[..., 0]
+    across = np.matmul(R[:, None], at.across[track][..., None])[..., 0]
     by_track = np.stack([*(np.einsum("mki,mi->mk", by_c, across[:, j]) for j in (0, 1)), np.einsum("mki,mi->mk", by_c, t)], axis=2)
     by_frame = np.concatenate([np.cross(far[:, None], by_c), by_c * at.inverse[track, None, None]], axis=2)
     return by_frame, np.stack([p * (f * (1 + k * r2))[:, None], p * (f * r2)[:, None]], axis=2), by_track
@@ -223,22 +240,27 @@ class _Call(ctypes.Structure):
     )
 
 
-def _call(seen: Sightings, at: Solved, weight: Array, pull: Array, damping: float) -> tuple[_Call, list[NDArray[np.generic]]]:
-    """The kernel's argument and the arrays it points to, which must outlive it."""
+def _call(
+    seen: Sightings, at: Solved, weight: Array | None = None, pull: Array | None = None, damping: float = 0.0
+) -> tuple[_Call, list[NDArray[np.generic] | None]]:
+    """The kernel's argument and the arrays it points to, which must outlive it; residuals need no `weight` and no `pull`."""
     lens = np.concatenate([at.focal[:, None], at.bend[:, None], seen.centre], axis=1)
-    across = tangents(at.direction)
-    reals = (lens, at.direction, across, at.inverse, pull)
-    kept: list[NDArray[np.generic]] = [
-        np.ascontiguousarray(seen.xy, np.float64),
-        np.ascontiguousarray(weight, np.float64),
-        np.ascontiguousarray(seen.frame, np.int32),
-        np.ascontiguousarray(seen.first, np.int64),
-        np.ascontiguousarray(at.rotation, np.float64),
-        np.ascontiguousarray(at.translation, np.float64),
-        np.ascontiguousarray(seen.lens_of, np.int32),
-        *(np.ascontiguousarray(a, np.float64) for a in reals),
-    ]
-    return _Call(*(a.ctypes.data for a in kept), seen.frames, len(at.focal), seen.tracks, damping), kept
+    given: tuple[tuple[NDArray[np.generic] | None, type], ...] = (
+        (seen.xy, np.float64),
+        (weight, np.float64),
+        (seen.frame, np.int32),
+        (seen.first, np.int64),
+        (at.rotation, np.float64),
+        (at.translation, np.float64),
+        (seen.lens_of, np.int32),
+        (lens, np.float64),
+        (at.direction, np.float64),
+        (None if weight is None else at.across, np.float64),
+        (at.inverse, np.float64),
+        (pull, np.float64),
+    )
+    kept = [None if array is None else np.ascontiguousarray(array, dtype) for array, dtype in given]
+    return _Call(*(None if a is None else a.ctypes.data for a in kept), seen.frames, len(at.focal), seen.tracks, damping), kept
 
 
 def _library() -> ctypes.CDLL | None:
@@ -247,6 +269,7 @@ def _library() -> ctypes.CDLL | None:
         pointer = ctypes.c_void_p
         library.ff_bundle_reduce.argtypes = [ctypes.POINTER(_Call), pointer, pointer]
         library.ff_bundle_follow.argtypes = [ctypes.POINTER(_Call), pointer, pointer]
+        library.ff_bundle_residuals.argtypes = [ctypes.POINTER(_Call), pointer]
         library.ff_solve_positive.argtypes = [pointer, pointer, ctypes.c_int64, ctypes.c_int64]
     return library
 

@@ -64,10 +64,11 @@ class Followed:
         """Some of the tracks."""
         return Followed(**{f.name: v.rows(which) if isinstance(v, Anchors) else v[which] for f, v in self._items()})
 
-    def joined(self, more: Followed) -> Followed:
+    def joined(self, *more: Followed) -> Followed:
         """These and others."""
+        anchors = self.anchors.joined(*(part.anchors for part in more))
         return Followed(
-            **{f.name: v.joined(more.anchors) if isinstance(v, Anchors) else np.concatenate([v, getattr(more, f.name)]) for f, v in self._items()}
+            *(np.concatenate([getattr(part, f.name) for part in (self, *more)]) for f in fields(self) if f.name != "anchors"), anchors=anchors
         )
 
     def moved(self, step: int, xy: Points, anchors: Anchors) -> Followed:

@@ -7,7 +7,7 @@ began (`track_anchor`) says where exactly; source: spec front_end.md 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,21 +151,23 @@ def followed(frames: Iterator[Grey], config: LongTrackConfig) -> Iterator[Follow
     count, before = 0, np.zeros((0, 0), np.uint8)
     images: dict[int, NDArray[np.float32]] = {}
     for step, frame in enumerate(frames):
+        found: list[Followed] = []
         images[step] = smooth(frame, config.anchor)
         images.pop(step - config.links.gap - 1, None)
         if step > 0:
             xy, good = _moved(before, frame, live.xy, config)
             good = np.flatnonzero(good)
-            xy, anchors, there = settle(images[step], xy[good], live.anchors.rows(good), config.anchor)
+            xy, shape, there = settle(images[step], xy[good], live.anchors, good, config.anchor)
             gone = np.setdiff1d(np.arange(len(live.track)), good[there])
             lost = lost.joined(live.rows(gone[live.count[gone] >= config.links.least]))
-            live = live.rows(good[there]).moved(step, xy[there], anchors.rows(there))
+            live = live.rows(good[there])
+            live = live.moved(step, xy[there], replace(live.anchors, shape=shape[there]))
             lost = drifted(lost.rows(step - lost.last <= config.links.gap), live, config.links)
             back, again = seen_again(images, step, lost, config.anchor, config.links)
-            live, lost = live.joined(again.rows(back)), lost.rows(~back)
-        new = _corners(frame, live.xy, config)
+            found, lost = [again.rows(back)], lost.rows(~back)
+        new = _corners(frame, np.concatenate([part.xy for part in (live, *found)]), config)
         started = np.arange(count, count + len(new), dtype=np.int32)
-        live = live.joined(Followed.begun(started, step, new, anchor(images[step], new, config.anchor)))
+        live = live.joined(*found, Followed.begun(started, step, new, anchor(images[step], new, config.anchor)))
         count, before = count + len(new), frame
         yield live
 

@@ -8,6 +8,7 @@ anew, and only then drift begins again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import cv2
@@ -83,9 +84,9 @@ class Anchors:
         """A view of the anchors of some points that follow each other."""
         return Anchors(*(getattr(self, f.name)[lot] for f in fields(self)))
 
-    def joined(self, more: Anchors) -> Anchors:
+    def joined(self, *more: Anchors) -> Anchors:
         """These and more points."""
-        return Anchors(*(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)))
+        return Anchors(*(np.concatenate([getattr(part, f.name) for part in (self, *more)]) for f in fields(self)))
 
 
 def smooth(grey: NDArray[np.uint8], config: AnchorConfig) -> NDArray[np.float32]:
@@ -111,33 +112,46 @@ def anchor(image: NDArray[np.float32], points: Points, config: AnchorConfig) -> 
     return Anchors(value, deviation, slope, inverse.astype(np.float32), shape)
 
 
-def settle(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.bool_]]:
-    """(N, 2) points of a smoothed image corrected by their anchors, and (N,) whether they are there at all; the anchors with their new shapes,
-    or taken anew where the patch has changed."""
-    found, seen, correlation = align(image, points, anchors, config)
-    grown = np.linalg.svd(seen.shape, compute_uv=False)
+def settle(
+    image: NDArray[np.float32], points: Points, anchors: Anchors, rows: NDArray[np.intp], config: AnchorConfig
+) -> tuple[Points, NDArray[np.float32], NDArray[np.bool_]]:
+    """(R, 2) points of a smoothed image corrected by the anchors of `rows` (R,), the shapes (R, 2, 2) of their patches, and (R,) whether they are there
+    at all. A patch that has changed is taken anew, in place: a copy of all patches at every frame would take as long as their alignment."""
+    found, shape, correlation = _in_lots(image, points, lambda lot: anchors.rows(rows[lot]), config)
+    grown = np.linalg.svd(shape, compute_uv=False)
     height, width = image.shape
-    misfit = np.sqrt(np.maximum(2 * (1 - correlation), 0)) * anchors.deviation
+    misfit = np.sqrt(np.maximum(2 * (1 - correlation), 0)) * anchors.deviation[rows]
     there = ((correlation > config.least) | (misfit < config.grain)) & (np.linalg.norm(found - points, axis=1) < config.away)
     there &= (grown[:, 0] < config.stretch) & (grown[:, 1] > 1 / config.stretch)
     there &= (found >= 0).all(axis=1) & (found[:, 0] <= width - 1) & (found[:, 1] <= height - 1)
     anew = np.flatnonzero(there & (correlation < config.alike))
-    for name, value in vars(anchor(image, found[anew], config)).items():
-        getattr(seen, name)[anew] = value
-    return found, seen, there
+    fresh = anchor(image, found[anew], config)
+    for name, value in vars(fresh).items():
+        getattr(anchors, name)[rows[anew]] = value
+    shape[anew] = fresh.shape
+    return found, shape, there
 
 
 def align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
     """Where the patches are in a smoothed image near (N, 2) points, the anchors with their new shapes, and (N,) correlations there."""
-    lots = [slice(begin, begin + LOT) for begin in range(0, len(points), LOT)]
-    if len(lots) < 2:
-        return _align(image, points, anchors, config)
-    found = list(in_threads(lambda lot: _align(image, points[lot], anchors.part(lot), config), lots))
-    xy, shape, alike = (np.concatenate(parts) for parts in zip(*((xy, seen.shape, alike) for xy, seen, alike in found), strict=True))
+    xy, shape, alike = _in_lots(image, points, anchors.part, config)
     return xy, replace(anchors, shape=shape), alike
 
 
-def _align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
+def _in_lots(
+    image: NDArray[np.float32], points: Points, part: Callable[[slice], Anchors], config: AnchorConfig
+) -> tuple[Points, NDArray[np.float32], NDArray[np.float32]]:
+    """Places (N, 2), shapes (N, 2, 2) and correlations (N,) of points (N, 2) whose anchors `part` gives a lot at a time."""
+    lots = [slice(begin, begin + LOT) for begin in range(0, max(len(points), 1), LOT)]
+    found = list(in_threads(lambda lot: _align(image, points[lot], part(lot), config), lots)) if len(lots) > 1 else []
+    found = found or [_align(image, points, part(lots[0]), config)]
+    xy, shape, alike = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return xy, shape, alike
+
+
+def _align(
+    image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig
+) -> tuple[Points, NDArray[np.float32], NDArray[np.float32]]:
     offset, weight = _offsets(config)
     xy, shape = points.astype(np.float32), anchors.shape.copy()
     rows, left = np.arange(len(xy)), anchors
@@ -155,8 +169,7 @@ def _align(image: NDArray[np.float32], points: Points, anchors: Anchors, config:
             rows, left = rows[~settled], left.rows(~settled)
     value, deviation = _seen(image, xy, shape, offset, weight)
     product = (weight * value * anchors.value).sum(axis=1)
-    seen = Anchors(anchors.value, anchors.deviation, anchors.slope, anchors.inverse, shape)
-    return xy, seen, product / np.maximum(deviation * anchors.deviation, 1e-6)
+    return xy, shape, product / np.maximum(deviation * anchors.deviation, 1e-6)
 
 
 def _seen(
