@@ -115,8 +115,8 @@ def anchor(image: NDArray[np.float32], points: Points, config: AnchorConfig) -> 
 def settle(
     image: NDArray[np.float32], points: Points, anchors: Anchors, rows: NDArray[np.intp], config: AnchorConfig
 ) -> tuple[Points, NDArray[np.float32], NDArray[np.bool_]]:
-    """(R, 2) points of a smoothed image corrected by the anchors of `rows` (R,), the shapes (R, 2, 2) of their patches, and (R,) whether they are there
-    at all. A patch that has changed is taken anew, in place: a copy of all patches at every frame would take as long as their alignment."""
+    """(R, 2) points of a smoothed image corrected by the anchors of `rows` (R,), the shapes (R, 2, 2) of their patches, and (R,) whether they are
+    there at all. A patch that has changed is taken anew, in place: copies of all patches would take half as long as their alignment."""
     found, shape, correlation = _in_lots(image, points, lambda lot: anchors.rows(rows[lot]), config)
     grown = np.linalg.svd(shape, compute_uv=False)
     height, width = image.shape
