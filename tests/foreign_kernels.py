@@ -119,7 +119,7 @@ def _weights_backward(a: Sequence[Any]) -> list[Any]:
 def _rigidity(a: Sequence[Any]) -> list[Any]:
     k, m, j, s = _longs(a[6], 4)
     given = [12 * k * m, 16 * k * m, 8 * m * j, 4 * m * j, 8 * s, 4 * s, 32]
-    return [*given, 16] if len(a) == 8 else [*given, 8, given[0], given[1]]
+    return [*given, 8, 8, given[0], given[1]]
 
 
 def _skin(a: Sequence[Any]) -> list[Any]:
@@ -248,8 +248,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_motion_table_backward": _table,
     "ff_scaffold_weights": _weights,
     "ff_scaffold_weights_backward": _weights_backward,
-    "ff_rigidity_forward": _rigidity,
-    "ff_rigidity_backward": _rigidity,
+    "ff_rigidity": _rigidity,
     "ff_skin_forward": _skin,
     "ff_skin_backward": _skin,
     "ff_blend_forward": _blend,

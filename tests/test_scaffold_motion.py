@@ -179,8 +179,9 @@ def test_distances_of_partly_known_curves_follow_the_definition(largest):
             assert torch.allclose(found[i, column], plain_distance(xyz[:, [i, j]], known[:, [i, j]], largest), atol=1e-6)
 
 
+@pytest.mark.parametrize("terms", [(1.0, 0.0), (0.5, 2.0)])
 @pytest.mark.parametrize("shifts", [(1,), (1, 3, 6), (2, 50)])
-def test_rigidity_is_its_plain_twin_in_value_and_gradient(shifts, each_isa):
+def test_rigidity_is_its_plain_twin_in_value_and_gradient(shifts, terms, each_isa):
     nodes = made_nodes(rigid=False)
     generator = torch.Generator().manual_seed(2)
     topology = replace(nodes.topology, valid=torch.rand(nodes.topology.valid.shape, generator=generator) > 0.3)
@@ -189,9 +190,9 @@ def test_rigidity_is_its_plain_twin_in_value_and_gradient(shifts, each_isa):
     for dtype in (torch.float32, torch.float64):  # the twin serves doubles
         xyz, quat = (nodes.xyz + 0.05 * torch.rand(nodes.xyz.shape, generator=generator.manual_seed(4))).to(dtype), nodes.quat.to(dtype)
         xyz.requires_grad_(), quat.requires_grad_()
-        coordinate, distance = rigidity(xyz, torch.nn.functional.normalize(quat, dim=-1), topology, shifts, weights)
-        (coordinate + 2 * distance).backward()
-        results.append([value.detach().double() for value in (coordinate, distance, xyz.grad, quat.grad)])
+        value = rigidity(xyz, torch.nn.functional.normalize(quat, dim=-1), topology, shifts, weights, terms)
+        value.backward()
+        results.append([tensor.detach().double() for tensor in (value, xyz.grad, quat.grad)])
     for ours, twin in zip(*results, strict=True):
         assert (ours - twin).abs().max() <= 2e-5 * twin.abs().max()
 
@@ -245,10 +246,10 @@ def test_weights_are_their_plain_twin_in_value_and_gradient(reach, pull, each_is
 
 def test_rigid_motion_costs_nothing_and_bending_does():
     nodes = made_nodes()
-    coordinate, length = rigidity(nodes.xyz, nodes.quat, nodes.topology, (1, 3), (0.6, 0.4))
+    coordinate, length = (rigidity(nodes.xyz, nodes.quat, nodes.topology, (1, 3), (0.6, 0.4), terms) for terms in ((1.0, 0.0), (0.0, 1.0)))
     assert coordinate < 1e-5 and length < 1e-6
     bent = made_nodes(rigid=False)
-    assert rigidity(bent.xyz, bent.quat, bent.topology, (1, 3), (0.6, 0.4))[0] > 0.05
+    assert rigidity(bent.xyz, bent.quat, bent.topology, (1, 3), (0.6, 0.4), (1.0, 0.0)) > 0.05
     speed, spin = velocities(nodes.xyz, nodes.quat)
     assert torch.allclose(spin, torch.full_like(spin, 0.5), atol=1e-6)
     assert accelerations(nodes.xyz * 0 + 1, spin)[0].max() < 1e-5 and speed.min() > 0

@@ -75,8 +75,8 @@ def energy(xyz: Tensor, quat: Tensor, graphs: list[tuple[Topology, float]], numb
     total = xyz.new_zeros(())
     nodes = xyz.shape[1]
     for topology, weight in graphs:
-        coordinate, length = rigidity(xyz, unit, topology, numbers.shifts, numbers.shift_weights)
-        total = total + weight * len(xyz) * nodes * (numbers.coordinate * coordinate + numbers.length * length)
+        stiff = rigidity(xyz, unit, topology, numbers.shifts, numbers.shift_weights, (numbers.coordinate, numbers.length))
+        total = total + weight * len(xyz) * nodes * stiff
     speed, spin = velocities(xyz, unit)
     bend, twist = accelerations(xyz, spin)
     smooth = numbers.velocity * speed.sum() + numbers.turn_velocity * spin.sum()

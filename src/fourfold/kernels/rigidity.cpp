@@ -72,23 +72,15 @@ void local(const float* i, const float* k, std::size_t n, const Edge& e) {
   });
 }
 
-// Adds weight |change of l| and weight | change of |l| | of one shift, `count` moments, to the two sums over time.
-void add_energies(const Edge& e, std::size_t shift, std::size_t count, float weight, float* coordinate, float* distance) {
-  const float *const x = e.x, *const y = e.y, *const z = e.z, *const length = e.length;
-  over_moments(count, [=](std::size_t t) {
-    const float dx = x[t + shift] - x[t], dy = y[t + shift] - y[t], dz = z[t + shift] - z[t];
-    coordinate[t] += t < count ? weight * std::sqrt(dx * dx + dy * dy + dz * dz + kTiny) : 0.f;
-    distance[t] += t < count ? weight * std::fabs(length[t + shift] - length[t]) : 0.f;
-  });
-}
-
-// Adds the gradients of `of_coordinate` |change of l| + `of_distance` | change of |l| | of one shift to those of l and |l|.
-void add_gradients(const Edge& e, std::size_t shift, std::size_t count, float of_coordinate, float of_distance) {
+// Adds `of_coordinate` |change of l| + `of_distance` | change of |l| | of one shift, `count` moments, to `energy`, and its gradients to those of l
+// and |l|.
+void add_change(const Edge& e, std::size_t shift, std::size_t count, float of_coordinate, float of_distance, float* energy) {
   const float *const x = e.x, *const y = e.y, *const z = e.z, *const length = e.length;
   float *const fx = e.fx, *const fy = e.fy, *const fz = e.fz, *const fl = e.fl;
   over_moments(count, [=](std::size_t t) {
-    const float dx = x[t + shift] - x[t], dy = y[t + shift] - y[t], dz = z[t + shift] - z[t];
-    const float scale = of_coordinate / std::sqrt(dx * dx + dy * dy + dz * dz + kTiny), dl = length[t + shift] - length[t];
+    const float dx = x[t + shift] - x[t], dy = y[t + shift] - y[t], dz = z[t + shift] - z[t], dl = length[t + shift] - length[t];
+    const float norm = std::sqrt(dx * dx + dy * dy + dz * dz + kTiny), scale = of_coordinate / norm;
+    energy[t] += t < count ? of_coordinate * norm + of_distance * std::fabs(dl) : 0.f;
     fx[t] = t < count ? scale * dx : 0.f;
     fy[t] = t < count ? scale * dy : 0.f;
     fz[t] = t < count ? scale * dz : 0.f;
@@ -134,60 +126,34 @@ Sizes sizes_of(const std::int64_t given[4]) {
 
 extern "C" {
 
-// xyz (K, M, 3), quat (K, M, 4) of unit length, near (M, J), share (M, J), shifts (S) below K, weights (S); sizes {K, M, J, S}. Writes the
-// two energies to `energies`. 0, or 1 when memory ran out.
-int ff_rigidity_forward(const float* xyz, const float* quat, const std::int64_t* near, const float* share, const std::int64_t* shifts,
-                        const float* weights, const std::int64_t sizes[4], double energies[2]) try {
+// xyz (K, M, 3), quat (K, M, 4) of unit length, near (M, J), share (M, J), shifts (S) below K, weights (S); sizes {K, M, J, S}. Writes of[0] first
+// energy + of[1] second energy to `value`, and its gradients to those of xyz and quat. 0, or 1 when memory ran out.
+int ff_rigidity(const float* xyz, const float* quat, const std::int64_t* near, const float* share, const std::int64_t* shifts, const float* weights,
+                const std::int64_t sizes[4], const float of[2], double* value, float* by_xyz, float* by_quat) try {
   const Sizes s = sizes_of(sizes);
   const std::size_t n = s.row, pose = kPose * n;
   thread_local Buffer<float> kept;
-  float* const poses = kept.resize(s.nodes * pose + (kScratch + 3) * n);
-  float *const coordinate = poses + s.nodes * pose, *const distance = coordinate + n;
-  const Edge edge(distance + n, n);
+  float* const poses = kept.resize(2 * s.nodes * pose + (kScratch + 2) * n);
+  float *const by = poses + s.nodes * pose, *const energy = by + s.nodes * pose;
+  const Edge edge(energy + n, n);
   transposed(xyz, quat, s, poses);
-  energies[0] = energies[1] = 0.;
+  std::fill_n(by, s.nodes * pose, 0.f);
+  *value = 0.;
   for (std::size_t i = 0; i < s.nodes; ++i) {
-    for (std::size_t t = 0; t < 2 * n; ++t) coordinate[t] = 0.f;
-    for (std::size_t j = 0; j < s.edges; ++j) {
-      const float part = share[i * s.edges + j];
-      if (part == 0.f) continue;
-      local(poses + i * pose, poses + static_cast<std::size_t>(near[i * s.edges + j]) * pose, n, edge);
-      for (std::size_t q = 0; q < s.shifts; ++q) {
-        const auto shift = static_cast<std::size_t>(shifts[q]);
-        add_energies(edge, shift, s.moments - shift, part * weights[q], coordinate, distance);
-      }
-    }
-    for (std::size_t t = 0; t < s.moments; ++t) energies[0] += static_cast<double>(coordinate[t]), energies[1] += static_cast<double>(distance[t]);
-  }
-  return 0;
-} catch (const std::bad_alloc&) {
-  return 1;
-}
-
-// Gradients of of[0] first energy + of[1] second energy to those of xyz and quat.
-int ff_rigidity_backward(const float* xyz, const float* quat, const std::int64_t* near, const float* share, const std::int64_t* shifts,
-                         const float* weights, const std::int64_t sizes[4], const float of[2], float* by_xyz, float* by_quat) try {
-  const Sizes s = sizes_of(sizes);
-  const std::size_t n = s.row, pose = kPose * n;
-  thread_local Buffer<float> kept;
-  float* const poses = kept.resize(2 * s.nodes * pose + (kScratch + 1) * n);
-  float* const by = poses + s.nodes * pose;
-  const Edge edge(by + s.nodes * pose, n);
-  transposed(xyz, quat, s, poses);
-  for (std::size_t t = 0; t < s.nodes * pose; ++t) by[t] = 0.f;
-  for (std::size_t i = 0; i < s.nodes; ++i) {
+    std::fill_n(energy, n, 0.f);
     for (std::size_t j = 0; j < s.edges; ++j) {
       const float part = share[i * s.edges + j];
       if (part == 0.f) continue;
       const std::size_t k = static_cast<std::size_t>(near[i * s.edges + j]);
       local(poses + i * pose, poses + k * pose, n, edge);
-      for (std::size_t t = 0; t < 4 * n; ++t) edge.gx[t] = 0.f;  // gx, gy, gz and by_length lie together
+      std::fill_n(edge.gx, 4 * n, 0.f);  // gx, gy, gz and by_length lie together
       for (std::size_t q = 0; q < s.shifts; ++q) {
         const auto shift = static_cast<std::size_t>(shifts[q]);
-        add_gradients(edge, shift, s.moments - shift, part * weights[q] * of[0], part * weights[q] * of[1]);
+        add_change(edge, shift, s.moments - shift, part * weights[q] * of[0], part * weights[q] * of[1], energy);
       }
       carry_back(poses + i * pose, poses + k * pose, n, edge, by + i * pose, by + k * pose);
     }
+    for (std::size_t t = 0; t < s.moments; ++t) *value += static_cast<double>(energy[t]);
   }
   for (std::size_t t = 0; t < s.moments; ++t) {
     for (std::size_t m = 0; m < s.nodes; ++m) {

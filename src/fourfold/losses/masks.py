@@ -10,9 +10,9 @@ from fnmatch import fnmatch
 from torch import Tensor
 
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import Step, mean_of
 from fourfold.losses.robust import trimmed_l1, trimmed_mean
-from fourfold.losses.scored import scored
 
 FOREGROUND = "foreground"
 """Name of the channel that blends the indicator of dynamic layers."""

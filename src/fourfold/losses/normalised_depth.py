@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import Step, mean_of
-from fourfold.losses.scored import scored
 
 
 @dataclass(frozen=True)

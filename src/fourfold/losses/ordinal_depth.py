@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import Step, mean_of
-from fourfold.losses.scored import scored
 
 Form = Literal["tanh", "logistic", "sigmoid", "hinge"]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import Kernel, scored
 from fourfold.losses.base import Sample, Step, mean_of
-from fourfold.losses.scored import Kernel, scored
 from fourfold.losses.ssim import ssim
 
 Where = Literal["all", "background", "foreground"]

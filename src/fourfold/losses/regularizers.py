@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import Step
-from fourfold.losses.scored import scored
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fourfold.errors import FourfoldError
 from fourfold.kernels.devices import compiled, on_gpu, pointer
-from fourfold.losses.scored import Kernel, scored
+from fourfold.kernels.scored import Kernel, scored
 
 SAMPLE = 2**14
 """Quantiles are taken from a regular subsample of about this size: exact enough (0.1 % at 98 %), and sorting stays cheap."""

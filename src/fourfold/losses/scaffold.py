@@ -11,8 +11,8 @@ from torch import Tensor
 from fourfold.geometry.host import on_host
 from fourfold.geometry.rotations import quat_normalize
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import Step, mean_of
-from fourfold.losses.scored import scored
 from fourfold.scene.rigidity import rigidity
 from fourfold.scene.scaffold_nodes import Topology, accelerations, velocities
 from fourfold.scene.scene import Layer
@@ -66,10 +66,8 @@ class ScaffoldRigidity:
 
     def __call__(self, step: Step) -> Tensor:
         """The scalar loss, averaged over scaffolds and images; 0 without a scaffold."""
-        losses = []
-        for xyz, quat, topology in scaffold_windows(step, max(self.shifts)):
-            coordinate, length = rigidity(xyz, quat, topology, self.shifts, self.weights)
-            losses.append(coordinate + self.length * length)
+        windows = scaffold_windows(step, max(self.shifts))
+        losses = [rigidity(*window, self.shifts, self.weights, (1.0, self.length)) for window in windows]
         return mean_of(losses, step.gaussians[0].means)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fourfold.geometry.host import on_host, rows_of
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import Step, mean_of
-from fourfold.losses.scored import scored
 from fourfold.scene.scene import Layer
 
 

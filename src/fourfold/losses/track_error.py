@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fourfold.kernels.devices import pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import TrackTargets
-from fourfold.losses.scored import scored
 
 _ARRAYS = ("read", "poses", "intrinsics", "xy", "depth", "visible", "weight", "of_target")
 _NUMBERS = ("smallest_alpha", "smallest_depth", "extent", "epsilon", "level")

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fourfold.geometry.host import on_host, sent
 from fourfold.kernels.devices import compiled, pointer
+from fourfold.kernels.scored import scored
 from fourfold.losses.base import Step, mean_of
-from fourfold.losses.scored import scored
 from fourfold.scene.motion.motion_tree import MotionTree
 from fourfold.scene.scene import Layer
 from fourfold.scene.tree_levels import NodeMotions, level_count, node_motions, tree_level

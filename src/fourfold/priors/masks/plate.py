@@ -78,14 +78,13 @@ def fit_plate(
     trust = np.maximum(trust, calm) * seen
     weight = np.maximum(trust, 1e-3 * seen)
     around, spread = surroundings(middle, calm, numbers.fill)
-    behind = 1 + numbers.surrounded * np.exp(-np.square(np.abs(gathered - around).mean(-1) / spread))
-    away = np.abs(gathered - _shared(gathered, weight * behind, numbers)).mean(-1)
-    weight = weight / (1 + (away / numbers.alike) ** 4)
+    behind = 1 + numbers.surrounded * np.exp(-np.square(_away(gathered, around) / spread))
+    weight = weight / (1 + (_away(gathered, _shared(gathered, weight * behind, numbers)) / numbers.alike) ** 4)
     color, scale = np.zeros(gathered.shape[1:], np.float32), np.zeros(gathered.shape[1:3], np.float32)
     for _ in range(numbers.rounds):
         total = weight.sum(0) + np.float32(1e-6)
         color = np.einsum("thw,thwc->hwc", weight, gathered) / total[..., None]
-        error = np.abs(gathered - color).mean(-1)
+        error = _away(gathered, color)
         scale = _scale(np.sqrt(np.einsum("thw,thw->hw", weight, np.square(error)) / total), color, numbers)
         over = np.stack([cv2.GaussianBlur(e / scale, (0, 0), numbers.blur) for e in error])
         weight = np.maximum(trust, 1e-3 * seen) / (1 + (over / numbers.outlier) ** 4)
@@ -111,16 +110,21 @@ def _calm(gathered: Image, seen: Image, numbers: PlateNumbers) -> tuple[Image, I
     """(H, W, 3) median colours, and (H, W) trust in what never changes over time, in [0, 1]; 0 where the images reach less than twice."""
     count = (seen > 0).sum(0)
     middle = _order(np.where(seen[..., None] > 0, gathered, np.float32(np.inf)), count[..., None], 0.5)
-    change = np.where(seen > 0, np.abs(gathered - middle).mean(-1), np.float32(np.inf))
+    change = np.where(seen > 0, _away(gathered, middle), np.float32(np.inf))
     high = np.where(count > 1, _order(change, count, 0.9), np.float32(1))
     return middle, np.exp(-np.square(cv2.GaussianBlur(high.astype(np.float32), (0, 0), 1.0) / numbers.calm))
+
+
+def _away(images: Image, color: Image) -> Image:
+    """(T, H, W) mean difference of each of the images (T, H, W, 3) from one; image by image, since all together may take gigabytes."""
+    return np.stack([np.abs(image - color).mean(-1) for image in images])
 
 
 def _shared(gathered: Image, weight: Image, numbers: PlateNumbers) -> Image:
     """(H, W, 3) of the images (T, H, W, 3) tried, the colour that most of the `weight` (T, H, W) agrees with."""
     best, color = np.zeros(gathered.shape[1:3], np.float32), gathered[0].copy()
     for n in np.unique(np.linspace(0, len(gathered) - 1, min(len(gathered), numbers.tried)).round().astype(int)):
-        agrees = np.einsum("thw,thw->hw", weight, np.abs(gathered - gathered[n]).mean(-1) <= numbers.alike) * (weight[n] > 0)
+        agrees = np.einsum("thw,thw->hw", weight, _away(gathered, gathered[n]) <= numbers.alike) * (weight[n] > 0)
         color[agrees > best] = gathered[n][agrees > best]
         best = np.maximum(best, agrees)
     return color
