@@ -27,6 +27,7 @@ import pytest
 from fourfold.kernels import library
 from fourfold.losses.track_error import _CTargets
 from fourfold.priors.cameras.bundle_system import _Call
+from fourfold.priors.tracking.track_anchor import _Call as _AlignCall
 from fourfold.render.kernel import GRADIENT_ARRAYS, CCamera, CGaussians, CGradients, CImageGradients, CImages, CPoints
 
 INT, FLOAT = "int", "float"  # arguments that are no pointers
@@ -178,6 +179,14 @@ def _bundle_follow(a: Sequence[Any]) -> list[Any]:
     return [(_Call, inner), 8 * unknown, 24 * tracks]
 
 
+def _align(a: Sequence[Any]) -> list[Any]:
+    c = _structure(_AlignCall, a[0])
+    n, k, image = c.points, c.samples, 4 * c.height * c.width
+    anchors = 1 + max(_longs(c.rows, n), default=-1)
+    known = (4 * anchors * k, 4 * anchors, 24 * anchors * k, 144 * anchors)
+    return [(_AlignCall, (image, 8 * k, 4 * k, *known, 8 * n, 8 * n, 16 * n, 4 * n))]
+
+
 def _solve(a: Sequence[Any]) -> list[Any]:
     return [8 * a[2] ** 2, 8 * a[2] * a[3], INT, INT]
 
@@ -255,6 +264,7 @@ SIZES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "ff_blend_backward": _blend,
     "ff_between_knots": _between_knots,
     "ff_between_knots_backward": _between_knots_backward,
+    "ff_align_patches": _align,
     "ff_bundle_reduce": _bundle_reduce,
     "ff_bundle_follow": _bundle_follow,
     "ff_bundle_residuals": _bundle_residuals,

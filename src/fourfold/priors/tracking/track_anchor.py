@@ -8,22 +8,19 @@ anew, and only then drift begins again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
 from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.kernels.library import load
 from fourfold.priors.tracking.track_step import remapped
-from fourfold.threads import in_threads
 
 Points = NDArray[np.float32]
 """(N, 2) pixels, pixel centres at whole numbers as OpenCV has them."""
 Rows = NDArray[np.float32]
-
-LOT = 512
-"""Points that one thread aligns at a time."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class AnchorConfig:
 class Anchors:
     """Patches of N points with k samples each, and how each is seen now.
 
-    value (N, k) grey levels less their weighted mean; deviation (N,) their weighted standard deviation; slope (N, k, 6) derivatives by
+    value (N, k) grey levels less their weighted mean; deviation (N,) their weighted standard deviation; slope (N, 6, k) derivatives by
     shift and shape, less what a change of light explains; inverse (N, 6, 6) damped inverse of their products; shape (N, 2, 2) affine
     change from the anchor's frame to the frame last seen.
     """
@@ -80,13 +77,20 @@ class Anchors:
         """The anchors of some points."""
         return Anchors(*(getattr(self, f.name)[which] for f in fields(self)))
 
-    def part(self, lot: slice) -> Anchors:
-        """A view of the anchors of some points that follow each other."""
-        return Anchors(*(getattr(self, f.name)[lot] for f in fields(self)))
-
     def joined(self, *more: Anchors) -> Anchors:
         """These and more points."""
         return Anchors(*(np.concatenate([getattr(part, f.name) for part in (self, *more)]) for f in fields(self)))
+
+
+class _Call(ctypes.Structure):
+    """`FFAlign` of kernels/align.cpp."""
+
+    _names = ("image", "offset", "weight", "value", "deviation", "slope", "inverse", "rows", "xy", "shape", "alike")
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in _names),
+        *((name, ctypes.c_int64) for name in ("height", "width", "points", "samples", "steps")),
+        *((name, ctypes.c_float) for name in ("longest", "settled")),
+    )
 
 
 def smooth(grey: NDArray[np.uint8], config: AnchorConfig) -> NDArray[np.float32]:
@@ -102,12 +106,12 @@ def anchor(image: NDArray[np.float32], points: Points, config: AnchorConfig) -> 
     deviation = np.sqrt((weight * value * value).sum(axis=1))
     down, along = (cv2.Sobel(image, cv2.CV_32F, 1 - d, d, ksize=3, scale=0.125) for d in (1, 0))
     gx, gy = remapped(along, u, v), remapped(down, u, v)
-    slope = np.stack([g * o for o in (np.float32(1), offset[:, 0], offset[:, 1]) for g in (gx, gy)], axis=2)
-    slope -= (weight @ slope)[:, None]
-    unit = value / np.maximum(deviation, 1e-3)[:, None]
-    slope -= unit[:, :, None] * ((unit * weight)[:, None] @ slope)
+    slope = np.stack([g * o for o in (np.float32(1), offset[:, 0], offset[:, 1]) for g in (gx, gy)], axis=1)
+    slope -= (slope @ weight)[..., None]
+    unit = (value / np.maximum(deviation, 1e-3)[:, None])[..., None]
+    slope -= (slope @ (unit * weight[:, None])) @ unit.swapaxes(1, 2)
     damping = np.diag([1e-3] * 2 + [1 / config.change**2] * 4) * config.noise**2 / len(weight)
-    inverse = np.linalg.inv((slope * weight[:, None]).transpose(0, 2, 1) @ slope + damping)
+    inverse = np.linalg.inv((slope * weight) @ slope.swapaxes(1, 2) + damping)
     shape = np.tile(np.eye(2, dtype=np.float32), (len(points), 1, 1))
     return Anchors(value, deviation, slope, inverse.astype(np.float32), shape)
 
@@ -117,7 +121,7 @@ def settle(
 ) -> tuple[Points, NDArray[np.float32], NDArray[np.bool_]]:
     """(R, 2) points of a smoothed image corrected by the anchors of `rows` (R,), the shapes (R, 2, 2) of their patches, and (R,) whether they are
     there at all. A patch that has changed is taken anew, in place: copies of all patches would take half as long as their alignment."""
-    found, shape, correlation = _in_lots(image, points, lambda lot: anchors.rows(rows[lot]), config)
+    found, shape, correlation = _aligned(image, points, anchors, rows, config)
     grown = np.linalg.svd(shape, compute_uv=False)
     height, width = image.shape
     misfit = np.sqrt(np.maximum(2 * (1 - correlation), 0)) * anchors.deviation[rows]
@@ -134,24 +138,31 @@ def settle(
 
 def align(image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig) -> tuple[Points, Anchors, NDArray[np.float32]]:
     """Where the patches are in a smoothed image near (N, 2) points, the anchors with their new shapes, and (N,) correlations there."""
-    xy, shape, alike = _in_lots(image, points, anchors.part, config)
+    xy, shape, alike = _aligned(image, points, anchors, np.arange(len(points)), config)
     return xy, replace(anchors, shape=shape), alike
 
 
-def _in_lots(
-    image: NDArray[np.float32], points: Points, part: Callable[[slice], Anchors], config: AnchorConfig
+def _aligned(
+    image: NDArray[np.float32], points: Points, anchors: Anchors, rows: NDArray[np.intp], config: AnchorConfig
 ) -> tuple[Points, NDArray[np.float32], NDArray[np.float32]]:
-    """Places (N, 2), shapes (N, 2, 2) and correlations (N,) of points (N, 2) whose anchors `part` gives a lot at a time."""
-    lots = [slice(begin, begin + LOT) for begin in range(0, max(len(points), 1), LOT)]
-    found = list(in_threads(lambda lot: _align(image, points[lot], part(lot), config), lots)) if len(lots) > 1 else []
-    found = found or [_align(image, points, part(lots[0]), config)]
-    xy, shape, alike = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    """Places (R, 2), shapes (R, 2, 2) and correlations (R,) of points (R, 2) with the anchors of `rows` (R,)."""
+    library = load()
+    if library is None:
+        return align_reference(image, points, anchors.rows(rows), config)
+    offset, weight = _offsets(config)
+    xy, shape, alike = points.astype(np.float32), anchors.shape[rows].astype(np.float32), np.empty(len(points), np.float32)
+    given = (image, offset, weight, anchors.value, anchors.deviation, anchors.slope, anchors.inverse)
+    kept = [*(np.ascontiguousarray(array, np.float32) for array in given), np.ascontiguousarray(rows, np.int64), xy, shape, alike]
+    sizes = (*image.shape, len(points), len(weight), config.steps)
+    if library.ff_align_patches(ctypes.byref(_Call(*(array.ctypes.data for array in kept), *sizes, config.longest, config.settled))):
+        raise MemoryError(f"no memory to find {len(points)} patches again")
     return xy, shape, alike
 
 
-def _align(
+def align_reference(
     image: NDArray[np.float32], points: Points, anchors: Anchors, config: AnchorConfig
 ) -> tuple[Points, NDArray[np.float32], NDArray[np.float32]]:
+    """The plain twin of the kernel: places (N, 2), shapes (N, 2, 2) and correlations (N,)."""
     offset, weight = _offsets(config)
     xy, shape = points.astype(np.float32), anchors.shape.copy()
     rows, left = np.arange(len(xy)), anchors
@@ -159,7 +170,7 @@ def _align(
         value, deviation = _seen(image, xy[rows], shape[rows], offset, weight)
         gain = np.clip(left.deviation / np.maximum(deviation, 1e-3), 1 / 3, 3)
         error = (value * gain[:, None] - left.value) * weight
-        step = np.einsum("nij,nj->ni", left.inverse, (error[:, None] @ left.slope)[:, 0])
+        step = np.einsum("nij,nj->ni", left.inverse, (left.slope @ error[..., None])[..., 0])
         turned = np.eye(2, dtype=np.float32) + np.clip(np.stack([step[:, [2, 4]], step[:, [3, 5]]], axis=1), -0.3, 0.3)
         shape[rows] = np.einsum("nij,njk->nik", shape[rows], np.linalg.inv(turned))
         length = np.linalg.norm(step[:, :2], axis=1)
