@@ -79,7 +79,8 @@ def fit_plate(
     weight = np.maximum(trust, 1e-3 * seen)
     around, spread = surroundings(middle, calm, numbers.fill)
     behind = 1 + numbers.surrounded * np.exp(-np.square(_away(gathered, around) / spread))
-    weight = weight / (1 + (_away(gathered, _shared(gathered, weight * behind, numbers)) / numbers.alike) ** 4)
+    # kept in all rounds: where texture makes the scale large, the fit would come back to a mixture
+    base = weight = weight / (1 + (_away(gathered, _shared(gathered, weight * behind, numbers)) / numbers.alike) ** 4)
     color, scale = np.zeros(gathered.shape[1:], np.float32), np.zeros(gathered.shape[1:3], np.float32)
     for _ in range(numbers.rounds):
         total = weight.sum(0) + np.float32(1e-6)
@@ -87,7 +88,7 @@ def fit_plate(
         error = _away(gathered, color)
         scale = _scale(np.sqrt(np.einsum("thw,thw->hw", weight, np.square(error)) / total), color, numbers)
         over = np.stack([cv2.GaussianBlur(e / scale, (0, 0), numbers.blur) for e in error])
-        weight = np.maximum(trust, 1e-3 * seen) / (1 + (over / numbers.outlier) ** 4)
+        weight = base / (1 + (over / numbers.outlier) ** 4)
     return Plate(color, scale, np.clip(trust.sum(0) / numbers.known, 0, 1).astype(np.float32))
 
 

@@ -1,8 +1,8 @@
 """Masks of cameras that did not travel, each view alone: suspicion of the tracks times what the plate does not explain, then outlines.
 
-Evidence with high recall and explanation with high precision multiply well. Where the plate was never trusted, suspicion decides, less so
-where the colours are those of the known surroundings. Outlines are cut in an image that is half difference to the plate, so that edges of
-the background attract them less than those of what moves.
+Evidence with high recall and explanation with high precision multiply well; what differs from the plate by many times its scale needs no track.
+Where the plate was never trusted, suspicion decides, less so where the colours are those of the known surroundings. Outlines are cut in an image
+that is half difference to the plate, so that edges of the background attract them less than those of what moves.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class PlateMaskNumbers:
         side: longer side of the images that are worked on, pixels; smaller ones are enlarged.
         starts, full: residual over its scale at which a pixel begins to move and moves for certain.
         floor: suspicion that every pixel has: what the plate does not explain moves even where no track is.
+        foreign, certain: residual over its scale from which a pixel may not be, and certainly is not, the plate, whatever the tracks say: what was
+            put down rests.
         alone: weight of suspicion where the plate is not known.
         alike, unlike: difference to the filled plate over its spread that counts as background, and as no background.
         doubtful: share of the suspicion that stays where the colours are those of the surroundings.
@@ -46,6 +48,8 @@ class PlateMaskNumbers:
     starts: float = 1.8
     full: float = 4.3
     floor: float = 0.05
+    foreign: float = 6.0
+    certain: float = 12.0
     alone: float = 1.2
     alike: float = 0.8
     unlike: float = 2.0
@@ -145,12 +149,14 @@ def _working(capture: Capture, view: int, suspicion: NDArray[np.float16], number
 def _evidence(image: Image, suspicion: Image, seen: Plate, around: Plate, numbers: PlateMaskNumbers) -> Image:
     """(h, w) in [0, 1]: root of suspicion times what is unexplained."""
     blur = numbers.plate.blur
-    over = np.clip((unexplained(image, seen, numbers.plate) - numbers.starts) / (numbers.full - numbers.starts), 0, 1)
+    ratio = unexplained(image, seen, numbers.plate)
+    over = np.clip((ratio - numbers.starts) / (numbers.full - numbers.starts), 0, 1)
+    certain = np.clip((ratio - numbers.foreign) / (numbers.certain - numbers.foreign), 0, 1)
     differs = cv2.GaussianBlur(np.abs(image - around.color).mean(-1) / around.scale, (0, 0), blur)
     foreign = np.clip((differs - numbers.alike) / (numbers.unlike - numbers.alike), numbers.doubtful, 1)
     alone = np.clip(numbers.alone * suspicion, 0, 1) * foreign
     left = seen.known * over + (1 - seen.known) * alone
-    return np.sqrt(np.clip(suspicion + numbers.floor, 0, 1) * left).astype(np.float32)
+    return np.sqrt(np.maximum(np.clip(suspicion + numbers.floor, 0, 1) * left, seen.known * certain)).astype(np.float32)
 
 
 def _contrast(image: Image, seen: Plate, around: Plate, numbers: PlateMaskNumbers) -> NDArray[np.uint8]:
