@@ -57,7 +57,7 @@ def test_the_libraries_built_here_are_what_they_are():
 
 
 def test_every_function_that_python_calls_is_looked_for():
-    from foreign_kernels import SIZES
+    from foreign_sizes import SIZES
 
     # not called in emulators: one answers with a double, which `foreign_host.cpp` does not take, one takes structures in structures
     by_nobody = {"ff_body_step", "ff_body_cost", "ff_sweep_costs"}
