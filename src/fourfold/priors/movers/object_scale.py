@@ -26,7 +26,8 @@ class ScaleConfig:
             the object stands (noise of 8 % gives 0.1), from the second on it hops.
         ground_prior: how much a perfect ground contact counts against a perfect motion fit: objects do move, but seldom hover.
         slack: how far beyond the occlusion bound a rival may lie, relative.
-        least_quality: a winner below it is reported as a guess.
+        least_quality: votes below it decide nothing: what fits so badly may put a thing right before the camera. What is chosen instead is reported
+            as a guess.
     """
 
     steps: tuple[int, ...] = (1, 4, 8)
@@ -114,7 +115,7 @@ def choose_scale(evidence: ScaleEvidence, config: ScaleConfig = ScaleConfig()) -
     """Let the rivals vote.
 
     A rival must be positive and must not put the object behind what it hides. Its vote is its quality plus half the quality of the best
-    agreeing rival of every other family. Without a plausible rival the object is put a little in front of what it hides.
+    agreeing rival of every other family. Where none convinces, the object is put on the ground under it, or a little in front of what it hides.
     """
     rivals: dict[str, Rival] = {}
     frames = len(evidence.centers)
@@ -128,7 +129,7 @@ def choose_scale(evidence: ScaleEvidence, config: ScaleConfig = ScaleConfig()) -
     bound = float(np.percentile(evidence.bounds, 25)) if len(evidence.bounds) else np.inf
     plausible = {k: r for k, r in rivals.items() if 0 < r.scale <= (1 + config.slack) * bound and r.quality > 0}
     votes = {k: _vote(r, plausible, config) for k, r in plausible.items()}
-    if votes and max(votes.values()) >= 0.1:
+    if votes and max(votes.values()) >= config.least_quality:
         winner = max(votes, key=lambda k: votes[k])
         return ScaleChoice(plausible[winner].scale, winner, min(1.0, votes[winner]), rivals, bound)
     if contact is not None and contact.scale > 0:
