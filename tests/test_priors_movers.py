@@ -130,7 +130,7 @@ def test_an_object_is_not_put_behind_what_it_hides() -> None:
 def test_a_motion_that_hardly_fits_does_not_put_a_thing_before_the_camera() -> None:
     random = np.random.default_rng(7)
     centers = np.cumsum(random.normal(0, 0.05, (12, 3)), axis=0)
-    offsets = np.array([0, 0, 1.0]) + random.normal(0, 0.05, (12, 3)) - 0.4 * (centers - centers.mean(0))  # drawn along a little: no rigid motion
+    offsets = np.array([0, 0, 1.0]) + random.normal(0, 0.05, (12, 3)) - 0.3 * (centers - centers.mean(0))  # drawn along a little: no rigid motion
     ground = np.stack([np.full(12, 6.0), np.full(12, 0.15)], axis=1)  # a contact that convinces nobody
     choice = choose_scale(ScaleEvidence(centers, offsets, ground, np.full(12, 5.0)))
     weak = [rival for name, rival in choice.rivals.items() if name != "ground_contact" and rival.scale > 0]
