@@ -145,6 +145,7 @@ def in_numbers(name: str) -> str:
                 continue
             steps = f"{number(stage.per_frame)} an image" if stage.per_frame else number(stage.steps)
             steps += f", {number(stage.steps)} to {number(stage.most)}" if stage.most else ""
+            steps += f" (one camera: {number(stage.most_alone)})" if stage.most_alone else ""
             losses = ", ".join(f"{t.name} {number(float(t.weight))}" for t in stage.terms)
             rates = ", ".join(f"`{pattern}` {number(rate.start)}" for pattern, rate in stage.rates.items())
             lines.append(f"| {title} | {stage.name} | {steps} | {getattr(stage.sampler, 'batch', 1)} | {losses} | {rates} |")

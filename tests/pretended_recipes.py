@@ -80,7 +80,7 @@ def eager(recipe: Recipe) -> Recipe:
 def gpu(monkeypatch):
     """The book of a pretended GPU on which steps are counted, without density control, which acts seldom."""
     monkeypatch.setitem(QUALITIES, "draft", Quality(pixels=10_000, steps=0.01, gaussians=0.01))
-    monkeypatch.setattr(trainer, "planned_steps", lambda stage, quality, frames: STEPS if stage.steps else 0)
+    monkeypatch.setattr(trainer, "planned_steps", lambda stage, quality, length: STEPS if stage.steps else 0)
     with pretended_gpu.pretended(monkeypatch) as (device, book):
         monkeypatch.setattr(trainer, "choose_device", lambda name: device)
         one_step, change = loop._one_step, loop.change_density

@@ -150,16 +150,6 @@ def test_a_motion_that_leaves_the_flow_is_left_although_every_colour_agrees(tmp_
         np.testing.assert_allclose(step.numpy(), np.tile([0.2, 0, 0], (len(rows), 1)), atol=2e-3)  # flow is kept in half precision
 
 
-def test_what_a_camera_that_stays_in_place_films_lives_on_sheets_alone(tmp_path: Path) -> None:
-    capture, priors = make_world(tmp_path)
-    numbers = LivedNumbers(candidates=4000, cell=2.7, sheet_cell=2.7)
-    layer = lived_layer(replace(capture, cameras="fixed"), priors, QUALITY, np.random.default_rng(0), numbers)
-    longer = lived_layer(capture, priors, QUALITY, np.random.default_rng(0), numbers)
-    assert layer is not None and longer is not None and len(layer) > 2 * len(longer)
-    np.testing.assert_allclose(layer.splats["log_radius"].exp(), 0.05, rtol=1e-5)
-    assert (layer.splats["motion_logits"].argmax(1) == layer.splats["motion_logits"].shape[1] - 1).all()
-
-
 def test_flow_moves_a_pixel_at_its_depth_before_and_after_its_own_moment(tmp_path: Path) -> None:
     capture, priors = make_world(tmp_path)
     assert priors.flow is not None and priors.masks is not None

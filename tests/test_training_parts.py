@@ -21,7 +21,7 @@ from fourfold.training.metrics_log import MetricsLog, read_metrics
 from fourfold.training.optimizer import update, watch
 from fourfold.training.safety import keep_sane
 from fourfold.training.samplers import Epochs, RandomImages, generator
-from fourfold.training.schedule import divisor_at, planned_steps, rate_at, rate_of, steps_within
+from fourfold.training.schedule import Length, divisor_at, planned_steps, rate_at, rate_of, steps_within
 from fourfold.training.state import Lengths, lengths_of, scene_extent
 from fourfold.training.trainer import choose_device
 from test_density_control import make_layer
@@ -71,10 +71,12 @@ def test_a_pixel_is_as_large_as_a_layer_is_far_and_what_is_not_in_the_picture_do
 
 def test_steps_follow_quality_clip_length_and_budget() -> None:
     stage = Stage("s", 100, (Term("rgb", Photometric(), 1.0),), {}, Epochs(), per_frame=4.0, resolution=((0.0, 4), (0.5, 1)))
-    assert planned_steps(stage, Quality(1, 0.4, 1), 10) == 40
-    assert planned_steps(stage, Quality(1, 1.0, 1), 100) == 400
-    assert planned_steps(replace(stage, most=300), Quality(1, 1.0, 1), 100) == 300
-    assert planned_steps(replace(stage, most=300), Quality(1, 0.4, 1), 50) == 80
+    assert planned_steps(stage, Quality(1, 0.4, 1), Length(10, True)) == 40
+    assert planned_steps(stage, Quality(1, 1.0, 1), Length(100, True)) == 400
+    assert planned_steps(replace(stage, most=300), Quality(1, 1.0, 1), Length(100, True)) == 300
+    assert planned_steps(replace(stage, most=300), Quality(1, 0.4, 1), Length(50, True)) == 80
+    alone = replace(stage, most=300, most_alone=350)
+    assert [planned_steps(alone, Quality(1, 1.0, 1), Length(100, one)) for one in (True, False)] == [350, 300]
     assert [divisor_at(stage, p) for p in (0.0, 0.49, 0.5, 1.0)] == [4, 4, 1, 1]
     calls: list[int] = []
     assert steps_within(1e6, 500, 500, calls.append) == 500 and len(calls) == 6

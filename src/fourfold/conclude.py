@@ -37,7 +37,7 @@ from fourfold.recipes.recipe import QUALITIES, Recipe
 from fourfold.scene.scene import Scene
 from fourfold.spent import Spent
 from fourfold.training.metrics_log import read_metrics
-from fourfold.training.schedule import planned_steps
+from fourfold.training.schedule import Length, planned_steps
 from fourfold.training.trainer import TrainConfig, made_by, train
 from fourfold.viewer.player import write_player
 
@@ -148,12 +148,12 @@ def judged_from_side(scene: Scene, capture: Capture, masks: Masks | None) -> Sid
 
 def training_steps(job: Job) -> dict[str, Any]:
     """How many steps the stages that were trained took, how many they take without a time budget, and that budget in seconds or None."""
-    whole = Training(job.root, job.recipe.stages, int(job.preparation.capture.train.sum()))
+    whole = Training(job.root, job.recipe.stages, Length.of(job.preparation.capture))
     quality, steps, planned = QUALITIES[job.options.quality], 0, 0
     for one in (whole,) if job.long is None else job.long.trainings:
         done = Counter(str(line.get("name")) for line in read_metrics(one.folder / "metrics.jsonl"))
         steps += sum(done.values())
-        planned += sum(planned_steps(stage, quality, one.frames) for stage in one.stages if done[stage.name])
+        planned += sum(planned_steps(stage, quality, one.length) for stage in one.stages if done[stage.name])
     return {"steps": steps, "planned": planned, "time_budget_s": job.options.time_budget}
 
 

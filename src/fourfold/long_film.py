@@ -24,7 +24,7 @@ from fourfold.recipes.recipe import QUALITIES, InChunks, Recipe, Stage
 from fourfold.scene.motion.chunks import joined
 from fourfold.scene.scene import Layer, Scene
 from fourfold.training.samplers import generator
-from fourfold.training.schedule import planned_steps
+from fourfold.training.schedule import Length, planned_steps
 from fourfold.training.trainer import TrainConfig, made_by, train
 
 FOLDER = "chunks"
@@ -54,11 +54,11 @@ class Regions(Mapping[tuple[int, int], NDArray[np.bool_]]):
 
 @dataclass(frozen=True)
 class Training:
-    """One training of several: the folder with its metrics, its stages, and its number of training images."""
+    """One training of several: the folder with its metrics, its stages, and its length."""
 
     folder: Path
     stages: tuple[Stage, ...]
-    frames: int
+    length: Length
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,13 @@ def _cameras_at(cameras: Cameras | None, rows: NDArray[np.int64]) -> Cameras | N
 def _trained(job: _Making, recipe: Recipe, start: Scene | None, preparation: Preparation, folder: str, chunks: int) -> tuple[Scene, Training]:
     """One training of the film's, kept in its folder."""
     capture = preparation.capture
-    frames = int(capture.train.sum())
-    all_steps = _steps(job, job.way.shared, frames) + chunks * _steps(job, job.way.stages, frames)
-    left = None if job.budget is None else job.budget * _steps(job, recipe.stages, frames) / all_steps
+    length = Length.of(capture)
+    all_steps = _steps(job, job.way.shared, length) + chunks * _steps(job, job.way.stages, length)
+    left = None if job.budget is None else job.budget * _steps(job, recipe.stages, length) / all_steps
     config = TrainConfig(job.options.seed, job.options.quality, left, job.options.device, progress=follow(job.report))
     out = job.root / FOLDER / folder
-    return train(recipe, start, capture, preparation.priors, out, config), Training(out, recipe.stages, frames)
+    return train(recipe, start, capture, preparation.priors, out, config), Training(out, recipe.stages, length)
 
 
-def _steps(job: _Making, stages: tuple[Stage, ...], frames: int) -> int:
-    return sum(planned_steps(stage, QUALITIES[job.options.quality], frames) for stage in stages)
+def _steps(job: _Making, stages: tuple[Stage, ...], length: Length) -> int:
+    return sum(planned_steps(stage, QUALITIES[job.options.quality], length) for stage in stages)

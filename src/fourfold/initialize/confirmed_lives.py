@@ -100,15 +100,6 @@ def confirmed_lives(capture: Capture, priors: Priors, motion: BodyMotion, seeds:
     return Lives(first, last, places[0], places[1])
 
 
-def own_moments(capture: Capture, motion: BodyMotion, seeds: SheetSeeds) -> Lives:
-    """Lives of `seeds` in their own images alone."""
-    frames, rows = capture.train_frames(), np.arange(len(seeds))
-    own = np.searchsorted(motion.indices, [index for _, index in frames])[seeds.frame]
-    places = np.full((2, len(seeds), len(frames)), -1, np.int16)
-    places[:, rows, seeds.frame] = seeds.xy.T[::-1]
-    return Lives(own, own, places[0], places[1])
-
-
 def best_stretch(score: NDArray[np.float64], own: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last column (P,) of the stretch around column `own` (P,) with the largest sum of `score` (P, K), the longest of equal ones."""
     columns = np.arange(score.shape[1])

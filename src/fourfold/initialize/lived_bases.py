@@ -1,4 +1,7 @@
-"""Movers as Gaussians with lives on shared SE(3) bases: seeded on a sheet in every training image, long-lived where other moments confirm them."""
+"""Movers as Gaussians with lives: seeded on sheets in every training image, long-lived where other moments confirm them.
+
+On shared SE(3) bases; before a camera that stays in place, each by itself (`swept_sheets.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,20 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.initialize.background import BackgroundNumbers, static_layer
 from fourfold.initialize.body_motion import ALONE, BodyMotion, BodyMotionNumbers, body_motion
-from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives, own_moments
+from fourfold.initialize.confirmed_lives import LifeNumbers, Lives, confirmed_lives
 from fourfold.initialize.flow_slip import flow_velocities
 from fourfold.initialize.sheet_seeds import Density, SheetSeeds, sheet_seeds
 from fourfold.initialize.splats import make_splats
 from fourfold.initialize.static_scene import scene_with_movers
 from fourfold.initialize.steady_movers import steady_movers
+from fourfold.initialize.swept_sheets import SweepNumbers, seeds_within
 from fourfold.kernels.cover import cover
 from fourfold.priors.contracts import Priors
 from fourfold.recipes.recipe import Quality
 from fourfold.scene.motion.lived_bases import REST, LivedBases
 from fourfold.scene.scene import DYNAMIC, Layer, Scene
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,8 @@ class LivedNumbers:
         candidates: seeds that are looked at, at most, at quality "normal"; some tenth of them is needed where most surfaces are seen again.
         cell: side in pixels of the cells of `longest_cover`; larger where `candidates` would not give each cell `crowd` of them, which may be fewer
             than one: chance leaves some cells empty, and their neighbours reach over.
-        sheet_cell: the same where nothing lives longer than its own image, and every image needs all its seeds.
         life: half of the shortest time a Gaussian is fully there, in frames; fade: sigma beyond it, in frames.
-        spread: standard deviation in cells of `longest_cover`; opacity: at the start.
+        spread: standard deviation in cells of `longest_cover`; square: the same as a share of a swept seed's square; opacity: at the start.
         new: see `longest_cover`.
         brief: a seed that lives for at most so many images belongs to a sheet that the flow moves from one image to the next, and to no motion
             that is guessed for a whole body.
@@ -42,16 +47,17 @@ class LivedNumbers:
 
     candidates: int = 300_000
     cell: float = 1.0
-    sheet_cell: float = 1.5
     crowd: float = 0.6
     life: float = 0.5
     fade: float = 1.2
     spread: float = 0.8
+    square: float = 0.5
     opacity: float = 0.7
     new: float = 0.5
     brief: int = 2
     motion: BodyMotionNumbers = BodyMotionNumbers()
     lives: LifeNumbers = LifeNumbers()
+    sweep: SweepNumbers = SweepNumbers()
 
 
 @dataclass(frozen=True)
@@ -84,21 +90,32 @@ def lived_layer(
     capture: Capture, priors: Priors, quality: Quality, random: np.random.Generator, numbers: LivedNumbers = LivedNumbers()
 ) -> Layer | None:
     """The moving objects; None where no mask shows one whose depth is known."""
-    turned = capture.cameras in ("rotation", "fixed")  # what bases know of depth is a guess there, and no other side is ever shown
-    if turned:
-        priors = steady_movers(capture, priors)
+    if capture.cameras in ("rotation", "fixed"):  # what bases know of depth is a guess there, and no other side is ever shown
+        return _swept_layer(capture, steady_movers(capture, priors), quality, numbers)
     motion = body_motion(capture, priors, random, numbers.motion)
     if motion is None:
         return None
-    finest = numbers.sheet_cell if turned else numbers.cell
     most = numbers.candidates * quality.gaussians / max(1, int(capture.train.sum()))
-    seeds = sheet_seeds(capture, priors, motion, Density(numbers.crowd / finest**2, round(most)), random, numbers.motion.bodies)
+    seeds = sheet_seeds(capture, priors, motion, Density(numbers.crowd / numbers.cell**2, round(most)), random, numbers.motion.bodies)
     if seeds is None:
         return None
-    lives = own_moments(capture, motion, seeds) if turned else confirmed_lives(capture, priors, motion, seeds, numbers.lives)
-    cell = max(finest, float(np.sqrt(numbers.crowd * seeds.share.sum() / len(seeds))))
+    lives = confirmed_lives(capture, priors, motion, seeds, numbers.lives)
+    cell = max(numbers.cell, float(np.sqrt(numbers.crowd * seeds.share.sum() / len(seeds))))
     chosen = longest_cover(lives, cell, random, numbers.new)
     return _layer(capture, priors, motion, seeds.rows(chosen), lives.rows(chosen), replace(numbers, spread=cell * numbers.spread))
+
+
+def _swept_layer(capture: Capture, priors: Priors, quality: Quality, numbers: LivedNumbers) -> Layer | None:
+    seeds = seeds_within(capture, priors, numbers.candidates * quality.gaussians, numbers.motion.bodies, numbers.sweep)
+    if seeds is None:
+        return None
+    splats = make_splats(seeds.means, seeds.color, numbers.square * seeds.side, numbers.opacity)
+    none = np.full((len(seeds), 1), ALONE)
+    splats |= _lives(capture, none, seeds.velocities, seeds.begin, seeds.end, numbers)
+    knots = torch.from_numpy(capture.timestamps[capture.train.any(axis=0)]).float()
+    rest = torch.tensor(REST).expand(1, len(knots), 9)
+    shared = {"rotation6d": rest[..., :6].clone(), "translation": rest[..., 6:].clone()}
+    return Layer("object", DYNAMIC, LivedBases(rests=True), splats, shared, {"knots": knots, "pivot": splats["means"].mean(dim=0)})
 
 
 def longest_cover(lives: Lives, cell: float, random: np.random.Generator, new: float = 0.5) -> NDArray[np.int64]:
@@ -118,30 +135,34 @@ def longest_cover(lives: Lives, cell: float, random: np.random.Generator, new: f
 
 
 def _layer(capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSeeds, life: Lives, numbers: LivedNumbers) -> Layer:
-    splats = make_splats(seeds.means, seeds.color, numbers.spread * seeds.pixel, numbers.opacity)
-    spacing = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0
     begin, end = motion.knots[life.first], motion.knots[life.last]
     brief = life.last - life.first < numbers.brief
     logits = np.pad(seeds.logits, ((0, 0), (0, 1)), constant_values=-ALONE)
     logits[brief] = np.append(np.full(seeds.logits.shape[1], -ALONE), ALONE)
     means, velocities = _sheets(capture, priors, seeds, (begin + end) / 2)
-    values = {
-        "means": np.where(brief[:, None], means, seeds.means),
-        "velocity_before": np.where(brief[:, None], velocities[:, 0], 0),
-        "velocity_after": np.where(brief[:, None], velocities[:, 1], 0),
-        "motion_logits": logits,
-        "time_center": (begin + end) / 2,
-        "log_duration": np.full(len(seeds), np.log(numbers.fade * spacing)),
-        "log_radius": np.log(numbers.life * spacing + (end - begin) / 2),
-    }
-    splats |= {name: torch.from_numpy(value).float().contiguous() for name, value in values.items()}
+    splats = make_splats(np.where(brief[:, None], means, seeds.means), seeds.color, numbers.spread * seeds.pixel, numbers.opacity)
+    splats |= _lives(capture, logits, np.where(brief[:, None, None], velocities, 0), begin, end, numbers)
     shared, fixed = motion.tensors()
     rest = torch.tensor(REST).expand(1, len(motion.knots), 9)
     shared = {"rotation6d": torch.cat([shared["rotation6d"], rest[..., :6]]), "translation": torch.cat([shared["translation"], rest[..., 6:]])}
     return Layer("object", DYNAMIC, LivedBases(rests=True), splats, shared, fixed)
 
 
-def _sheets(capture: Capture, priors: Priors, seeds: SheetSeeds, center: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _lives(capture: Capture, logits: Array, velocities: Array, begin: Array, end: Array, numbers: LivedNumbers) -> dict[str, torch.Tensor]:
+    """What tells where Gaussians go and how long they are there: from `begin` to `end` (P,) seconds, with velocities (P, 2, 3) before and after."""
+    spacing = float(np.median(np.diff(capture.timestamps))) if capture.times > 1 else 1.0
+    values = {
+        "velocity_before": velocities[:, 0],
+        "velocity_after": velocities[:, 1],
+        "motion_logits": logits,
+        "time_center": (begin + end) / 2,
+        "log_duration": np.full(len(begin), np.log(numbers.fade * spacing)),
+        "log_radius": np.log(numbers.life * spacing + (end - begin) / 2),
+    }
+    return {name: torch.from_numpy(value).float().contiguous() for name, value in values.items()}
+
+
+def _sheets(capture: Capture, priors: Priors, seeds: SheetSeeds, center: Array) -> tuple[Array, Array]:
     """World places (P, 3) at `center` (P,), seconds, and velocities (P, 2, 3) before and after it, of seeds that the flow moves on their sheets."""
     trained = capture.train_frames()
     frames = [trained[number] for number in seeds.frame]

@@ -61,6 +61,7 @@ MOVERS = Stage(
     steps=420,
     per_frame=19,
     most=840,
+    most_alone=1680,
     enter=(FillHoles(),),
     terms=MOVING_TERMS,
     rates=STILL_RATES | LIVED_RATES,
@@ -71,6 +72,7 @@ JOINT = Stage(
     steps=300,
     per_frame=14,
     most=600,
+    most_alone=1200,
     enter=(
         ResidualLayer(inside_movers=True),
     ),  # once the rest has settled: what fails before is not yet trained, and such Gaussians show from the side

@@ -104,7 +104,8 @@ class Stage:
 
     Attributes:
         steps: optimisation steps at quality "normal", at least.
-        per_frame: so many are taken for each training image where that is more than `steps`; most: but never more than these (0: no limit).
+        per_frame: so many are taken for each training image where that is more than `steps`; most: but never more than these (0: no limit);
+            most_alone: the same for one camera, of which no other sees the same moment.
         terms: the losses.
         rates: "layer.parameter" patterns (fnmatch) -> rate; the first match counts, what matches nothing stays frozen.
         sampler: what a batch is.
@@ -122,6 +123,7 @@ class Stage:
     sampler: Sampler
     per_frame: float = 0.0
     most: int = 0
+    most_alone: int = 0
     density: Mapping[str, DensityControl] = field(default_factory=dict)
     resolution: tuple[tuple[float, int], ...] = ((0.0, 1),)
     enter: tuple[SceneEdit, ...] = ()

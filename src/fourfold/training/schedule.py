@@ -7,17 +7,32 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from functools import lru_cache
 from time import perf_counter
+from typing import NamedTuple
 
+from fourfold.capture.capture import Capture
 from fourfold.recipes.recipe import Quality, Rate, Stage
 
 MINIMUM_STEPS = 10
 """A stage is never shortened below this by a time budget."""
 
 
-def planned_steps(stage: Stage, quality: Quality, frames: int) -> int:
-    """Steps of `stage` for `frames` training images at `quality`."""
-    steps = max(stage.steps, stage.per_frame * frames)
-    return max(1, round((min(steps, stage.most) if stage.most else steps) * quality.steps))
+class Length(NamedTuple):
+    """How long a capture is: its training images, and whether one camera alone filmed them."""
+
+    images: int
+    alone: bool
+
+    @staticmethod
+    def of(capture: Capture) -> Length:
+        """That of `capture`."""
+        return Length(int(capture.train.sum()), int(capture.train.any(axis=1).sum()) == 1)
+
+
+def planned_steps(stage: Stage, quality: Quality, length: Length) -> int:
+    """Steps of `stage` for a capture of this `length` at `quality`."""
+    steps = max(stage.steps, stage.per_frame * length.images)
+    most = stage.most_alone if length.alone and stage.most_alone else stage.most
+    return max(1, round((min(steps, most) if most else steps) * quality.steps))
 
 
 def rate_at(rate: Rate, progress: float, extent: float, pixel: float = 1.0) -> float:

@@ -30,7 +30,7 @@ from fourfold.training.metrics_log import MetricsLog
 from fourfold.training.optimizer import trainable
 from fourfold.training.room import check_going_on, check_stage, eased
 from fourfold.training.samplers import generator
-from fourfold.training.schedule import planned_steps, steps_within
+from fourfold.training.schedule import Length, planned_steps, steps_within
 from fourfold.training.state import TrainingState, drawn, lengths_of, parameters, scene_to
 from fourfold.training.together import ALONE, Together
 
@@ -305,11 +305,11 @@ def _enter(run: _Run, stage: Stage, state: TrainingState, store: SampleStore) ->
     state.extent, state.pixels = lengths.extent, dict(lengths.pixels)
     if not trainable(drawn(state.scene, stage.layers), stage.rates):
         return
-    frames = int(run.capture.train.sum())
-    steps = planned_steps(stage, quality, frames)
+    length = Length.of(run.capture)
+    steps = planned_steps(stage, quality, length)
     state.seconds += perf_counter() - started
     if run.config.time_budget is not None:
-        later = sum(planned_steps(following, quality, frames) for following in run.recipe.stages[state.stage + 1 :])
+        later = sum(planned_steps(following, quality, length) for following in run.recipe.stages[state.stage + 1 :])
         steps = run.config.together.agreed(_fit_budget(run, stage, state, store, steps, later))
     state.steps = steps
     state.planned[stage.name] = steps
