@@ -19,6 +19,7 @@ from fourfold.geometry.camera import Camera
 from fourfold.geometry.projection import project
 from fourfold.geometry.rigid import apply_rigid, make_rigid
 from fourfold.geometry.rotations import matrix_to_quat, quat_to_matrix, slerp, so3_exp
+from fourfold.render.projection import MIN_ALPHA
 from fourfold.scene.scene import Scene
 
 View = tuple[float, Camera]
@@ -96,9 +97,10 @@ def object_center(scene: Scene, time: float, camera: Camera) -> Tensor:
         before = depth > scene.near
         inside = before & (pixels >= 0).all(-1) & (pixels < pixels.new_tensor([camera.width, camera.height])).all(-1)
         for chosen in (scene.foreground_rows().bool() & before, inside, before):
-            weights = gaussians.opacity * chosen
-            if bool(weights.sum() > 0):
-                return torch.stack([_weighted_median(gaussians.means[:, axis], weights) for axis in range(3)])
+            rows = chosen & (gaussians.opacity > MIN_ALPHA)  # of a long film most are not there
+            if bool(rows.any()):
+                means, weights = gaussians.means[rows], gaussians.opacity[rows]
+                return torch.stack([_weighted_median(means[:, axis], weights) for axis in range(3)])
     return camera.center + camera.world_to_camera[2, :3]
 
 
