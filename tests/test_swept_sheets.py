@@ -177,6 +177,16 @@ def test_a_camera_that_turns_sees_a_resting_card_stay_where_it_is(tmp_path: Path
     )
 
 
+def test_a_camera_that_turns_fast_does_not_hurry_what_rests(tmp_path: Path) -> None:
+    """All goes by in the picture by one pixel an image."""
+    angle = -np.arange(T) * 1.0 / FOCAL
+    pose = np.tile(np.eye(4), (T, 1, 1))
+    pose[:, 0, 0], pose[:, 0, 2], pose[:, 2, 0], pose[:, 2, 2] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+    capture, priors = film(tmp_path, straight(1.0), pose=pose)
+    resting, standing = swept(capture, priors), swept(replace(capture, world_to_camera=np.tile(np.eye(4), (1, T, 1, 1))), priors)
+    assert (lives(resting) >= 5).mean() > 0.5 and (lives(standing) == 1).all()
+
+
 def test_as_many_as_are_asked_for(tmp_path: Path) -> None:
     capture, priors = film(tmp_path, straight(0), varied)
     free = seeds_within(capture, priors, 1e9)
@@ -184,6 +194,9 @@ def test_as_many_as_are_asked_for(tmp_path: Path) -> None:
     for share in (0.8, 0.7):
         few = seeds_within(capture, priors, share * len(free))
         assert few is not None and 0.85 * share * len(free) < len(few) < 1.05 * share * len(free)
+    least = swept(capture, priors, detail=1e9)
+    fewest = seeds_within(capture, priors, 1)
+    assert fewest is not None and len(fewest) == len(least), "the largest squares"
     assert seeds_within(capture, replace(priors, masks=Masks(PV, (np.full((T, H, W), -1, np.int8),))), 100) is None
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from scipy.stats import spearmanr
 
-from fourfold.priors.cameras import bundle_system
+from fourfold.priors.cameras import bundle_system, camera_search
 from fourfold.priors.cameras.bundle_system import Sightings, Solved, residuals
 from fourfold.priors.cameras.camera_score import ground_order, rank_correlation, score
 from fourfold.priors.cameras.camera_search import SearchNumbers, find_cameras
@@ -85,6 +85,32 @@ def test_a_standing_camera_is_told_as_standing() -> None:
     film, _, _ = _film(0, 0.0, movers=0.2)
     best = find_cameras(film).best
     assert best.kind == "fixed" and (best.solved.rotation == np.eye(3)).all()
+
+
+def test_every_third_frame_holds_what_its_images_hold() -> None:
+    film, _, _ = _film(12, 3.0)
+    thin = film.thinned(3)
+    assert thin.seen.frames == len(thin.frames) == 6 and (thin.frames[:, 1] == np.arange(0, 16, 3)).all() and thin.seen.lengths.min() >= 2
+    there = film.seen.frame % 3 == 0
+    kept = np.flatnonzero(np.bincount(film.seen.track[there], minlength=film.seen.tracks) > 1)
+    for new, old in enumerate(kept):
+        mine, theirs = thin.seen.track == new, there & (film.seen.track == old)
+        np.testing.assert_array_equal(thin.seen.xy[mine], film.seen.xy[theirs])
+        np.testing.assert_array_equal(thin.seen.frame[mine] * 3, film.seen.frame[theirs])
+
+
+@pytest.mark.parametrize(("turn", "travel", "kind"), [(0, 0.0, "fixed"), (25, 0.0, "rotation"), (12, 3.0, "estimated")])
+def test_a_long_film_is_searched_for_travel_only_where_few_of_its_frames_speak_for_it(
+    monkeypatch: pytest.MonkeyPatch, turn: float, travel: float, kind: str
+) -> None:
+    film, rotation, _ = _film(turn, travel, frames=36, movers=0.2)
+    searched: list[int] = []
+    starts = camera_search.travelled_starts
+    monkeypatch.setattr(camera_search, "travelled_starts", lambda seen, *rest: searched.append(seen.frames) or starts(seen, *rest))
+    best = find_cameras(film, numbers=SearchNumbers(trial=12)).best
+    assert best.kind == kind and len(best.solved.rotation) == 36
+    assert _turn_error(best.solved, rotation) < 0.1
+    assert searched == ([12, 36] if kind == "estimated" else [12])
 
 
 def test_exact_projections_are_a_fixed_point_and_come_back_from_a_disturbance() -> None:

@@ -46,8 +46,8 @@ class SweepNumbers:
         detail: a square stands for pixels whose squared error (mean over RGB, 0 to 1, summed over them) against the image blurred like the square is
             no larger: where all seeds are few enough.
         blur: standard deviation of a square as a share of its side.
-        hurries: pixels from one training image to the next from which a seed's own image alone tells where it goes: there a path bends; crowded: the
-            same where all seeds would be too many.
+        hurries: pixels from one training image to the next, beside what rests, from which a seed's own image alone tells where it goes: there a
+            path bends; crowded: the same where all seeds would be too many.
         off, off_share: pixels by which a path may leave its straight line, and as many more as this share of its square's side.
         color: mean absolute difference over RGB (0 to 1) from the colour that it began with, both images blurred like the square.
         deeper: difference of the logarithms of its depth and its sheet's there.
@@ -139,25 +139,29 @@ class _Image:
 def seeds_within(
     capture: Capture, priors: Priors, most: float, bodies: BodyNumbers = BodyNumbers(), numbers: SweepNumbers = SweepNumbers(), tries: int = 5
 ) -> SweptSeeds | None:
-    """`swept_seeds`, `most` of them or hardly more: with less detail and longer lives where there would be too many. The last of `tries` is taken."""
+    """`swept_seeds`, `most` of them or hardly more: with less detail and longer lives where there would be too many, the best of so many `tries`.
+    More where even the largest squares are more."""
     seeds = swept_seeds(capture, priors, bodies, numbers)
     if seeds is None or len(seeds) <= ROOM[1] * most:
         return seeds
-    falls, excess = FALLS, np.log(len(seeds) / most)
+    many, few, kept = (np.log(numbers.detail), np.log(len(seeds) / most)), None, seeds
     numbers = replace(numbers, hurries=numbers.crowded)
     for _ in range(tries):
-        step = np.clip(excess / falls, -3.0, 3.0)
-        numbers = replace(numbers, detail=float(numbers.detail * np.exp(step)))
-        seeds = swept_seeds(capture, priors, bodies, numbers) or seeds
-        before, excess = excess, np.log(len(seeds) / most)
-        falls = np.clip((before - excess) / step, 0.1, 1.0)
-        if ROOM[0] <= np.exp(excess) <= ROOM[1]:
+        share = 0.0 if few is None else np.clip(many[1] / (many[1] - few[1]), 0.1, 0.9)
+        detail = many[0] + (min(3.0, many[1] / FALLS) if few is None else share * (few[0] - many[0]))
+        seeds = swept_seeds(capture, priors, bodies, replace(numbers, detail=float(np.exp(detail)))) or seeds
+        excess = np.log(len(seeds) / most)
+        if excess > np.log(ROOM[1]):
+            many, kept = (detail, excess), seeds if few is None else kept
+        else:
+            few, kept = (detail, excess), seeds
+        if np.log(ROOM[0]) <= excess <= np.log(ROOM[1]):
             break
-    return seeds
+    return kept
 
 
 def swept_seeds(capture: Capture, priors: Priors, bodies: BodyNumbers = BodyNumbers(), numbers: SweepNumbers = SweepNumbers()) -> SweptSeeds | None:
-    """Seeds that together cover what moves in every training image; None where no mask shows it."""
+    """Seeds that together cover what moves in every training image where enough does; None where no mask shows it."""
     living, before = dict[int, _Seeds](), dict[int, Frame]()
     done: list[_Seeds] = []
     for number, (view, index) in enumerate(counted(capture.train_frames(), "seeds of what moves")):
@@ -195,9 +199,10 @@ def squares(values: NDArray[np.generic], side: int) -> Picture:
 
 def _carried(seeds: _Seeds, before: Frame, image: _Image, flow: Flow | None, numbers: SweepNumbers) -> tuple[_Seeds, Mask]:
     """`seeds` at the moment of `image`, and which of them live until then."""
-    frame, depth = image.frame, image.frame.project(seeds.place)[1]
+    frame = image.frame
+    resting, depth = frame.project(seeds.place)
     step, sure = _steps(flow, before, seeds.at)
-    lives = sure & frame.pictured(seeds.at + step, depth) & (np.linalg.norm(step, axis=1) <= numbers.hurries)
+    lives = sure & frame.pictured(seeds.at + step, depth) & (np.linalg.norm(seeds.at + step - resting, axis=1) <= numbers.hurries)
     at = np.where(lives[:, None], seeds.at + step, 0.5)
     column, row = at.astype(np.int64).T
     place = unproject_pixels(frame.K, frame.world_to_camera, at, depth)

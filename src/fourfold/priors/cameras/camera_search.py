@@ -47,6 +47,8 @@ class SearchNumbers:
         growth: of that start.
         earned: what a turning camera must explain in units of what a standing one does, and a travelling in units of what a turning one does,
             to be preferred: with more freedom anything is explained a little better, a lens that is not quite a pinhole above all.
+        trial: frames, about, of which a longer film first shows whether a travelling camera could be preferred at all: with fewer observations
+            its freedom explains more, so what loses there has lost.
     """
 
     focals: tuple[float, ...] = (0.6, 0.9, 1.5)
@@ -67,6 +69,7 @@ class SearchNumbers:
     reaching: float = 0.2
     growth: GrowthNumbers = field(default_factory=GrowthNumbers)
     earned: float = 1.12
+    trial: int = 60
 
 
 @dataclass(frozen=True)
@@ -104,20 +107,30 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     turned = _best(counted(in_threads(lambda focal: _turned(few, focal, turns, judge, numbers), focals), "as turned", len(focals)))
     over_many = with_rotations(many, turned.solved.rotation, turned.solved.focal)
     turned = judge.answer("rotation", turned.found, many, bundle(many, over_many, turns, numbers.fine).solved, turns)
-    travels = Freedom(expected=expected)
-    rough = [judge.answer("estimated", "started as turned", few, at, travels) for at in travelled_starts(few, focals, travels, numbers.travel)]
-    begin, end = lasting_window(film.seen, numbers.reaching, 1)
-    if end - begin < numbers.far * film.seen.frames:
-        grown = grown_start(film, few, focals, travels, numbers.growth)
-        rough.append(judge.answer("estimated", "grown from the middle", few, grown, travels))
-    chosen = _different(rough, numbers)
-    travelled = list(counted(in_threads(lambda answer: _finish(answer, many, judge, numbers), chosen), "the best starts", len(chosen)))
+    ahead = max(_worth(standing, numbers), _worth(turned, numbers))
+    step = film.seen.frames // numbers.trial
+    travelled = _travelled(film.thinned(step), focals, expected, numbers, hint) if step > 1 else []
+    if not travelled or max(_worth(answer, numbers) for answer in travelled) > ahead:
+        travelled = _travelled(film, focals, expected, numbers, hint)
     answers = sorted((standing, turned, *travelled), key=lambda a: -_worth(a, numbers))
     best = answers[0]
     if best.kind != "fixed":
         most = film.seen.of(spread(film, film.seen, numbers.most))
         best = replace(best, seen=most, solved=bundle(most, placed(most, best.solved), best.freedom, numbers.last).solved)
     return Found(best, tuple(a for a in answers[1:] if a.kind != best.kind or not _same(a, best, numbers)))
+
+
+def _travelled(film: Film, focals: list[float], expected: tuple[float, float] | None, numbers: SearchNumbers, hint: float | None) -> list[Answer]:
+    """The best answers that say that the camera travelled."""
+    few, many = (film.seen.of(spread(film, film.seen, n)) for n in (numbers.few, numbers.many))
+    judge, travels = _Judge(film, hint is not None), Freedom(expected=expected)
+    rough = [judge.answer("estimated", "started as turned", few, at, travels) for at in travelled_starts(few, focals, travels, numbers.travel)]
+    begin, end = lasting_window(film.seen, numbers.reaching, 1)
+    if end - begin < numbers.far * film.seen.frames:
+        grown = grown_start(film, few, focals, travels, numbers.growth)
+        rough.append(judge.answer("estimated", "grown from the middle", few, grown, travels))
+    chosen = _different(rough, numbers)
+    return list(counted(in_threads(lambda answer: _finish(answer, many, judge, numbers), chosen), "the best starts", len(chosen)))
 
 
 _STOOD = Freedom(travel=False, turn=False, focal=False)

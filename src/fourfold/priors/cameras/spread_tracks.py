@@ -41,6 +41,17 @@ class Film:
     sizes: NDArray[np.float64]
     unit: NDArray[np.float64]
 
+    def thinned(self, step: int) -> Film:
+        """Every `step`-th frame, with the tracks that two of them hold."""
+        seen = self.seen
+        there = seen.frame % step == 0
+        lengths = np.bincount(seen.track[there], minlength=seen.tracks)
+        held = lengths > 1
+        rows = there & held[seen.track]
+        first = np.concatenate([[0], np.cumsum(lengths[held])]).astype(np.int64)
+        frame = (seen.frame[rows] // step).astype(np.int32)
+        return replace(self, seen=Sightings(seen.xy[rows], frame, first, seen.lens_of[::step], seen.centre), frames=self.frames[::step])
+
 
 def film_of(capture: Capture, tracks: LongTracks) -> Film:
     """The present frames and all tracks of a capture."""
