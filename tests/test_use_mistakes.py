@@ -194,7 +194,11 @@ def test_an_output_that_is_not_a_run(kind, casual_capture, tmp_path, refused):
         (out / "chapter.txt").write_text("precious")
     else:
         out.write_text("precious")
-    assert refused("reconstruct", casual_capture, "-o", out) == f"{out} exists and is not a run of fourfold: choose another output folder"
+    said = {
+        "folder": f"{out} exists and is not a run of fourfold: choose another output folder",
+        "file": f"{out} is a file and not a run's folder: name another folder",
+    }
+    assert refused("reconstruct", casual_capture, "-o", out) == said[kind]
     assert (out / "chapter.txt" if kind == "folder" else out).read_text() == "precious"
 
 
@@ -202,7 +206,7 @@ def test_an_output_below_a_file(casual_capture, tmp_path, refused):
     (tmp_path / "thesis").write_text("precious")
     out = tmp_path / "thesis" / "run"
     said = refused("reconstruct", casual_capture, "-o", out)
-    assert said == f"{out} cannot be made, since {tmp_path / 'thesis'} is a file: choose another output folder"
+    assert said == f"{out} cannot be made, since {tmp_path / 'thesis'} is a file: name another folder"
 
 
 @pytest.mark.parametrize(

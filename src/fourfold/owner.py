@@ -28,8 +28,8 @@ def owned(root: Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         above = next(p for p in (root, *root.parents) if p.exists())
-        what = f"{root} exists and is not a run of fourfold" if above == root else f"{root} cannot be made, since {above} is a file"
-        raise FourfoldError(f"{what}: choose another output folder") from error
+        what = f"{root} is a file and not a run's folder" if above == root else f"{root} cannot be made, since {above} is a file"
+        raise FourfoldError(f"{what}: name another folder") from error
     lock = root / OWNER_FILE
     me: dict[str, object] = {"process": os.getpid(), "host": platform.node(), "began": _began(os.getpid())}
     while not _taken_in(root, lock, me):

@@ -213,7 +213,7 @@ class Capture:
                 raise FourfoldError(f"{root}/capture.json has schema {schema}, this version reads {SCHEMA}: prepare the capture again")
             return _from_files(root, header, load_file(root / "cameras.safetensors"))
         except FileNotFoundError as error:
-            raise FourfoldError(f"{root} holds no prepared capture: run `fourfold prepare` or `fourfold reconstruct` first") from error
+            raise FourfoldError(f"{_nothing_there(root)}: run `fourfold prepare` or `fourfold reconstruct` first") from error
         except (ValueError, TypeError, OSError, SafetensorError) as error:
             raise FourfoldError(f"the prepared capture in {root} is damaged ({error}): {again}") from error
 
@@ -269,3 +269,11 @@ def _from_files(root: Path, header: Record, arrays: dict[str, NDArray[Any]]) -> 
 def _open_array(path: Path, inode: int, changed: int) -> NDArray[Any]:
     """The array in `path`; a file that took its place (another inode or time of change) is opened anew."""
     return load_array(path, mapped=True)
+
+
+def _nothing_there(root: Path) -> str:
+    """Why `root`, the capture of a run, is none."""
+    run = root.parent
+    if run.is_file():
+        return f"{run} is a file and not a run's folder"
+    return f"{root} holds no prepared capture" if run.exists() else f"{run} does not exist"

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -116,11 +117,11 @@ def _parse(words: tuple[str, ...], rest: list[str]) -> Command | int:
 
 
 def _sentence(box: str) -> str:
-    """What the first paragraph of a framed complaint says, on one line and without a full stop."""
+    """What the first paragraph of a framed complaint says, on one line, without a full stop, and its beginning where it is long."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip().strip("│|").strip() for line in box.splitlines()]
     inner = [line for line in lines if line and not line.startswith(("╭", "╰", "+-"))]
     rule = next((number for number, line in enumerate(inner) if set(line) <= set("─-")), len(inner))
-    return " ".join(inner[:rule]).rstrip(".") or "the command line was not understood"
+    return textwrap.shorten(" ".join(inner[:rule]).rstrip("."), 240, placeholder=" ...") or "the command line was not understood"
 
 
 def _run(command: Command) -> int:
