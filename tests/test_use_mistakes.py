@@ -206,7 +206,7 @@ def test_an_output_below_a_file(casual_capture, tmp_path, refused):
     (tmp_path / "thesis").write_text("precious")
     out = tmp_path / "thesis" / "run"
     said = refused("reconstruct", casual_capture, "-o", out)
-    assert said == f"{out} cannot be made, since {tmp_path / 'thesis'} is a file: name another folder"
+    assert said == f"{out} cannot be made, since {tmp_path / 'thesis'} is a file: choose another output folder"
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,9 @@ def owned(root: Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         above = next(p for p in (root, *root.parents) if p.exists())
-        what = f"{root} is a file and not a run's folder" if above == root else f"{root} cannot be made, since {above} is a file"
-        raise FourfoldError(f"{what}: name another folder") from error
+        if above == root:
+            raise FourfoldError(f"{root} is a file and not a run's folder: name another folder") from error
+        raise FourfoldError(f"{root} cannot be made, since {above} is a file: choose another output folder") from error
     lock = root / OWNER_FILE
     me: dict[str, object] = {"process": os.getpid(), "host": platform.node(), "began": _began(os.getpid())}
     while not _taken_in(root, lock, me):
