@@ -8,6 +8,7 @@ the start, where they can be weighed, and images decide afterwards. See docs/rec
 from fourfold.initialize.background import BackgroundNumbers
 from fourfold.initialize.fill_holes import FillHoles
 from fourfold.initialize.fill_moments import FillMoments
+from fourfold.initialize.flat_to_camera import FlatToCamera
 from fourfold.initialize.lived_bases import BackgroundAndLives, LivedMovers, LivedNumbers
 from fourfold.initialize.residual_layer import ResidualLayer
 from fourfold.initialize.static_scene import StaticScene
@@ -74,6 +75,7 @@ JOINT = Stage(
     most=600,
     most_alone=1200,
     enter=(
+        FlatToCamera(),
         ResidualLayer(inside_movers=True),
     ),  # once the rest has settled: what fails before is not yet trained, and such Gaussians show from the side
     terms=(*MOVING_TERMS, Term("little_opacity", LittleOpacity("free"), 2e-4)),  # cal. E
@@ -81,7 +83,7 @@ JOINT = Stage(
     sampler=Epochs(batch=1),
 )
 MOMENTS = Stage(  # steps and bobs are faster than cubics
-    name="moments", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(FillMoments(),)
+    name="moments", steps=0, terms=(), rates={}, sampler=Epochs(batch=1), enter=(FillMoments(), FlatToCamera())
 )
 BACKGROUND = BackgroundNumbers(count=55_000)
 
