@@ -8,7 +8,7 @@ confirmations over contradictions; moments that say neither belong to it, so tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fourfold.capture.capture import Capture
 from fourfold.counting import counted
 from fourfold.geometry.rotations import rotation6d_to_matrix
+from fourfold.geometry.rows import Rows
 from fourfold.initialize.body_motion import BodyMotion
 from fourfold.initialize.fit_bases import FittedBases
 from fourfold.initialize.flow_slip import Slips, slip_of
@@ -53,7 +54,7 @@ class LifeNumbers:
 
 
 @dataclass(frozen=True)
-class Lives:
+class Lives(Rows):
     """Per seed: `first` and `last` (P,) row of the knots in its life, and where it is confirmed, its own image included: `row` and `column` (P, F) of
     the pixel in each training image, -1 where it is not or the image lies outside its life."""
 
@@ -66,10 +67,6 @@ class Lives:
     def confirmed(self) -> NDArray[np.int64]:
         """(P,) in how many images."""
         return (self.row >= 0).sum(1)
-
-    def rows(self, which: NDArray[np.int64]) -> Lives:
-        """The lives of the seeds `which`."""
-        return Lives(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 def confirmed_lives(capture: Capture, priors: Priors, motion: BodyMotion, seeds: SheetSeeds, numbers: LifeNumbers = LifeNumbers()) -> Lives:

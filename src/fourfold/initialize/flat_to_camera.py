@@ -36,8 +36,7 @@ class FlatToCamera:
         views = np.flatnonzero(capture.train.any(axis=1))
         if capture.cameras not in ("rotation", "fixed") or len(views) != 1:
             return scene
-        pose = capture.world_to_camera[capture.train_frames()[0]]
-        eye = torch.from_numpy(-pose[:3, :3].T @ pose[:3, 3])
+        eye = capture.camera_at(*capture.train_frames()[0]).center
         return replace(scene, layers=[bounded(flattened(layer, eye), eye, self.largest) for layer in scene.layers])
 
 

@@ -6,7 +6,7 @@ few per cent of each body's own median.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.counting import counted
+from fourfold.geometry.rows import Rows
 from fourfold.initialize.body_motion import ALONE, BodyMotion
 from fourfold.initialize.followed_bodies import BodyNumbers, bodies_of
 from fourfold.initialize.frames import Frame, read_frame
@@ -22,7 +23,7 @@ from fourfold.priors.contracts import Priors
 
 
 @dataclass(frozen=True)
-class SheetSeeds:
+class SheetSeeds(Rows):
     """P seeds: canonical `means` (P, 3), `color` (P, 3), motion `logits` (P, B), `pixel` (P,) the size of a pixel there in scene units, `share`
     (P,) moving pixels of its image per seed, and the rows `frame` (P,) of the training images that showed them, at the pixels `xy` (P, 2)."""
 
@@ -33,13 +34,6 @@ class SheetSeeds:
     share: NDArray[np.float64]
     frame: NDArray[np.int64]
     xy: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.means)
-
-    def rows(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> SheetSeeds:
-        """The seeds `which`."""
-        return SheetSeeds(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ def sheet_seeds(
         parts += [] if part is None else [part]
     if not parts:
         return None
-    return SheetSeeds(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(SheetSeeds)))
+    return SheetSeeds.joined(parts)
 
 
 def sheet_depth(frame: Frame, numbers: BodyNumbers = BodyNumbers()) -> NDArray[np.float64] | None:

@@ -9,8 +9,7 @@ live as long as it rests, the pattern of a shirt by small ones, and a waving han
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from fourfold.capture.capture import Capture
 from fourfold.counting import counted
+from fourfold.geometry.rows import Rows
 from fourfold.initialize.flow_slip import CONFIDENT, flow_on_movers, flow_velocities
 from fourfold.initialize.followed_bodies import BodyNumbers
 from fourfold.initialize.frames import Frame, read_frame, unproject_pixels
@@ -64,24 +64,7 @@ class SweepNumbers:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Arrays with one row per seed."""
-
-    def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
-
-    def rows(self, which: Mask) -> Self:
-        """The seeds `which`."""
-        return type(self)(*(getattr(self, f.name)[which] for f in fields(self)))
-
-    @classmethod
-    def joined(cls, parts: list[Self]) -> Self:
-        """All of `parts`, of which there is one."""
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
-
-
-@dataclass(frozen=True)
-class SweptSeeds(_Rows):
+class SweptSeeds(Rows):
     """P seeds: `means` (P, 3) at the middle of their lives, `velocities` (P, 2, 3) before and after it, scene units per second; `side` (P,) of their
     squares in scene units; `color` (P, 3); `begin` and `end` (P,) seconds of the first and last image that confirms them."""
 
@@ -94,7 +77,7 @@ class SweptSeeds(_Rows):
 
 
 @dataclass(frozen=True)
-class _Seeds(_Rows):
+class _Seeds(Rows):
     """Seeds on their way: born in training image `number` at pixels `xy`, at `depth` there and `start` in the world, with squares of `side` pixels;
     `place` and `at` are where they are now, `low` and `high` bound the velocities that explain their paths, and `nearer` sums the logarithms of their
     sheets' depths over their own."""

@@ -109,9 +109,9 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     turned = judge.answer("rotation", turned.found, many, bundle(many, over_many, turns, numbers.fine).solved, turns)
     ahead = max(_worth(standing, numbers), _worth(turned, numbers))
     step = film.seen.frames // numbers.trial
-    travelled = _travelled(film.thinned(step), focals, expected, numbers, hint) if step > 1 else []
+    travelled = _travelled(replace(judge, film=film.thinned(step)), focals, expected, numbers) if step > 1 else []
     if not travelled or max(_worth(answer, numbers) for answer in travelled) > ahead:
-        travelled = _travelled(film, focals, expected, numbers, hint)
+        travelled = _travelled(judge, focals, expected, numbers)
     answers = sorted((standing, turned, *travelled), key=lambda a: -_worth(a, numbers))
     best = answers[0]
     if best.kind != "fixed":
@@ -120,10 +120,10 @@ def find_cameras(film: Film, hint: float | None = None, numbers: SearchNumbers =
     return Found(best, tuple(a for a in answers[1:] if a.kind != best.kind or not _same(a, best, numbers)))
 
 
-def _travelled(film: Film, focals: list[float], expected: tuple[float, float] | None, numbers: SearchNumbers, hint: float | None) -> list[Answer]:
-    """The best answers that say that the camera travelled."""
+def _travelled(judge: _Judge, focals: list[float], expected: tuple[float, float] | None, numbers: SearchNumbers) -> list[Answer]:
+    """The best answers that say that the camera of the judge's film travelled."""
+    film, travels = judge.film, Freedom(expected=expected)
     few, many = (film.seen.of(spread(film, film.seen, n)) for n in (numbers.few, numbers.many))
-    judge, travels = _Judge(film, hint is not None), Freedom(expected=expected)
     rough = [judge.answer("estimated", "started as turned", few, at, travels) for at in travelled_starts(few, focals, travels, numbers.travel)]
     begin, end = lasting_window(film.seen, numbers.reaching, 1)
     if end - begin < numbers.far * film.seen.frames:
